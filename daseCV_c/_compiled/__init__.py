@@ -1,0 +1,1 @@
+"""Built extension modules: `runtime`, and one folder of kernels per instruction-set level."""

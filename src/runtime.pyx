@@ -1,0 +1,85 @@
+"""What the machine can do: instruction sets, OpenMP, and whether this process is a forked child.
+
+Built without any instruction-set flag, so that it can be imported everywhere and asked
+before a module of a higher level is loaded.
+"""
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    static int dase_openmp(void) { return _OPENMP; }
+    static int dase_max_threads(void) { return omp_get_max_threads(); }
+    #else
+    static int dase_openmp(void) { return 0; }
+    static int dase_max_threads(void) { return 1; }
+    #endif
+
+    #if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
+    static int dase_level(void) {
+        __builtin_cpu_init();
+        if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+              && __builtin_cpu_supports("bmi2"))) return 0;
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+            && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) return 2;
+        return 1;
+    }
+    #elif defined(_MSC_VER) && defined(_M_X64)
+    #include <intrin.h>
+    static int dase_level(void) {
+        int r[4];
+        unsigned long long xcr;
+        __cpuid(r, 0);
+        if (r[0] < 7) return 0;
+        __cpuid(r, 1);
+        /* OSXSAVE (27), AVX (28), FMA (12): without OSXSAVE the wide registers are not saved */
+        if ((r[2] & ((1 << 27) | (1 << 28) | (1 << 12))) != ((1 << 27) | (1 << 28) | (1 << 12))) return 0;
+        xcr = _xgetbv(0);
+        __cpuidex(r, 7, 0);
+        if ((xcr & 6) != 6 || !(r[1] & (1 << 5)) || !(r[1] & (1 << 8))) return 0;
+        if ((xcr & 0xe6) == 0xe6 && (r[1] & (1 << 16)) && (r[1] & (1 << 17))
+            && (r[1] & (1 << 30)) && (r[1] & (1u << 31))) return 2;
+        return 1;
+    }
+    #else
+    static int dase_level(void) { return 0; }
+    #endif
+
+    static int dase_forked = 0;
+    #ifndef _WIN32
+    #include <pthread.h>
+    static void dase_mark_child(void) { dase_forked = 1; }
+    static int dase_watch_forks(void) { return pthread_atfork(NULL, NULL, dase_mark_child); }
+    #else
+    static int dase_watch_forks(void) { return 0; }
+    #endif
+    """
+    int dase_openmp() nogil
+    int dase_max_threads() nogil
+    int dase_level() nogil
+    int dase_forked
+    int dase_watch_forks() nogil
+
+
+def openmp_version():
+    """The OpenMP date (such as 201511), or 0 in a serial build."""
+    return dase_openmp()
+
+
+def max_threads():
+    """Threads that OpenMP would use: follows OMP_NUM_THREADS, CPU affinity and threadpoolctl."""
+    return dase_max_threads()
+
+
+def cpu_level():
+    """The highest level that this CPU and its operating system can run."""
+    return ("base", "v3", "v4")[dase_level()]
+
+
+def forked():
+    """True in a child of fork, where a parallel region could wait for threads that were not copied."""
+    return dase_forked != 0
+
+
+if dase_watch_forks() != 0:
+    raise ImportError("daseCV_c: pthread_atfork failed, so a forked child could not be told apart")

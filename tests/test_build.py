@@ -1,0 +1,133 @@
+"""The artefacts: sdist, wheel from the sdist, a serial build, no build at all, the choice of a level."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LEFT_BEHIND = shutil.ignore_patterns(
+    ".git", "build", "dist", "*.so", "*.pyd", "__pycache__", "*.egg-info", ".venv*", ".hypothesis", "runs", "input",
+    "output", ".*_cache",
+)
+
+
+def clean_env(**more):
+    """The environment without what would steer a build or an import."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("DASECV_") and k != "PYTHONPATH"}
+    return env | more
+
+
+def run(command, cwd, **env):
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=cwd, env=clean_env(**env), capture_output=True, text=True,
+        timeout=560,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the source tree without anything built."""
+    folder = tmp_path_factory.mktemp("checkout") / "tree"
+    shutil.copytree(ROOT, folder, ignore=LEFT_BEHIND)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def artefacts(checkout, tmp_path_factory):
+    """(sdist, wheel built from that sdist)."""
+    out = tmp_path_factory.mktemp("dist")
+    run(["-m", "build", "--no-isolation", "--outdir", out, checkout], out, DASECV_BUILD_ISA="base")
+    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+    return sdist, wheel
+
+
+@pytest.mark.build
+@pytest.mark.timeout(600)
+def test_sdist_holds_every_source(artefacts):
+    with tarfile.open(artefacts[0]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {f"src/{p.name}" for p in (ROOT / "src").iterdir() if p.is_file()}
+    wanted |= {"setup.py", "pyproject.toml", "LICENSE", "README.md", "daseCV.py", "daseCV_c/datasets/digits.npz"}
+    wanted |= {str(p.relative_to(ROOT)) for p in (ROOT / "daseCV_c").rglob("*.py")}
+    wanted |= {str(p.relative_to(ROOT)) for p in (ROOT / "tests").rglob("*.py")}
+    assert wanted <= names, sorted(wanted - names)
+    assert not [name for name in names if name.endswith((".so", ".pyc"))]
+
+
+@pytest.mark.build
+@pytest.mark.timeout(600)
+def test_wheel_holds_the_package_alone(artefacts):
+    with zipfile.ZipFile(artefacts[1]) as wheel:
+        names = wheel.namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {"daseCV.py", "daseCV_c"}
+    assert not [name for name in names if name.endswith((".pyx", ".c", ".pxi", ".h"))]
+    assert any(name.startswith("daseCV_c/_compiled/base/affine.") for name in names)
+
+
+@pytest.mark.build
+@pytest.mark.timeout(600)
+def test_installed_wheel_trains_from_an_empty_folder(artefacts, tmp_path):
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    run(["-m", "pip", "install", "-q", "--no-deps", "--target", site, artefacts[1]], tmp_path)
+    where = run(["-c", "import daseCV_c; print(daseCV_c.__file__)"], empty, PYTHONPATH=str(site))
+    assert Path(where.stdout.strip()).is_relative_to(site)
+    run(["-W", "error::RuntimeWarning", "-m", "daseCV_c", "train", "--epochs", "1", "--out", "run"], empty,
+        PYTHONPATH=str(site))
+    assert {"config.json", "history.csv", "best.npz"} <= {p.name for p in (empty / "run").iterdir()}
+
+
+@pytest.mark.build
+@pytest.mark.timeout(600)
+def test_serial_build_says_so_and_works(checkout, tmp_path):
+    done = run(["setup.py", "build", "--build-base", tmp_path / "b", "--build-lib", tmp_path / "lib"], checkout,
+               DASECV_NO_OPENMP="1", DASECV_BUILD_ISA="base")
+    assert "OpenMP is switched off" in done.stderr
+    code = ("import daseCV_c, numpy as np\nfrom daseCV_c.layers import affine_forward\n"
+            "facts = daseCV_c.show_config('dict')\n"
+            "assert facts['openmp'] is None and facts['backend'] == 'compiled' and facts['threads'] == 1, facts\n"
+            "x = np.ones((300, 400)); print(affine_forward(x, x.T, np.zeros(300))[0][0, 0])")
+    assert run(["-c", code], tmp_path, PYTHONPATH=str(tmp_path / "lib")).stdout.strip() == "400.0"
+
+
+def test_without_kernels_one_warning_names_the_build_command(tmp_path):
+    shutil.copytree(ROOT / "daseCV_c", tmp_path / "daseCV_c", ignore=LEFT_BEHIND)
+    code = ("import daseCV_c\nfrom daseCV_c.layers import relu_forward\n"
+            "print(daseCV_c.get_backend(), relu_forward([-1.0, 2.0])[0].tolist())")
+    done = run(["-c", code], tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.stdout.strip() == "numpy [0.0, 2.0]"
+    assert done.stderr.count("Warning") == 1
+    assert "python setup.py build_ext --inplace" in done.stderr
+    asked = subprocess.run([sys.executable, "-W", "ignore", "-c",
+                            "import daseCV_c; daseCV_c.use_backend('compiled')"],
+                           cwd=tmp_path, env=clean_env(PYTHONPATH=str(tmp_path)), capture_output=True, text=True)
+    assert "RuntimeError: use_backend: the compiled kernels are not built" in asked.stderr
+
+
+@pytest.mark.compiled
+def test_unknown_level_is_refused(tmp_path):
+    done = subprocess.run([sys.executable, "-c", "import daseCV_c"], cwd=ROOT, env=clean_env(DASECV_ISA="v9"),
+                          capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "DASECV_ISA is 'v9', expected one of base, v3, v4" in done.stderr
+
+
+@pytest.mark.compiled
+def test_level_above_the_cpu_is_refused(monkeypatch):
+    from daseCV_c import _backend
+
+    monkeypatch.setenv("DASECV_ISA", "v4")
+    with pytest.raises(ImportError, match="supports up to 'v3'"):
+        _backend._choose_level("v3", ["base", "v3", "v4"])
+    monkeypatch.delenv("DASECV_ISA")
+    assert _backend._choose_level("v3", ["base", "v3", "v4"]) == "v3"
+    assert _backend._choose_level("base", ["base", "v3", "v4"]) == "base"
