@@ -107,6 +107,12 @@ class BuildExt(build_ext):
         if self.parallel is None:
             self.parallel = os.cpu_count()
 
+    def copy_extensions_to_source(self):
+        # The folders of the levels are never in version control, and the copy does not make them.
+        for extension in self.extensions:
+            Path(self.get_ext_fullpath(extension.name)).parent.mkdir(parents=True, exist_ok=True)
+        super().copy_extensions_to_source()
+
     def _works(self, source, compile_args=(), link_args=()):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "probe.c"

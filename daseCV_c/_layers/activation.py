@@ -1,0 +1,83 @@
+"""ReLU."""
+
+import numpy as np
+
+from daseCV_c import _backend, _checks, _threads, reference
+
+
+def relu_forward(x):
+    """Rectified linear unit, forward: ``out = max(x, 0)``.
+
+    Parameters
+    ----------
+    x : array, any shape
+        NaN passes through.
+
+    Returns
+    -------
+    out : array, shape of x
+        float32 for float32, else float64.
+    cache : array
+        x itself.
+
+    Raises
+    ------
+    TypeError
+        x is not an array of real numbers.
+
+    References
+    ----------
+    Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines", ICML 2010.
+
+    Examples
+    --------
+    >>> relu_forward([-1., 0., 2.])[0].tolist()
+    [0.0, 0.0, 2.0]
+    """
+    (x_,) = _checks.arrays("relu_forward", x=x)
+    kernels = _backend.kernels()
+    if kernels is None:
+        return reference.relu_forward(x_)[0], x
+    out = np.empty_like(x_)
+    kernels.activation.relu_forward(x_, out, _threads.effective())
+    return out, x
+
+
+def relu_backward(dout, cache):
+    """Rectified linear unit, backward: ``dx = dout`` where ``x > 0``, else 0.
+
+    Parameters
+    ----------
+    dout : array, shape of x
+        Upstream gradient.
+    cache : array
+        x of `relu_forward`.
+
+    Returns
+    -------
+    dx : array, shape of x
+
+    Raises
+    ------
+    ValueError
+        dout and x differ in shape.
+    TypeError
+        An input is not an array of real numbers.
+
+    References
+    ----------
+    CS231n, "Backpropagation, Intuitions", https://cs231n.github.io/optimization-2/
+
+    Examples
+    --------
+    >>> relu_backward([5., 5., 5.], [-1., 0., 2.]).tolist()
+    [0.0, 0.0, 5.0]
+    """
+    dout_, x_ = _checks.arrays("relu_backward", dout=dout, cache=cache)
+    _checks.same_shape("relu_backward", "dout", dout_, x_.shape, "x")
+    kernels = _backend.kernels()
+    if kernels is None:
+        return reference.relu_backward(dout_, x_)
+    dx = np.empty_like(x_)
+    kernels.activation.relu_backward(dout_, x_, dx, _threads.effective())
+    return dx

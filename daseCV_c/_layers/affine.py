@@ -1,0 +1,139 @@
+"""Affine layer."""
+
+import numpy as np
+
+from daseCV_c import _backend, _checks, _threads, reference
+
+
+def _settled(function, x, w, b):
+    """x as (N, D), w, b, all checked and of one dtype."""
+    x_, w_dm, b_m = _checks.arrays(function, x=x, w=w, b=b)
+    if x_.ndim < 1:
+        raise ValueError(f"{function}: x has 0 dimensions, expected (N, d_1, ..., d_k)")
+    _checks.rank(function, "w", w_dm, 2)
+    n, features = x_.shape[0], 1
+    for size in x_.shape[1:]:
+        features *= size
+    if features != w_dm.shape[0]:
+        raise ValueError(
+            f"{function}: x has {features} features per sample (shape {x_.shape}), but w has {w_dm.shape[0]} rows"
+        )
+    _checks.vector(function, "b", b_m, w_dm.shape[1], f"w of shape {w_dm.shape}")
+    return x_.reshape(n, features), w_dm, b_m
+
+
+def _forward(function, x, w, b, relu):
+    x_nd, w_dm, b_m = _settled(function, x, w, b)
+    kernels = _backend.kernels()
+    if kernels is None:
+        out_nm = reference.affine_forward(x_nd, w_dm, b_m)[0]
+        return reference.relu_forward(out_nm)[0] if relu else out_nm
+    out_nm = np.empty((x_nd.shape[0], w_dm.shape[1]), x_nd.dtype)
+    kernels.affine.affine_forward(x_nd, w_dm, b_m, out_nm, relu, _threads.effective())
+    return out_nm
+
+
+def _affine_relu(function, x, w, b):
+    """ReLU(x @ w + b) in one pass over the output."""
+    return _forward(function, x, w, b, True)
+
+
+def affine_forward(x, w, b):
+    """Affine layer, forward: ``out = x.reshape(N, D) @ w + b``.
+
+    Parameters
+    ----------
+    x : array, (N, d_1, ..., d_k)
+        A batch of N samples with D = d_1 * ... * d_k features each.
+    w : array, (D, M)
+        Weights.
+    b : array, (M,)
+        Biases.
+
+    Returns
+    -------
+    out : array, (N, M)
+        float32 when all three inputs are float32, else float64.
+    cache : tuple
+        ``(x, w, b)``.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit each other.
+    TypeError
+        An input is not an array of real numbers.
+
+    References
+    ----------
+    CS231n, "Neural Networks Part 1", https://cs231n.github.io/neural-networks-1/
+
+    Examples
+    --------
+    >>> out, cache = affine_forward([[1., 2.]], [[1., 0.], [0., 3.]], [10., 20.])
+    >>> out.tolist()
+    [[11.0, 26.0]]
+    """
+    return _forward("affine_forward", x, w, b, False), (x, w, b)
+
+
+def _affine_backward(dout, cache, need_dx=True, function="affine_backward"):
+    """`affine_backward`; without `need_dx` the gradient of x is left out and None stands for it."""
+    x, w, b = _checks.cache_of(function, cache, 3)
+    dout_nm, x_, w_, b_ = (_checks.as_array(function, name, value)
+                           for name, value in (("dout", dout), ("x", x), ("w", w), ("b", b)))
+    dtype = _checks.float_dtype(dout_nm, x_, w_, b_)
+    dout_nm = _checks.settle(dout_nm, dtype)
+    x_nd, w_dm, _ = _settled(function, x_, w_, b_)
+    x_nd, w_dm = _checks.settle(x_nd, dtype), _checks.settle(w_dm, dtype)
+    _checks.same_shape(function, "dout", dout_nm, (x_nd.shape[0], w_dm.shape[1]), "the output")
+    kernels = _backend.kernels()
+    if kernels is None:
+        dx, dw, db = reference.affine_backward(dout_nm, (x_nd, w_dm, np.zeros(w_dm.shape[1], dtype)))
+        return dx.reshape(x_.shape) if need_dx else None, dw, db
+    threads = _threads.effective()
+    dw, db = np.empty_like(w_dm), np.empty(w_dm.shape[1], dtype)
+    kernels.affine.affine_backward_dw(x_nd, dout_nm, dw, db, threads)
+    if not need_dx:
+        return None, dw, db
+    dx_nd = np.empty_like(x_nd)
+    kernels.affine.affine_backward_dx(dout_nm, w_dm, dx_nd, threads)
+    return dx_nd.reshape(x_.shape), dw, db
+
+
+def affine_backward(dout, cache):
+    """Affine layer, backward: ``dx = dout @ w.T``, ``dw = x.T @ dout``, ``db = dout.sum(0)``.
+
+    Parameters
+    ----------
+    dout : array, (N, M)
+        Upstream gradient.
+    cache : tuple
+        ``(x, w, b)`` of `affine_forward`.
+
+    Returns
+    -------
+    dx : array, shape of x
+    dw : array, (D, M)
+    db : array, (M,)
+
+    Raises
+    ------
+    ValueError
+        dout does not have the shape of the output, or cache is not the forward pass's.
+    TypeError
+        An input is not an array of real numbers.
+
+    References
+    ----------
+    CS231n, "Backpropagation, Intuitions", https://cs231n.github.io/optimization-2/
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> _, cache = affine_forward(np.ones((2, 3)), np.ones((3, 1)), np.zeros(1))
+    >>> dx, dw, db = affine_backward(np.array([[1.], [2.]]), cache)
+    >>> dw.tolist(), db.tolist()
+    ([[3.0], [3.0], [3.0]], [3.0])
+    """
+    return _affine_backward(dout, cache)

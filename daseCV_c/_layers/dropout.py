@@ -1,0 +1,109 @@
+"""Inverted dropout."""
+
+import numpy as np
+
+from daseCV_c import _backend, _checks, _threads, reference
+
+
+def _parameters(function, dropout_param):
+    _checks.dictionary(function, "dropout_param", dropout_param, "p", "mode")
+    p = _checks.number(function, "dropout_param['p']", dropout_param["p"])
+    if not 0 < p <= 1:
+        raise ValueError(f"{function}: dropout_param['p'] is {p}, expected a probability of keeping in (0, 1]")
+    return p, _checks.mode_of(function, "dropout_param", dropout_param)
+
+
+def dropout_forward(x, dropout_param):
+    """Inverted dropout, forward: ``out = x * mask``, ``mask = (uniform < p) / p``.
+
+    Parameters
+    ----------
+    x : array, any shape
+    dropout_param : dict
+        ``p``, the probability of keeping a unit, in (0, 1]; ``mode``, 'train' or 'test';
+        optional ``seed``, given to ``np.random.seed`` before the mask is drawn.
+
+    Returns
+    -------
+    out : array, shape of x
+        In test mode a copy of x.
+    cache : tuple
+        ``(dropout_param, mask)``; the mask is None in test mode.
+
+    Raises
+    ------
+    ValueError
+        A key is missing, p is outside (0, 1], or the mode is unknown.
+    TypeError
+        x is not an array of real numbers.
+
+    References
+    ----------
+    Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", JMLR 15 (2014).
+
+    Examples
+    --------
+    >>> out, _ = dropout_forward([1., 2.], {'p': 1.0, 'mode': 'train'})
+    >>> out.tolist()
+    [1.0, 2.0]
+    """
+    function = "dropout_forward"
+    p, mode = _parameters(function, dropout_param)
+    (x_,) = _checks.arrays(function, x=x)
+    kernels = _backend.kernels()
+    if kernels is None:
+        return reference.dropout_forward(x_, dropout_param)
+    if mode == "test":
+        return x_.copy(), (dict(dropout_param), None)
+    if "seed" in dropout_param:
+        np.random.seed(dropout_param["seed"])
+    uniform = np.asarray(np.random.rand(*x_.shape))
+    mask, out = np.empty_like(x_), np.empty_like(x_)
+    kernels.dropout.dropout_forward(x_, uniform, p, mask, out, _threads.effective())
+    return out, (dict(dropout_param), mask)
+
+
+def dropout_backward(dout, cache):
+    """Inverted dropout, backward: ``dx = dout * mask``; in test mode ``dx = dout``.
+
+    Parameters
+    ----------
+    dout : array, shape of x
+        Upstream gradient.
+    cache : tuple
+        Of `dropout_forward`.
+
+    Returns
+    -------
+    dx : array, shape of x
+
+    Raises
+    ------
+    ValueError
+        dout and the mask differ in shape, or cache is not the forward pass's.
+    TypeError
+        dout is not an array of real numbers.
+
+    References
+    ----------
+    Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", JMLR 15 (2014).
+
+    Examples
+    --------
+    >>> _, cache = dropout_forward([1., 2.], {'p': 1.0, 'mode': 'train'})
+    >>> dropout_backward([3., 4.], cache).tolist()
+    [3.0, 4.0]
+    """
+    function = "dropout_backward"
+    dropout_param, mask = _checks.cache_of(function, cache, 2)
+    _, mode = _parameters(function, dropout_param)
+    if mode == "test":
+        return _checks.arrays(function, dout=dout)[0].copy()
+    dout_, mask = _checks.arrays(function, dout=dout, mask=mask)
+    _checks.same_shape(function, "dout", dout_, mask.shape, "the mask")
+    kernels = _backend.kernels()
+    if kernels is None:
+        return reference.dropout_backward(dout_, (dropout_param, mask))
+    dx = np.empty_like(dout_)
+    kernels.dropout.dropout_backward(dout_, mask, dx, _threads.effective())
+    return dx

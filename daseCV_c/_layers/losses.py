@@ -1,0 +1,92 @@
+"""Losses on class scores."""
+
+import numpy as np
+
+from daseCV_c import _backend, _checks, _threads, reference
+
+
+def _loss(function, x, y):
+    (x_nc,) = _checks.arrays(function, x=x)
+    _checks.rank(function, "x", x_nc, 2)
+    if 0 in x_nc.shape:
+        raise ValueError(f"{function}: x has shape {x_nc.shape}, expected at least one sample and one class")
+    y_n = _checks.labels(function, y, *x_nc.shape)
+    kernels = _backend.kernels()
+    if kernels is None:
+        return getattr(reference, function)(x_nc, y_n)
+    dx_nc = np.empty_like(x_nc)
+    return getattr(kernels.losses, function)(x_nc, y_n, dx_nc, _threads.effective()), dx_nc
+
+
+def svm_loss(x, y):
+    """Multiclass SVM loss: the mean over the batch of ``sum_{j != y} max(0, x_j - x_y + 1)``.
+
+    Parameters
+    ----------
+    x : array, (N, C)
+        Scores.
+    y : array of integers, (N,)
+        Labels, 0 <= y < C.
+
+    Returns
+    -------
+    loss : float
+        Summed in double precision.
+    dx : array, (N, C)
+        Gradient of the loss with respect to x.
+
+    Raises
+    ------
+    ValueError
+        Empty batch, wrong shape, or a label outside [0, C).
+    TypeError
+        Labels are not integers, or x is not an array of real numbers.
+
+    References
+    ----------
+    Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition", ESANN 1999.
+
+    Examples
+    --------
+    >>> loss, dx = svm_loss([[1., 1.]], [0])
+    >>> loss, dx.tolist()
+    (1.0, [[-1.0, 1.0]])
+    """
+    return _loss("svm_loss", x, y)
+
+
+def softmax_loss(x, y):
+    """Softmax loss: the mean over the batch of ``log(sum_j exp(x_j)) - x_y``.
+
+    Parameters
+    ----------
+    x : array, (N, C)
+        Scores.
+    y : array of integers, (N,)
+        Labels, 0 <= y < C.
+
+    Returns
+    -------
+    loss : float
+        Summed in double precision.
+    dx : array, (N, C)
+        Gradient of the loss with respect to x.
+
+    Raises
+    ------
+    ValueError
+        Empty batch, wrong shape, or a label outside [0, C).
+    TypeError
+        Labels are not integers, or x is not an array of real numbers.
+
+    References
+    ----------
+    CS231n, "Linear Classification", https://cs231n.github.io/linear-classify/#softmax
+
+    Examples
+    --------
+    >>> loss, dx = softmax_loss([[0., 0.]], [1])
+    >>> round(loss, 6), dx.tolist()
+    (0.693147, [[0.5, -0.5]])
+    """
+    return _loss("softmax_loss", x, y)

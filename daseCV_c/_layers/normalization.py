@@ -1,0 +1,306 @@
+"""Batch normalization and layer normalization."""
+
+import numpy as np
+
+from daseCV_c import _backend, _checks, _threads, reference
+
+
+def _settled(function, x, gamma, beta):
+    x_nd, gamma_d, beta_d = _checks.arrays(function, x=x, gamma=gamma, beta=beta)
+    _checks.rank(function, "x", x_nd, 2)
+    d = x_nd.shape[1]
+    _checks.vector(function, "gamma", gamma_d, d, f"x of shape {x_nd.shape}")
+    _checks.vector(function, "beta", beta_d, d, f"x of shape {x_nd.shape}")
+    return x_nd, gamma_d, beta_d
+
+
+def _running(function, bn_param, key, x_nd):
+    """A running statistic in x's dtype; zeros where there is none yet."""
+    if key not in bn_param:
+        return np.zeros(x_nd.shape[1], x_nd.dtype)
+    value = _checks.as_array(function, f"bn_param[{key!r}]", bn_param[key])
+    _checks.vector(function, f"bn_param[{key!r}]", value, x_nd.shape[1], f"x of shape {x_nd.shape}")
+    return _checks.settle(value, x_nd.dtype)
+
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    """Batch normalization, forward: ``out = gamma * (x - mean) / sqrt(var + eps) + beta``.
+
+    In training mean and var are those of the batch, feature by feature, var without Bessel's
+    correction, and the running statistics follow:
+    ``running = momentum * running + (1 - momentum) * batch``. In testing they are the running ones.
+
+    Parameters
+    ----------
+    x : array, (N, D)
+    gamma, beta : array, (D,)
+        Scale and shift.
+    bn_param : dict
+        ``mode``, 'train' or 'test'; ``eps``, default 1e-5; ``momentum``, default 0.9;
+        ``running_mean`` and ``running_var``, (D,), zeros at first and replaced by new arrays
+        after each call.
+
+    Returns
+    -------
+    out : array, (N, D)
+        float32 when all inputs are float32, else float64.
+    cache : tuple
+        For `batchnorm_backward` and `batchnorm_backward_alt`.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, no mode or an unknown one, an empty batch in training.
+    TypeError
+        An input is not an array of real numbers.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch Normalization", ICML 2015, https://arxiv.org/abs/1502.03167
+
+    Examples
+    --------
+    >>> out, _ = batchnorm_forward([[0.], [2.]], [1.], [5.], {'mode': 'train', 'eps': 0.0})
+    >>> out.tolist()
+    [[4.0], [6.0]]
+    """
+    function = "batchnorm_forward"
+    _checks.dictionary(function, "bn_param", bn_param, "mode")
+    mode = _checks.mode_of(function, "bn_param", bn_param)
+    eps = _checks.number(function, "bn_param['eps']", bn_param.get("eps", 1e-5), low=0)
+    momentum = _checks.number(function, "bn_param['momentum']", bn_param.get("momentum", 0.9))
+    x_nd, gamma_d, beta_d = _settled(function, x, gamma, beta)
+    running_mean = _running(function, bn_param, "running_mean", x_nd)
+    running_var = _running(function, bn_param, "running_var", x_nd)
+    if mode == "train" and x_nd.shape[0] == 0:
+        raise ValueError(f"{function}: x has shape {x_nd.shape}, expected at least one sample in mode 'train'")
+    kernels = _backend.kernels()
+    if kernels is None:
+        fresh = {"mode": mode, "eps": eps, "momentum": momentum,
+                 "running_mean": running_mean, "running_var": running_var}
+        out, cache = reference.batchnorm_forward(x_nd, gamma_d, beta_d, fresh)
+        running_mean, running_var = fresh["running_mean"], fresh["running_var"]
+    else:
+        entry, threads = kernels.normalization, _threads.effective()
+        out, xhat, inv_std = np.empty_like(x_nd), np.empty_like(x_nd), np.empty_like(gamma_d)
+        if mode == "train":
+            mean, var = np.empty_like(gamma_d), np.empty_like(gamma_d)
+            entry.batchnorm_forward_train(x_nd, gamma_d, beta_d, eps, out, xhat, mean, var, inv_std, threads)
+            running_mean = momentum * running_mean + (1 - momentum) * mean
+            running_var = momentum * running_var + (1 - momentum) * var
+        else:
+            entry.batchnorm_forward_test(
+                x_nd, gamma_d, beta_d, running_mean, running_var, eps, out, xhat, inv_std, threads
+            )
+        cache = (mode, xhat, gamma_d.copy(), inv_std)
+    if mode == "train" or "running_mean" not in bn_param or "running_var" not in bn_param:
+        bn_param["running_mean"], bn_param["running_var"] = running_mean, running_var
+    return out, cache
+
+
+def _backward_settled(function, dout, xhat, gamma, inv_std, statistic):
+    """dout, xhat, gamma, inv_std of one dtype; `statistic` is the axis that inv_std runs along."""
+    dout_nd, xhat_nd, gamma_d, inv_std = _checks.arrays(function, dout=dout, xhat=xhat, gamma=gamma, inv_std=inv_std)
+    _checks.rank(function, "dout", dout_nd, 2)
+    _checks.same_shape(function, "dout", dout_nd, xhat_nd.shape, "the output")
+    _checks.vector(function, "gamma", gamma_d, xhat_nd.shape[1], "the cache")
+    _checks.vector(function, "inv_std", inv_std, xhat_nd.shape[statistic], "the cache")
+    return dout_nd, xhat_nd, gamma_d, inv_std
+
+
+def _batchnorm_backward(function, dout, cache):
+    mode, *rest = _checks.cache_of(function, cache, 4)
+    if mode not in ("train", "test"):
+        raise ValueError(f"{function}: cache is not one that batchnorm_forward returned")
+    dout_nd, xhat_nd, gamma_d, inv_std_d = _backward_settled(function, dout, *rest, statistic=1)
+    kernels = _backend.kernels()
+    if kernels is None:
+        return getattr(reference, function)(dout_nd, (mode, xhat_nd, gamma_d, inv_std_d))
+    name = function if mode == "train" else "batchnorm_backward_test"
+    dx, dgamma, dbeta = np.empty_like(dout_nd), np.empty_like(gamma_d), np.empty_like(gamma_d)
+    entry = getattr(kernels.normalization, name)
+    entry(dout_nd, xhat_nd, gamma_d, inv_std_d, dx, dgamma, dbeta, _threads.effective())
+    return dx, dgamma, dbeta
+
+
+def batchnorm_backward(dout, cache):
+    """Batch normalization, backward, node by node along the computational graph.
+
+    ``dgamma = sum(dout * xhat)``, ``dbeta = sum(dout)``, and dx through mean, variance and
+    inverse standard deviation in turn. After a forward pass in test mode the statistics are
+    constants: ``dx = dout * gamma / sqrt(var + eps)``.
+
+    Parameters
+    ----------
+    dout : array, (N, D)
+        Upstream gradient.
+    cache : tuple
+        Of `batchnorm_forward`.
+
+    Returns
+    -------
+    dx : array, (N, D)
+    dgamma, dbeta : array, (D,)
+
+    Raises
+    ------
+    ValueError
+        dout does not have the shape of the output, or cache is not the forward pass's.
+    TypeError
+        dout is not an array of real numbers.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch Normalization", ICML 2015, https://arxiv.org/abs/1502.03167
+
+    Examples
+    --------
+    >>> _, cache = batchnorm_forward([[0.], [2.]], [1.], [5.], {'mode': 'train', 'eps': 0.0})
+    >>> dx, dgamma, dbeta = batchnorm_backward([[1.], [2.]], cache)
+    >>> dgamma.tolist(), dbeta.tolist()
+    ([1.0], [3.0])
+    """
+    return _batchnorm_backward("batchnorm_backward", dout, cache)
+
+
+def batchnorm_backward_alt(dout, cache):
+    """Batch normalization, backward, in closed form.
+
+    ``dx = gamma * inv_std * (dout - mean(dout) - xhat * mean(dout * xhat))``: the same gradient
+    as `batchnorm_backward` in fewer passes over memory.
+
+    Parameters
+    ----------
+    dout : array, (N, D)
+        Upstream gradient.
+    cache : tuple
+        Of `batchnorm_forward`.
+
+    Returns
+    -------
+    dx : array, (N, D)
+    dgamma, dbeta : array, (D,)
+
+    Raises
+    ------
+    ValueError
+        dout does not have the shape of the output, or cache is not the forward pass's.
+    TypeError
+        dout is not an array of real numbers.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch Normalization", ICML 2015, https://arxiv.org/abs/1502.03167
+
+    Examples
+    --------
+    >>> _, cache = batchnorm_forward([[0.], [2.]], [1.], [5.], {'mode': 'train', 'eps': 0.0})
+    >>> dx, dgamma, dbeta = batchnorm_backward_alt([[1.], [2.]], cache)
+    >>> dgamma.tolist(), dbeta.tolist()
+    ([1.0], [3.0])
+    """
+    return _batchnorm_backward("batchnorm_backward_alt", dout, cache)
+
+
+def layernorm_forward(x, gamma, beta, ln_param):
+    """Layer normalization, forward: ``out = gamma * (x - mean) / sqrt(var + eps) + beta``.
+
+    mean and var are taken over the features of each sample, so training and testing are alike.
+
+    Parameters
+    ----------
+    x : array, (N, D)
+    gamma, beta : array, (D,)
+        Scale and shift.
+    ln_param : dict
+        ``eps``, default 1e-5.
+
+    Returns
+    -------
+    out : array, (N, D)
+        float32 when all inputs are float32, else float64.
+    cache : tuple
+        For `layernorm_backward`.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, or no features.
+    TypeError
+        An input is not an array of real numbers.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, "Layer Normalization", 2016, https://arxiv.org/abs/1607.06450
+
+    Examples
+    --------
+    >>> out, _ = layernorm_forward([[0., 2.]], [1., 1.], [5., 5.], {'eps': 0.0})
+    >>> out.tolist()
+    [[4.0, 6.0]]
+    """
+    function = "layernorm_forward"
+    _checks.dictionary(function, "ln_param", ln_param)
+    eps = _checks.number(function, "ln_param['eps']", ln_param.get("eps", 1e-5), low=0)
+    x_nd, gamma_d, beta_d = _settled(function, x, gamma, beta)
+    if x_nd.shape[1] == 0:
+        raise ValueError(f"{function}: x has shape {x_nd.shape}, expected at least one feature")
+    kernels = _backend.kernels()
+    if kernels is None:
+        return reference.layernorm_forward(x_nd, gamma_d, beta_d, {"eps": eps})
+    out, xhat, inv_std_n = np.empty_like(x_nd), np.empty_like(x_nd), np.empty(x_nd.shape[0], x_nd.dtype)
+    kernels.normalization.layernorm_forward(
+        x_nd, gamma_d, beta_d, eps, out, xhat, inv_std_n, _threads.effective()
+    )
+    return out, (xhat, gamma_d.copy(), inv_std_n)
+
+
+def layernorm_backward(dout, cache):
+    """Layer normalization, backward.
+
+    With ``dxhat = dout * gamma``:
+    ``dx = inv_std * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat))``, the means over the
+    features; ``dgamma = sum(dout * xhat)`` and ``dbeta = sum(dout)`` over the batch.
+
+    Parameters
+    ----------
+    dout : array, (N, D)
+        Upstream gradient.
+    cache : tuple
+        Of `layernorm_forward`.
+
+    Returns
+    -------
+    dx : array, (N, D)
+    dgamma, dbeta : array, (D,)
+
+    Raises
+    ------
+    ValueError
+        dout does not have the shape of the output, or cache is not the forward pass's.
+    TypeError
+        dout is not an array of real numbers.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, "Layer Normalization", 2016, https://arxiv.org/abs/1607.06450
+
+    Examples
+    --------
+    >>> _, cache = layernorm_forward([[0., 2.]], [1., 1.], [5., 5.], {'eps': 0.0})
+    >>> dx, dgamma, dbeta = layernorm_backward([[1., 2.]], cache)
+    >>> dgamma.tolist(), dbeta.tolist()
+    ([-1.0, 2.0], [1.0, 2.0])
+    """
+    function = "layernorm_backward"
+    dout_nd, xhat_nd, gamma_d, inv_std_n = _backward_settled(
+        function, dout, *_checks.cache_of(function, cache, 3), statistic=0
+    )
+    kernels = _backend.kernels()
+    if kernels is None:
+        return reference.layernorm_backward(dout_nd, (xhat_nd, gamma_d, inv_std_n))
+    dx, dgamma, dbeta = np.empty_like(dout_nd), np.empty_like(gamma_d), np.empty_like(gamma_d)
+    kernels.normalization.layernorm_backward(
+        dout_nd, xhat_nd, gamma_d, inv_std_n, dx, dgamma, dbeta, _threads.effective()
+    )
+    return dx, dgamma, dbeta

@@ -1,0 +1,33 @@
+"""Layers as forward/backward pairs, and losses: the names that a notebook imports.
+
+A forward function returns ``(out, cache)``; its backward function takes the upstream
+gradient and that cache.
+"""
+
+from daseCV_c._layers.activation import relu_backward, relu_forward
+from daseCV_c._layers.affine import affine_backward, affine_forward
+from daseCV_c._layers.dropout import dropout_backward, dropout_forward
+from daseCV_c._layers.losses import softmax_loss, svm_loss
+from daseCV_c._layers.normalization import (
+    batchnorm_backward,
+    batchnorm_backward_alt,
+    batchnorm_forward,
+    layernorm_backward,
+    layernorm_forward,
+)
+
+__all__ = [
+    "affine_backward",
+    "affine_forward",
+    "batchnorm_backward",
+    "batchnorm_backward_alt",
+    "batchnorm_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "layernorm_backward",
+    "layernorm_forward",
+    "relu_backward",
+    "relu_forward",
+    "softmax_loss",
+    "svm_loss",
+]

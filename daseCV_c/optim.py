@@ -1,0 +1,262 @@
+"""Update rules: each takes ``(w, dw, config)`` and returns ``(next_w, config)``.
+
+`config` is the caller's dict. Missing settings get their defaults, the state is kept in it.
+"""
+
+import numpy as np
+
+from daseCV_c import _backend, _checks, _threads, reference
+
+__all__ = ["adam", "rmsprop", "sgd", "sgd_momentum"]
+
+
+def _checked(function, w, dw, config, settings, states):
+    """Check everything before the caller's dict is touched.
+
+    Returns w and dw as arrays, the settings' values in order, and the state arrays in order.
+    """
+    if config is not None:
+        _checks.dictionary(function, "config", config)
+    given = config or {}
+    w_, dw_ = _checks.as_array(function, "w", w), _checks.as_array(function, "dw", dw)
+    _checks.same_shape(function, "dw", dw_, w_.shape, "w")
+    values = [_checks.number(function, f"config[{key!r}]", given.get(key, default))
+              for key, default in settings.items()]
+    arrays = []
+    for key in states:
+        state = given.get(key)
+        # Zeros in w's dtype, float64 for a w of integers: a state holds fractions.
+        state = np.zeros(w_.shape, _checks.float_dtype(w_)) if state is None else _checks.as_array(
+            function, f"config[{key!r}]", state)
+        _checks.same_shape(function, f"config[{key!r}]", state, w_.shape, "w")
+        arrays.append(state)
+    return w_, dw_, values, arrays
+
+
+def _filled(config, settings):
+    config = {} if config is None else config
+    for key, default in settings.items():
+        config.setdefault(key, default)
+    return config
+
+
+def _settled(*arrays):
+    dtype = _checks.float_dtype(*arrays)
+    return [_checks.settle(array, dtype) for array in arrays]
+
+
+def sgd(w, dw, config=None):
+    """Stochastic gradient descent: ``w -= learning_rate * dw``, in place.
+
+    Parameters
+    ----------
+    w : ndarray of float32 or float64
+        Changed in place, so it must be writeable.
+    dw : array, shape of w
+    config : dict, optional
+        ``learning_rate``, default 1e-2.
+
+    Returns
+    -------
+    w : ndarray
+        The array that came in.
+    config : dict
+
+    Raises
+    ------
+    ValueError
+        w is read-only, or dw has another shape.
+    TypeError
+        w is not an ndarray of floats, or a setting is not a number.
+
+    References
+    ----------
+    CS231n, "Neural Networks Part 3", https://cs231n.github.io/neural-networks-3/#sgd
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sgd(np.array([1., 2.]), np.array([10., 10.]))[0].tolist()
+    [0.9, 1.9]
+    """
+    function, settings = "sgd", {"learning_rate": 1e-2}
+    if not isinstance(w, np.ndarray) or w.dtype.kind != "f":
+        what = f"an array of {w.dtype}" if isinstance(w, np.ndarray) else f"a {type(w).__name__}"
+        raise TypeError(f"{function}: w is {what}, expected an ndarray of floats, since it is changed in place")
+    w_, dw_, (rate,), _ = _checked(function, w, dw, config, settings, ())
+    if not w.flags.writeable:
+        raise ValueError(f"{function}: w is read-only, but it is changed in place")
+    kernels = _backend.kernels()
+    config = _filled(config, settings)
+    flags = w.flags
+    if kernels is None or not (flags.c_contiguous and flags.aligned) or w.dtype not in (np.float32, np.float64) \
+            or np.may_share_memory(w, dw_):
+        reference.sgd(w, dw_, {"learning_rate": rate})
+    else:
+        # dw in w's dtype: what NumPy's in-place subtraction of the product would round to anyway,
+        # save where dw is wider.
+        if _checks.float_dtype(dw_) != w.dtype and w.dtype == np.float32:
+            reference.sgd(w, dw_, {"learning_rate": rate})
+        else:
+            kernels.optim.sgd(w, _checks.settle(dw_, w.dtype), rate, _threads.effective())
+    return w, config
+
+
+def sgd_momentum(w, dw, config=None):
+    """Momentum: ``v = momentum * v - learning_rate * dw``, ``next_w = w + v``.
+
+    Parameters
+    ----------
+    w, dw : array, the same shape
+    config : dict, optional
+        ``learning_rate``, default 1e-2; ``momentum``, default 0.9; ``velocity``, zeros at first
+        and replaced by a new array.
+
+    Returns
+    -------
+    next_w : array
+        float32 when all arrays are float32, else float64.
+    config : dict
+
+    Raises
+    ------
+    ValueError
+        Shapes differ.
+    TypeError
+        An array is not one of real numbers, or a setting is not a number.
+
+    References
+    ----------
+    Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+
+    Examples
+    --------
+    >>> next_w, config = sgd_momentum([1.], [10.], {'learning_rate': 0.1})
+    >>> next_w.tolist(), config['velocity'].tolist()
+    ([0.0], [-1.0])
+    """
+    function, settings = "sgd_momentum", {"learning_rate": 1e-2, "momentum": 0.9}
+    w_, dw_, (rate, momentum), (v,) = _checked(function, w, dw, config, settings, ("velocity",))
+    w_, dw_, v = _settled(w_, dw_, v)
+    kernels = _backend.kernels()
+    if kernels is None:
+        state = {"learning_rate": rate, "momentum": momentum, "velocity": v}
+        next_w, _ = reference.sgd_momentum(w_, dw_, state)
+        next_v = state["velocity"]
+    else:
+        next_w, next_v = np.empty_like(w_), np.empty_like(w_)
+        kernels.optim.sgd_momentum(w_, dw_, v, rate, momentum, next_w, next_v, _threads.effective())
+    config = _filled(config, settings)
+    config["velocity"] = next_v
+    return next_w, config
+
+
+def rmsprop(w, dw, config=None):
+    """RMSProp: a moving average of squared gradients sets each parameter's rate.
+
+    ``cache = decay_rate * cache + (1 - decay_rate) * dw**2``,
+    ``next_w = w - learning_rate * dw / (sqrt(cache) + epsilon)``.
+
+    Parameters
+    ----------
+    w, dw : array, the same shape
+    config : dict, optional
+        ``learning_rate``, default 1e-2; ``decay_rate``, default 0.99; ``epsilon``, default 1e-8;
+        ``cache``, zeros at first and replaced by a new array.
+
+    Returns
+    -------
+    next_w : array
+        float32 when all arrays are float32, else float64.
+    config : dict
+
+    Raises
+    ------
+    ValueError
+        Shapes differ.
+    TypeError
+        An array is not one of real numbers, or a setting is not a number.
+
+    References
+    ----------
+    Tieleman and Hinton, "Lecture 6.5: rmsprop", COURSERA: Neural Networks for Machine Learning, 2012.
+
+    Examples
+    --------
+    >>> next_w, config = rmsprop([1.], [2.], {'decay_rate': 0.0, 'learning_rate': 0.5, 'epsilon': 0.0})
+    >>> next_w.tolist(), config['cache'].tolist()
+    ([0.5], [4.0])
+    """
+    function, settings = "rmsprop", {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8}
+    w_, dw_, (rate, decay, eps), (cache,) = _checked(function, w, dw, config, settings, ("cache",))
+    w_, dw_, cache = _settled(w_, dw_, cache)
+    kernels = _backend.kernels()
+    if kernels is None:
+        state = {"learning_rate": rate, "decay_rate": decay, "epsilon": eps, "cache": cache}
+        next_w, _ = reference.rmsprop(w_, dw_, state)
+        next_cache = state["cache"]
+    else:
+        next_w, next_cache = np.empty_like(w_), np.empty_like(w_)
+        kernels.optim.rmsprop(w_, dw_, cache, rate, decay, eps, next_w, next_cache, _threads.effective())
+    config = _filled(config, settings)
+    config["cache"] = next_cache
+    return next_w, config
+
+
+def adam(w, dw, config=None):
+    """Adam: moving averages of the gradient and of its square, corrected for their start at zero.
+
+    ``t += 1``, ``m = beta1 * m + (1 - beta1) * dw``, ``v = beta2 * v + (1 - beta2) * dw**2``,
+    ``next_w = w - learning_rate * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + epsilon)``.
+
+    Parameters
+    ----------
+    w, dw : array, the same shape
+    config : dict, optional
+        ``learning_rate``, default 1e-3; ``beta1``, default 0.9; ``beta2``, default 0.999;
+        ``epsilon``, default 1e-8; ``m`` and ``v``, zeros at first and replaced by new arrays;
+        ``t``, the number of steps taken, default 0.
+
+    Returns
+    -------
+    next_w : array
+        float32 when all arrays are float32, else float64.
+    config : dict
+
+    Raises
+    ------
+    ValueError
+        Shapes differ, or t is negative.
+    TypeError
+        An array is not one of real numbers, or a setting is not a number.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, https://arxiv.org/abs/1412.6980
+
+    Examples
+    --------
+    >>> next_w, config = adam([1.], [2.], {'learning_rate': 0.5, 'epsilon': 0.0})
+    >>> round(float(next_w[0]), 6), config['t']
+    (0.5, 1)
+    """
+    function, settings = "adam", {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+    w_, dw_, (rate, beta1, beta2, eps), (m, v) = _checked(function, w, dw, config, settings, ("m", "v"))
+    t = _checks.number(function, "config['t']", (config or {}).get("t", 0), low=0, high=2**53)
+    if t != int(t):
+        raise ValueError(f"{function}: config['t'] is {t!r}, expected a whole number of steps")
+    t = int(t) + 1
+    w_, dw_, m, v = _settled(w_, dw_, m, v)
+    kernels = _backend.kernels()
+    if kernels is None:
+        state = {"learning_rate": rate, "beta1": beta1, "beta2": beta2, "epsilon": eps, "m": m, "v": v, "t": t - 1}
+        next_w, _ = reference.adam(w_, dw_, state)
+        next_m, next_v = state["m"], state["v"]
+    else:
+        next_w, next_m, next_v = np.empty_like(w_), np.empty_like(w_), np.empty_like(w_)
+        kernels.optim.adam(
+            w_, dw_, m, v, rate, beta1, beta2, eps, t, next_w, next_m, next_v, _threads.effective()
+        )
+    config = _filled(config, settings)
+    config.update(m=next_m, v=next_v, t=t)
+    return next_w, config

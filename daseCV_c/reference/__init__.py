@@ -1,0 +1,54 @@
+"""NumPy twins: every compiled function again, under the same name, easy to believe.
+
+Nothing here checks its arguments and nothing here is fast. The layers call these functions
+when the backend is 'numpy'; the tests hold the kernels against them.
+"""
+
+from .activation import relu_backward, relu_forward
+from .affine import affine_backward, affine_forward
+from .batch import gather_batch
+from .dropout import dropout_backward, dropout_forward
+from .losses import softmax_loss, svm_loss
+from .normalization import (
+    batchnorm_backward,
+    batchnorm_backward_alt,
+    batchnorm_forward,
+    layernorm_backward,
+    layernorm_forward,
+)
+from .optim import adam, rmsprop, sgd, sgd_momentum
+from .sandwich import (
+    affine_bn_relu_backward,
+    affine_bn_relu_forward,
+    affine_ln_relu_backward,
+    affine_ln_relu_forward,
+    affine_relu_backward,
+    affine_relu_forward,
+)
+
+__all__ = [
+    "adam",
+    "affine_backward",
+    "affine_bn_relu_backward",
+    "affine_bn_relu_forward",
+    "affine_forward",
+    "affine_ln_relu_backward",
+    "affine_ln_relu_forward",
+    "affine_relu_backward",
+    "affine_relu_forward",
+    "batchnorm_backward",
+    "batchnorm_backward_alt",
+    "batchnorm_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "gather_batch",
+    "layernorm_backward",
+    "layernorm_forward",
+    "relu_backward",
+    "relu_forward",
+    "rmsprop",
+    "sgd",
+    "sgd_momentum",
+    "softmax_loss",
+    "svm_loss",
+]

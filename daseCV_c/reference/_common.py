@@ -1,0 +1,11 @@
+"""What the twins share: the settling of dtypes."""
+
+import numpy as np
+
+
+def as_float(*arrays):
+    """Arrays of one floating dtype: integers, booleans and float16 become float64, the rest is promoted."""
+    arrays = [np.asarray(a) for a in arrays]
+    single = all(a.dtype.kind == "f" and a.dtype.itemsize == 4 for a in arrays)
+    dtype = np.float32 if single else np.float64
+    return [a.astype(dtype, copy=False) for a in arrays]

@@ -1,0 +1,31 @@
+"""Inverted dropout in plain NumPy."""
+
+import numpy as np
+
+from ._common import as_float
+
+
+def dropout_forward(x, dropout_param):
+    """out = x * mask, mask = (uniform < p) / p; p is the probability of keeping a unit."""
+    p, mode = dropout_param["p"], dropout_param["mode"]
+    (x,) = as_float(x)
+    mask = None
+    if mode == "train":
+        if "seed" in dropout_param:
+            np.random.seed(dropout_param["seed"])
+        mask = ((np.random.rand(*x.shape) < p) / p).astype(x.dtype)
+        out = x * mask
+    elif mode == "test":
+        out = x.copy()
+    else:
+        raise ValueError(f"dropout_forward: dropout_param['mode'] is {mode!r}, expected 'train' or 'test'")
+    return out, (dict(dropout_param), mask)
+
+
+def dropout_backward(dout, cache):
+    """dx = dout * mask in training, dout in testing."""
+    dropout_param, mask = cache
+    if dropout_param["mode"] == "test":
+        return as_float(dout)[0].copy()
+    dout, mask = as_float(dout, mask)
+    return dout * mask

@@ -1,0 +1,54 @@
+"""Update rules in plain NumPy."""
+
+import numpy as np
+
+
+def _config(config, **defaults):
+    config = {} if config is None else config
+    for key, value in defaults.items():
+        config.setdefault(key, value)
+    return config
+
+
+def sgd(w, dw, config=None):
+    """w -= learning_rate * dw, in place."""
+    config = _config(config, learning_rate=1e-2)
+    w -= config["learning_rate"] * dw
+    return w, config
+
+
+def sgd_momentum(w, dw, config=None):
+    """v = momentum * v - learning_rate * dw; next_w = w + v."""
+    config = _config(config, learning_rate=1e-2, momentum=0.9)
+    v = config.get("velocity")
+    v = np.zeros_like(w) if v is None else v
+    v = config["momentum"] * v - config["learning_rate"] * dw
+    config["velocity"] = v
+    return w + v, config
+
+
+def rmsprop(w, dw, config=None):
+    """cache = decay * cache + (1 - decay) * dw^2; next_w = w - learning_rate * dw / (sqrt(cache) + eps)."""
+    config = _config(config, learning_rate=1e-2, decay_rate=0.99, epsilon=1e-8)
+    cache = config.get("cache")
+    cache = np.zeros_like(w) if cache is None else cache
+    decay = config["decay_rate"]
+    cache = decay * cache + (1 - decay) * (dw * dw)
+    config["cache"] = cache
+    return w - config["learning_rate"] * dw / (np.sqrt(cache) + config["epsilon"]), config
+
+
+def adam(w, dw, config=None):
+    """Moving averages of dw and dw^2, both corrected for their start at zero."""
+    config = _config(config, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8)
+    m, v = config.get("m"), config.get("v")
+    m = np.zeros_like(w) if m is None else m
+    v = np.zeros_like(w) if v is None else v
+    beta1, beta2 = config["beta1"], config["beta2"]
+    t = config.get("t", 0) + 1
+    m = beta1 * m + (1 - beta1) * dw
+    v = beta2 * v + (1 - beta2) * (dw * dw)
+    mhat = m / (1 - beta1**t)
+    vhat = v / (1 - beta2**t)
+    config.update(m=m, v=v, t=t)
+    return w - config["learning_rate"] * mhat / (np.sqrt(vhat) + config["epsilon"]), config

@@ -1,0 +1,48 @@
+"""Layers that often follow each other, in plain NumPy."""
+
+from .activation import relu_backward, relu_forward
+from .affine import affine_backward, affine_forward
+from .normalization import batchnorm_backward_alt, batchnorm_forward, layernorm_backward, layernorm_forward
+
+
+def affine_relu_forward(x, w, b):
+    """affine - ReLU."""
+    a, fc_cache = affine_forward(x, w, b)
+    out, relu_cache = relu_forward(a)
+    return out, (fc_cache, relu_cache)
+
+
+def affine_relu_backward(dout, cache):
+    """Gradients of affine - ReLU: dx, dw, db."""
+    fc_cache, relu_cache = cache
+    return affine_backward(relu_backward(dout, relu_cache), fc_cache)
+
+
+def affine_bn_relu_forward(x, w, b, gamma, beta, bn_param):
+    """affine - batch norm - ReLU."""
+    a, fc_cache = affine_forward(x, w, b)
+    a, bn_cache = batchnorm_forward(a, gamma, beta, bn_param)
+    out, relu_cache = relu_forward(a)
+    return out, (fc_cache, bn_cache, relu_cache)
+
+
+def affine_bn_relu_backward(dout, cache):
+    """Gradients of affine - batch norm - ReLU: dx, dw, db, dgamma, dbeta."""
+    fc_cache, bn_cache, relu_cache = cache
+    da, dgamma, dbeta = batchnorm_backward_alt(relu_backward(dout, relu_cache), bn_cache)
+    return (*affine_backward(da, fc_cache), dgamma, dbeta)
+
+
+def affine_ln_relu_forward(x, w, b, gamma, beta, ln_param):
+    """affine - layer norm - ReLU."""
+    a, fc_cache = affine_forward(x, w, b)
+    a, ln_cache = layernorm_forward(a, gamma, beta, ln_param)
+    out, relu_cache = relu_forward(a)
+    return out, (fc_cache, ln_cache, relu_cache)
+
+
+def affine_ln_relu_backward(dout, cache):
+    """Gradients of affine - layer norm - ReLU: dx, dw, db, dgamma, dbeta."""
+    fc_cache, ln_cache, relu_cache = cache
+    da, dgamma, dbeta = layernorm_backward(relu_backward(dout, relu_cache), ln_cache)
+    return (*affine_backward(da, fc_cache), dgamma, dbeta)

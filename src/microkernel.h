@@ -1,0 +1,340 @@
+/* Register tiles of the matrix product, and the two packings that need vector code.
+
+   One source for float and double: the file includes itself once per type (see the end).
+   The vector width follows the instruction set that the file is compiled for.
+
+   Names: VL lanes in a vector; MR rows of a tile; a tile is MR rows by one or two vectors.
+   Every element of a tile is the same chain of additions (k = 0, 1, ...), whichever kernel
+   computes it, so that the place of a tile in the matrix does not change the result. */
+
+#ifndef DASE_TYPE /* ---- once: what both types share ---- */
+#ifndef DASE_MICROKERNEL_H
+#define DASE_MICROKERNEL_H
+
+#include <stddef.h>
+#include <string.h>
+
+/* Width in bytes and rows: two vectors a row, the rest of the registers hold the inputs. */
+#if defined(__AVX512F__)
+#define DASE_BYTES 64
+#define DASE_MR 12
+#elif defined(__AVX2__)
+#define DASE_BYTES 32
+#define DASE_MR 6
+#elif defined(__aarch64__)
+#define DASE_BYTES 16
+#define DASE_MR 8
+#else
+#define DASE_BYTES 16
+#define DASE_MR 4
+#endif
+#define DASE_VL_FLOAT (DASE_BYTES / 4)
+#define DASE_VL_DOUBLE (DASE_BYTES / 8)
+
+/* What happens to a tile on its way to memory. */
+#define DASE_ADD 1  /* add what is there: partial sums of earlier blocks of k */
+#define DASE_BIAS 2 /* add the bias of the column */
+#define DASE_RELU 4
+
+#if defined(__GNUC__) && !defined(DASE_PLAIN)
+#define DASE_VECTORS 1
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+#endif
+
+#define DASE_CAT_(a, b) a##b
+#define DASE_CAT(a, b) DASE_CAT_(a, b)
+#define DASE_NAME(name) DASE_CAT(dase_##name##_, DASE_TYPE)
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define DASE_SHUFFLES 1
+#endif
+#endif
+
+/* Lane l of the two outputs of one exchange step of a transposition, at distance s. */
+#define DASE_LOW(l, s) (((l) & (s)) ? DASE_VL + (l) - (s) : (l))
+#define DASE_HIGH(l, s) (((l) & (s)) ? DASE_VL + (l) : (l) + (s))
+#define DASE_LANES_2(F, s) F(0, s), F(1, s)
+#define DASE_LANES_4(F, s) DASE_LANES_2(F, s), F(2, s), F(3, s)
+#define DASE_LANES_8(F, s) DASE_LANES_4(F, s), F(4, s), F(5, s), F(6, s), F(7, s)
+#define DASE_LANES_16(F, s) DASE_LANES_8(F, s), F(8, s), F(9, s), F(10, s), F(11, s), \
+                            F(12, s), F(13, s), F(14, s), F(15, s)
+#define DASE_EXCHANGE(r, s)                                                                  \
+    _Pragma("GCC unroll 16") for (int i = 0; i < DASE_VL; i++) if (!(i & (s))) {             \
+        vec low = __builtin_shufflevector(r[i], r[i + (s)], DASE_LANES(DASE_LOW, s));        \
+        r[i + (s)] = __builtin_shufflevector(r[i], r[i + (s)], DASE_LANES(DASE_HIGH, s));    \
+        r[i] = low;                                                                          \
+    }
+
+/* X(row, pointer, row from the pointer): three rows a pointer, because rows are reached by
+   pointer + 0, 1, 2 strides, which leaves enough integer registers for 12 rows. */
+#define DASE_ROWS_1(X) X(0, p0, 0)
+#define DASE_ROWS_2(X) DASE_ROWS_1(X) X(1, p0, 1)
+#define DASE_ROWS_3(X) DASE_ROWS_2(X) X(2, p0, 2)
+#define DASE_ROWS_4(X) DASE_ROWS_3(X) X(3, p1, 0)
+#define DASE_ROWS_5(X) DASE_ROWS_4(X) X(4, p1, 1)
+#define DASE_ROWS_6(X) DASE_ROWS_5(X) X(5, p1, 2)
+#define DASE_ROWS_7(X) DASE_ROWS_6(X) X(6, p2, 0)
+#define DASE_ROWS_8(X) DASE_ROWS_7(X) X(7, p2, 1)
+#define DASE_ROWS_9(X) DASE_ROWS_8(X) X(8, p2, 2)
+#define DASE_ROWS_10(X) DASE_ROWS_9(X) X(9, p3, 0)
+#define DASE_ROWS_11(X) DASE_ROWS_10(X) X(10, p3, 1)
+#define DASE_ROWS_12(X) DASE_ROWS_11(X) X(11, p3, 2)
+
+/* Named accumulators: an array of them would be kept in memory. */
+#define DASE_ZERO_1(i, p, r) vec c##i = {0};
+#define DASE_ZERO_2(i, p, r) vec c##i = {0}, d##i = {0};
+#define DASE_STEP_1(i, p, r) c##i += p[(r) * rs] * b0;
+#define DASE_STEP_2(i, p, r) { const DASE_TYPE s = p[(r) * rs]; c##i += s * b0; d##i += s * b1; }
+#define DASE_SAVE_1(i, p, r) tile[i] = c##i;
+#define DASE_SAVE_2(i, p, r) tile[2 * i] = c##i; tile[2 * i + 1] = d##i;
+#define DASE_LOAD_1 const vec b0 = *(const vec_at *)b;
+#define DASE_LOAD_2 const vec b0 = *(const vec_at *)b, b1 = *(const vec_at *)(b + DASE_VL);
+
+/* tile = A(rows x kc) B(kc x NV vectors); A(i, k) is a[i * rs + k * cs], rows of B are ldb apart. */
+#define DASE_KERNEL(ROWS, NV)                                                                \
+    static void DASE_CAT(DASE_NAME(kernel), _##ROWS##x##NV)(                                 \
+        ptrdiff_t kc, const DASE_TYPE *a, ptrdiff_t rs, ptrdiff_t cs,                        \
+        const DASE_TYPE *b, ptrdiff_t ldb, vec *tile)                                        \
+    {                                                                                        \
+        const DASE_TYPE *p0 = a, *p1 = a, *p2 = a, *p3 = a;                                  \
+        if (ROWS > 3) p1 = a + 3 * rs;                                                       \
+        if (ROWS > 6) p2 = a + 6 * rs;                                                       \
+        if (ROWS > 9) p3 = a + 9 * rs;                                                       \
+        DASE_ROWS_##ROWS(DASE_ZERO_##NV)                                                     \
+        for (ptrdiff_t k = 0; k < kc; k++) {                                                 \
+            DASE_LOAD_##NV                                                                   \
+            DASE_ROWS_##ROWS(DASE_STEP_##NV)                                                 \
+            p0 += cs; p1 += cs; p2 += cs; p3 += cs;                                          \
+            b += ldb;                                                                        \
+        }                                                                                    \
+        (void)p1; (void)p2; (void)p3;                                                        \
+        DASE_ROWS_##ROWS(DASE_SAVE_##NV)                                                     \
+    }
+#define DASE_KERNELS(ROWS) DASE_KERNEL(ROWS, 1) DASE_KERNEL(ROWS, 2)
+#define DASE_ENTRY(ROWS) {DASE_CAT(DASE_NAME(kernel), _##ROWS##x1), DASE_CAT(DASE_NAME(kernel), _##ROWS##x2)}
+
+#define DASE_TYPE float
+#define DASE_INT int
+#define DASE_VL DASE_VL_FLOAT
+#include "microkernel.h"
+#undef DASE_TYPE
+#undef DASE_INT
+#undef DASE_VL
+#define DASE_TYPE double
+#define DASE_INT long long
+#define DASE_VL DASE_VL_DOUBLE
+#include "microkernel.h"
+#undef DASE_TYPE
+#undef DASE_INT
+#undef DASE_VL
+
+#endif
+#else /* ---- once per type ---- */
+
+#if DASE_VL == 16
+#define DASE_LANES DASE_LANES_16
+#elif DASE_VL == 8
+#define DASE_LANES DASE_LANES_8
+#elif DASE_VL == 4
+#define DASE_LANES DASE_LANES_4
+#else
+#define DASE_LANES DASE_LANES_2
+#endif
+#define vec DASE_NAME(vec)
+#define vec_at DASE_NAME(vec_at)
+#define vec_int DASE_NAME(vec_int)
+
+#ifdef DASE_VECTORS
+
+typedef DASE_TYPE vec __attribute__((vector_size(DASE_BYTES), may_alias));
+typedef DASE_TYPE vec_at __attribute__((vector_size(DASE_BYTES), may_alias, aligned(sizeof(DASE_TYPE))));
+typedef DASE_INT vec_int __attribute__((vector_size(DASE_BYTES), may_alias));
+
+#if defined(__AVX2__) && !defined(__AVX512F__)
+static inline __m256i DASE_NAME(mask)(int n) /* all bits set in the first n lanes */
+{
+    vec_int lane;
+    for (int i = 0; i < DASE_VL; i++) lane[i] = i;
+    return (__m256i)(lane < (DASE_INT)n);
+}
+#endif
+
+/* The first n lanes from memory, zeros behind them; nothing beyond them is read. */
+static inline vec DASE_NAME(load)(const DASE_TYPE *p, int n)
+{
+    if (n == DASE_VL) return *(const vec_at *)p;
+#if defined(__AVX512F__)
+    if (sizeof(DASE_TYPE) == 4) return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+#elif defined(__AVX2__)
+    if (sizeof(DASE_TYPE) == 4) return (vec)_mm256_maskload_ps((const float *)p, DASE_NAME(mask)(n));
+    return (vec)_mm256_maskload_pd((const double *)p, DASE_NAME(mask)(n));
+#else
+    vec v = {0};
+    for (int i = 0; i < n; i++) v[i] = p[i];
+    return v;
+#endif
+}
+
+static inline void DASE_NAME(store)(DASE_TYPE *p, vec v, int n)
+{
+    if (n == DASE_VL) { *(vec_at *)p = v; return; }
+#if defined(__AVX512F__)
+    if (sizeof(DASE_TYPE) == 4) _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+    else _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
+#elif defined(__AVX2__)
+    if (sizeof(DASE_TYPE) == 4) _mm256_maskstore_ps((float *)p, DASE_NAME(mask)(n), (__m256)v);
+    else _mm256_maskstore_pd((double *)p, DASE_NAME(mask)(n), (__m256d)v);
+#else
+    for (int i = 0; i < n; i++) p[i] = v[i];
+#endif
+}
+
+/* v <= 0 is false for NaN, so NaN stays. */
+static inline vec DASE_NAME(relu)(vec v) { return (vec)((vec_int)v & ~(vec_int)(v <= (vec){0})); }
+
+DASE_KERNELS(1) DASE_KERNELS(2) DASE_KERNELS(3) DASE_KERNELS(4)
+#if DASE_MR > 4
+DASE_KERNELS(5) DASE_KERNELS(6)
+#endif
+#if DASE_MR > 6
+DASE_KERNELS(7) DASE_KERNELS(8)
+#endif
+#if DASE_MR > 8
+DASE_KERNELS(9) DASE_KERNELS(10) DASE_KERNELS(11) DASE_KERNELS(12)
+#endif
+
+typedef void (*DASE_NAME(kernel))(ptrdiff_t, const DASE_TYPE *, ptrdiff_t, ptrdiff_t,
+                                  const DASE_TYPE *, ptrdiff_t, vec *);
+static const DASE_NAME(kernel) DASE_NAME(kernels)[DASE_MR][2] = {
+    DASE_ENTRY(1), DASE_ENTRY(2), DASE_ENTRY(3), DASE_ENTRY(4),
+#if DASE_MR > 4
+    DASE_ENTRY(5), DASE_ENTRY(6),
+#endif
+#if DASE_MR > 6
+    DASE_ENTRY(7), DASE_ENTRY(8),
+#endif
+#if DASE_MR > 8
+    DASE_ENTRY(9), DASE_ENTRY(10), DASE_ENTRY(11), DASE_ENTRY(12),
+#endif
+};
+
+/* C(rows x cols) = A B, and what the DASE_ flags ask for. 1 <= rows <= MR, 1 <= cols <= 2 VL.
+   B must be readable for whole vectors: as it lies, or packed with zeros behind the last column. */
+static void DASE_NAME(tile)(int rows, int cols, ptrdiff_t kc,
+                            const DASE_TYPE *a, ptrdiff_t rs, ptrdiff_t cs,   /* IN */
+                            const DASE_TYPE *b, ptrdiff_t ldb,                /* IN */
+                            DASE_TYPE *c, ptrdiff_t ldc,                      /* INOUT */
+                            const DASE_TYPE *bias, int flags)                 /* IN */
+{
+    vec tile[2 * DASE_MR];
+    const int nv = cols > DASE_VL ? 2 : 1;
+    DASE_NAME(kernels)[rows - 1][nv - 1](kc, a, rs, cs, b, ldb, tile);
+    for (int v = 0; v < nv; v++) {
+        const int at = v * DASE_VL, n = cols - at < DASE_VL ? cols - at : DASE_VL;
+        const vec add = (flags & DASE_BIAS) ? DASE_NAME(load)(bias + at, n) : (vec){0};
+        for (int i = 0; i < rows; i++) {
+            DASE_TYPE *out = c + i * ldc + at;
+            vec sum = tile[i * nv + v];
+            if (flags & DASE_ADD) sum += DASE_NAME(load)(out, n);
+            if (flags & DASE_BIAS) sum += add;
+            if (flags & DASE_RELU) sum = DASE_NAME(relu)(sum);
+            DASE_NAME(store)(out, sum, n);
+        }
+    }
+}
+
+/* panel[k][0..2 VL) = b[k * ldb + 0..cols), zeros behind. A panel of one vector when it suffices. */
+static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb, DASE_TYPE *panel)
+{
+    const int first = cols < DASE_VL ? cols : DASE_VL, second = cols - first;
+    if (second == 0)
+        for (ptrdiff_t k = 0; k < kc; k++, b += ldb, panel += DASE_VL)
+            *(vec *)panel = DASE_NAME(load)(b, first);
+    else
+        for (ptrdiff_t k = 0; k < kc; k++, b += ldb, panel += 2 * DASE_VL) {
+            ((vec *)panel)[0] = *(const vec_at *)b;
+            ((vec *)panel)[1] = DASE_NAME(load)(b + DASE_VL, second);
+        }
+}
+
+#else /* no vector extensions: the same functions in plain loops, left to the compiler */
+
+static void DASE_NAME(tile)(int rows, int cols, ptrdiff_t kc,
+                            const DASE_TYPE *a, ptrdiff_t rs, ptrdiff_t cs,
+                            const DASE_TYPE *b, ptrdiff_t ldb,
+                            DASE_TYPE *c, ptrdiff_t ldc, const DASE_TYPE *bias, int flags)
+{
+    DASE_TYPE tile[DASE_MR][2 * DASE_VL] = {{0}};
+    const int width = cols > DASE_VL ? 2 * DASE_VL : DASE_VL;
+    for (ptrdiff_t k = 0; k < kc; k++)
+        for (int i = 0; i < rows; i++) {
+            const DASE_TYPE s = a[i * rs + k * cs];
+            for (int j = 0; j < width; j++) tile[i][j] += s * b[k * ldb + j];
+        }
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < cols; j++) {
+            DASE_TYPE sum = tile[i][j];
+            if (flags & DASE_ADD) sum += c[i * ldc + j];
+            if (flags & DASE_BIAS) sum += bias[j];
+            if ((flags & DASE_RELU) && sum <= 0) sum = 0;
+            c[i * ldc + j] = sum;
+        }
+}
+
+static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb, DASE_TYPE *panel)
+{
+    const int width = cols > DASE_VL ? 2 * DASE_VL : DASE_VL;
+    for (ptrdiff_t k = 0; k < kc; k++)
+        for (int j = 0; j < width; j++) panel[k * width + j] = j < cols ? b[k * ldb + j] : 0;
+}
+
+#endif
+
+/* The same panel from the transpose: panel[k][j] = b[j * ldb + k]. */
+static void DASE_NAME(pack_columns)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb, DASE_TYPE *panel)
+{
+    const int width = cols > DASE_VL ? 2 * DASE_VL : DASE_VL;
+#if defined(DASE_VECTORS) && defined(DASE_SHUFFLES)
+    for (int at = 0; at < width; at += DASE_VL)
+        for (ptrdiff_t k = 0; k < kc; k += DASE_VL) {
+            const int n = kc - k < DASE_VL ? (int)(kc - k) : DASE_VL;
+            const int full = cols - at < DASE_VL ? cols - at : DASE_VL;
+            const DASE_TYPE *from = b + at * ldb + k;
+            DASE_TYPE *to = panel + k * width + at;
+            vec r[DASE_VL];
+            if (n == DASE_VL && full == DASE_VL) {
+                _Pragma("GCC unroll 16") for (int i = 0; i < DASE_VL; i++) r[i] = *(const vec_at *)(from + i * ldb);
+            } else {
+                for (int i = 0; i < DASE_VL; i++) r[i] = i < full ? DASE_NAME(load)(from + i * ldb, n) : (vec){0};
+            }
+#if DASE_VL > 8
+            DASE_EXCHANGE(r, 8)
+#endif
+#if DASE_VL > 4
+            DASE_EXCHANGE(r, 4)
+#endif
+#if DASE_VL > 2
+            DASE_EXCHANGE(r, 2)
+#endif
+            DASE_EXCHANGE(r, 1)
+            if (n == DASE_VL) {
+                _Pragma("GCC unroll 16") for (int i = 0; i < DASE_VL; i++) *(vec *)(to + i * width) = r[i];
+            } else {
+                for (int i = 0; i < n; i++) *(vec *)(to + i * width) = r[i];
+            }
+        }
+#else
+    for (ptrdiff_t k = 0; k < kc; k++)
+        for (int j = 0; j < width; j++) panel[k * width + j] = j < cols ? b[j * ldb + k] : 0;
+#endif
+}
+
+#undef DASE_LANES
+#undef vec
+#undef vec_at
+#undef vec_int
+#endif
