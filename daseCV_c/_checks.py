@@ -44,9 +44,9 @@ def settle(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return array.astype(dtype, order="C", copy=True)
 
 
-def arrays(function: str, **named):
+def arrays(function: str, names, *values):
     """Check and settle several arrays of one call; returns them in order."""
-    found = [as_array(function, name, value) for name, value in named.items()]
+    found = [as_array(function, name, value) for name, value in zip(names, values, strict=True)]
     dtype = float_dtype(*found)
     return [settle(array, dtype) for array in found]
 
@@ -61,9 +61,11 @@ def same_shape(function: str, name: str, array: np.ndarray, shape: tuple, other:
         raise ValueError(f"{function}: {name} has shape {array.shape}, but {other} has shape {shape}")
 
 
-def vector(function: str, name: str, array: np.ndarray, length: int, why: str) -> None:
+def vector(function: str, name: str, array: np.ndarray, length: int, other: str, shape: tuple) -> None:
     if array.shape != (length,):
-        raise ValueError(f"{function}: {name} has shape {array.shape}, expected ({length},) for {why}")
+        raise ValueError(
+            f"{function}: {name} has shape {array.shape}, expected ({length},), since {other} has shape {shape}"
+        )
 
 
 def cache_of(function: str, cache, length: int) -> tuple:
@@ -74,16 +76,22 @@ def cache_of(function: str, cache, length: int) -> tuple:
     return tuple(cache)
 
 
-def number(function: str, name: str, value, low: float = -math.inf, high: float = math.inf) -> float:
-    """A real number in [low, high]."""
+def real_number(function: str, name: str, value, low: float = -math.inf) -> float:
+    """A real number, not below `low`; NaN is none."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    if isinstance(value, bool) or not isinstance(value, (numbers.Real, np.number)) or isinstance(value, complex):
-        raise TypeError(f"{function}: {name} is {value!r}, expected a number")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ValueError(f"{function}: {name} is {value!r}, expected a number")
     value = float(value)
-    if not low <= value <= high:
-        raise ValueError(f"{function}: {name} is {value!r}, expected {low:g} to {high:g}")
+    if not value >= low:
+        raise ValueError(f"{function}: {name} is {value!r}, expected a number" + (
+            f" of at least {low:g}" if low > -math.inf else ""))
     return value
+
+
+def number(function: str, name: str, mapping: dict, key: str, default=None, low: float = -math.inf) -> float:
+    """The number that a dict holds under `key`."""
+    return real_number(function, f"{name}[{key!r}]", mapping.get(key, default), low)
 
 
 def dictionary(function: str, name: str, value, *keys: str) -> dict:

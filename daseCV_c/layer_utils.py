@@ -1,16 +1,21 @@
 """Sandwich layers: several layers that often follow each other, as one forward/backward pair."""
 
-from daseCV_c._layers.activation import relu_backward, relu_forward
-from daseCV_c._layers.affine import _affine_backward, _affine_relu, affine_forward
-from daseCV_c._layers.normalization import (
+from daseCV_c import layers
+from daseCV_c._checks import cache_of
+from daseCV_c._layers.affine import _affine_backward, _affine_relu
+from daseCV_c.layers import *  # noqa: F403  a notebook that imports this module has the layers too
+from daseCV_c.layers import (
+    affine_forward,
     batchnorm_backward_alt,
     batchnorm_forward,
     layernorm_backward,
     layernorm_forward,
+    relu_backward,
+    relu_forward,
 )
-from daseCV_c._checks import cache_of
 
 __all__ = [
+    *layers.__all__,
     "affine_bn_relu_backward",
     "affine_bn_relu_forward",
     "affine_ln_relu_backward",
@@ -49,9 +54,17 @@ def affine_relu_forward(x, w, b):
     >>> affine_relu_forward([[1., -2.]], [[1., 0.], [0., 3.]], [10., 1.])[0].tolist()
     [[11.0, 0.0]]
     """
+    out, cache = _affine_relu_forward(x, w, b)
+    fc_cache, relu_cache = cache
+    # A copy: the caller may change the output before the backward pass.
+    return out, (fc_cache, relu_cache.copy())
+
+
+def _affine_relu_forward(x, w, b):
+    """`affine_relu_forward` whose cache shares the output, for callers that leave it unchanged."""
     out = _affine_relu("affine_relu_forward", x, w, b)
     # The output is positive exactly where the pre-activation is, so it serves as ReLU's cache.
-    return out, ((x, w, b), out.copy())
+    return out, ((x, w, b), out)
 
 
 def _affine_relu_backward(dout, cache, need_dx=True):

@@ -10,27 +10,29 @@ from daseCV_c import _backend, _checks, _threads, reference
 __all__ = ["adam", "rmsprop", "sgd", "sgd_momentum"]
 
 
-def _checked(function, w, dw, config, settings, states):
+def _checked(function, w, dw, config, settings, states=()):
     """Check everything before the caller's dict is touched.
 
-    Returns w and dw as arrays, the settings' values in order, and the state arrays in order.
+    Returns the settings' values in order, and w, dw and the states as arrays of one dtype and layout.
     """
     if config is not None:
         _checks.dictionary(function, "config", config)
     given = config or {}
     w_, dw_ = _checks.as_array(function, "w", w), _checks.as_array(function, "dw", dw)
     _checks.same_shape(function, "dw", dw_, w_.shape, "w")
-    values = [_checks.number(function, f"config[{key!r}]", given.get(key, default))
-              for key, default in settings.items()]
-    arrays = []
+    names, values = ["w", "dw"], [w_, dw_]
     for key in states:
-        state = given.get(key)
-        # Zeros in w's dtype, float64 for a w of integers: a state holds fractions.
-        state = np.zeros(w_.shape, _checks.float_dtype(w_)) if state is None else _checks.as_array(
-            function, f"config[{key!r}]", state)
-        _checks.same_shape(function, f"config[{key!r}]", state, w_.shape, "w")
-        arrays.append(state)
-    return w_, dw_, values, arrays
+        name, state = f"config[{key!r}]", given.get(key)
+        if state is None:
+            # Zeros in w's dtype, float64 for a w of integers: a state holds fractions.
+            state = np.zeros(w_.shape, _checks.float_dtype(w_))
+        else:
+            state = _checks.as_array(function, name, state)
+            _checks.same_shape(function, name, state, w_.shape, "w")
+        names.append(name)
+        values.append(state)
+    rates = [_checks.number(function, "config", given, key, default) for key, default in settings.items()]
+    return rates, _checks.arrays(function, names, *values)
 
 
 def _filled(config, settings):
@@ -38,11 +40,6 @@ def _filled(config, settings):
     for key, default in settings.items():
         config.setdefault(key, default)
     return config
-
-
-def _settled(*arrays):
-    dtype = _checks.float_dtype(*arrays)
-    return [_checks.settle(array, dtype) for array in arrays]
 
 
 def sgd(w, dw, config=None):
@@ -65,9 +62,9 @@ def sgd(w, dw, config=None):
     Raises
     ------
     ValueError
-        w is read-only, or dw has another shape.
+        w is read-only, dw has another shape, or learning_rate is not a number.
     TypeError
-        w is not an ndarray of floats, or a setting is not a number.
+        w is not an ndarray of floats, or dw not an array of real numbers.
 
     References
     ----------
@@ -82,23 +79,17 @@ def sgd(w, dw, config=None):
     function, settings = "sgd", {"learning_rate": 1e-2}
     if not isinstance(w, np.ndarray) or w.dtype.kind != "f":
         what = f"an array of {w.dtype}" if isinstance(w, np.ndarray) else f"a {type(w).__name__}"
-        raise TypeError(f"{function}: w is {what}, expected an ndarray of floats, since it is changed in place")
-    w_, dw_, (rate,), _ = _checked(function, w, dw, config, settings, ())
+        raise TypeError(f"{function}: w is {what}, expected an ndarray of floats to change in place")
+    (rate,), (w_, dw_) = _checked(function, w, dw, config, settings)
     if not w.flags.writeable:
         raise ValueError(f"{function}: w is read-only, but it is changed in place")
     kernels = _backend.kernels()
     config = _filled(config, settings)
-    flags = w.flags
-    if kernels is None or not (flags.c_contiguous and flags.aligned) or w.dtype not in (np.float32, np.float64) \
-            or np.may_share_memory(w, dw_):
+    # w_ is a copy where w has another layout or a narrower dtype: NumPy then writes through w.
+    if kernels is None or w_ is not w or np.may_share_memory(w, dw_):
         reference.sgd(w, dw_, {"learning_rate": rate})
     else:
-        # dw in w's dtype: what NumPy's in-place subtraction of the product would round to anyway,
-        # save where dw is wider.
-        if _checks.float_dtype(dw_) != w.dtype and w.dtype == np.float32:
-            reference.sgd(w, dw_, {"learning_rate": rate})
-        else:
-            kernels.optim.sgd(w, _checks.settle(dw_, w.dtype), rate, _threads.effective())
+        kernels.optim.sgd(w, dw_, rate, _threads.effective())
     return w, config
 
 
@@ -121,9 +112,9 @@ def sgd_momentum(w, dw, config=None):
     Raises
     ------
     ValueError
-        Shapes differ.
+        Shapes differ, or a setting is not a number.
     TypeError
-        An array is not one of real numbers, or a setting is not a number.
+        An array does not hold real numbers.
 
     References
     ----------
@@ -136,8 +127,7 @@ def sgd_momentum(w, dw, config=None):
     ([0.0], [-1.0])
     """
     function, settings = "sgd_momentum", {"learning_rate": 1e-2, "momentum": 0.9}
-    w_, dw_, (rate, momentum), (v,) = _checked(function, w, dw, config, settings, ("velocity",))
-    w_, dw_, v = _settled(w_, dw_, v)
+    (rate, momentum), (w_, dw_, v) = _checked(function, w, dw, config, settings, ("velocity",))
     kernels = _backend.kernels()
     if kernels is None:
         state = {"learning_rate": rate, "momentum": momentum, "velocity": v}
@@ -173,9 +163,9 @@ def rmsprop(w, dw, config=None):
     Raises
     ------
     ValueError
-        Shapes differ.
+        Shapes differ, or a setting is not a number.
     TypeError
-        An array is not one of real numbers, or a setting is not a number.
+        An array does not hold real numbers.
 
     References
     ----------
@@ -188,8 +178,7 @@ def rmsprop(w, dw, config=None):
     ([0.5], [4.0])
     """
     function, settings = "rmsprop", {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8}
-    w_, dw_, (rate, decay, eps), (cache,) = _checked(function, w, dw, config, settings, ("cache",))
-    w_, dw_, cache = _settled(w_, dw_, cache)
+    (rate, decay, eps), (w_, dw_, cache) = _checked(function, w, dw, config, settings, ("cache",))
     kernels = _backend.kernels()
     if kernels is None:
         state = {"learning_rate": rate, "decay_rate": decay, "epsilon": eps, "cache": cache}
@@ -226,9 +215,9 @@ def adam(w, dw, config=None):
     Raises
     ------
     ValueError
-        Shapes differ, or t is negative.
+        Shapes differ, a setting is not a number, or t is not a count.
     TypeError
-        An array is not one of real numbers, or a setting is not a number.
+        An array does not hold real numbers.
 
     References
     ----------
@@ -241,15 +230,15 @@ def adam(w, dw, config=None):
     (0.5, 1)
     """
     function, settings = "adam", {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-    w_, dw_, (rate, beta1, beta2, eps), (m, v) = _checked(function, w, dw, config, settings, ("m", "v"))
-    t = _checks.number(function, "config['t']", (config or {}).get("t", 0), low=0, high=2**53)
-    if t != int(t):
-        raise ValueError(f"{function}: config['t'] is {t!r}, expected a whole number of steps")
+    (rate, beta1, beta2, eps), (w_, dw_, m, v) = _checked(function, w, dw, config, settings, ("m", "v"))
+    t = _checks.number(function, "config", config or {}, "t", 0, low=0)
+    if not t.is_integer() or t >= 2**31 - 1:
+        raise ValueError(f"{function}: config['t'] is {t!r}, expected the number of steps taken")
     t = int(t) + 1
-    w_, dw_, m, v = _settled(w_, dw_, m, v)
     kernels = _backend.kernels()
     if kernels is None:
-        state = {"learning_rate": rate, "beta1": beta1, "beta2": beta2, "epsilon": eps, "m": m, "v": v, "t": t - 1}
+        state = {"learning_rate": rate, "beta1": beta1, "beta2": beta2, "epsilon": eps}
+        state.update(m=m, v=v, t=t - 1)
         next_w, _ = reference.adam(w_, dw_, state)
         next_m, next_v = state["m"], state["v"]
     else:

@@ -38,7 +38,8 @@ cdef int _check_matrix(str function, str name, cnp.ndarray array) except -1:
     return 0
 
 
-cdef Product _product(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint trans_a, bint trans_b, int flags) noexcept nogil:
+cdef Product _product(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint trans_a, bint trans_b,
+                      int flags) noexcept nogil:
     cdef Product p
     p.m, p.n, p.k = m, n, k
     p.trans_a, p.trans_b = trans_a, trans_b

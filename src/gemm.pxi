@@ -22,10 +22,14 @@ cdef extern from "microkernel.h" nogil:
     void dase_tile_double(int rows, int cols, Py_ssize_t kc, const double *a, Py_ssize_t rs, Py_ssize_t cs,
                           const double *b, Py_ssize_t ldb, double *c, Py_ssize_t ldc,
                           const double *bias, int flags) noexcept
-    void dase_pack_rows_float(Py_ssize_t kc, int cols, const float *b, Py_ssize_t ldb, float *panel) noexcept
-    void dase_pack_rows_double(Py_ssize_t kc, int cols, const double *b, Py_ssize_t ldb, double *panel) noexcept
-    void dase_pack_columns_float(Py_ssize_t kc, int cols, const float *b, Py_ssize_t ldb, float *panel) noexcept
-    void dase_pack_columns_double(Py_ssize_t kc, int cols, const double *b, Py_ssize_t ldb, double *panel) noexcept
+    void dase_pack_rows_float(Py_ssize_t kc, int cols, const float *b, Py_ssize_t ldb,
+                         float *panel) noexcept
+    void dase_pack_rows_double(Py_ssize_t kc, int cols, const double *b, Py_ssize_t ldb,
+                         double *panel) noexcept
+    void dase_pack_columns_float(Py_ssize_t kc, int cols, const float *b, Py_ssize_t ldb,
+                         float *panel) noexcept
+    void dase_pack_columns_double(Py_ssize_t kc, int cols, const double *b, Py_ssize_t ldb,
+                         double *panel) noexcept
 
 cdef extern from "gemm_scratch.h" nogil:
     void *dase_scratch_take(size_t size) noexcept
@@ -42,7 +46,7 @@ cdef enum:
     TILE_PAD = 16       # keeps the packed tiles, written side by side, out of one set of the cache
     DB_ROWS = 64        # rows of one partial sum of db
     DB_COLS = 64
-    SERIAL_CYCLES = 400000   # about 100 us: below it, waking threads costs more than it brings
+    SERIAL_CYCLES = 500000   # above 100 us: below it, waking threads costs more than it brings
 
 
 # What is multiplied: A(m x k) B(k x n), each as it lies in memory (row-major) or transposed.

@@ -5,7 +5,9 @@
 
    Names: VL lanes in a vector; MR rows of a tile; a tile is MR rows by one or two vectors.
    Every element of a tile is the same chain of additions (k = 0, 1, ...), whichever kernel
-   computes it, so that the place of a tile in the matrix does not change the result. */
+   computes it, so that the place of a tile in the matrix does not change the result.
+
+   Compilers without GCC's vector extensions get plain loops; -DDASE_PLAIN asks for these. */
 
 #ifndef DASE_TYPE /* ---- once: what both types share ---- */
 #ifndef DASE_MICROKERNEL_H
@@ -248,7 +250,8 @@ static void DASE_NAME(tile)(int rows, int cols, ptrdiff_t kc,
 }
 
 /* panel[k][0..2 VL) = b[k * ldb + 0..cols), zeros behind. A panel of one vector when it suffices. */
-static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb, DASE_TYPE *panel)
+static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb,
+                                 DASE_TYPE *panel)
 {
     const int first = cols < DASE_VL ? cols : DASE_VL, second = cols - first;
     if (second == 0)
@@ -285,7 +288,8 @@ static void DASE_NAME(tile)(int rows, int cols, ptrdiff_t kc,
         }
 }
 
-static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb, DASE_TYPE *panel)
+static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb,
+                                 DASE_TYPE *panel)
 {
     const int width = cols > DASE_VL ? 2 * DASE_VL : DASE_VL;
     for (ptrdiff_t k = 0; k < kc; k++)
@@ -295,7 +299,8 @@ static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptr
 #endif
 
 /* The same panel from the transpose: panel[k][j] = b[j * ldb + k]. */
-static void DASE_NAME(pack_columns)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb, DASE_TYPE *panel)
+static void DASE_NAME(pack_columns)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb,
+                                    DASE_TYPE *panel)
 {
     const int width = cols > DASE_VL ? 2 * DASE_VL : DASE_VL;
 #if defined(DASE_VECTORS) && defined(DASE_SHUFFLES)
@@ -307,9 +312,11 @@ static void DASE_NAME(pack_columns)(ptrdiff_t kc, int cols, const DASE_TYPE *b, 
             DASE_TYPE *to = panel + k * width + at;
             vec r[DASE_VL];
             if (n == DASE_VL && full == DASE_VL) {
-                _Pragma("GCC unroll 16") for (int i = 0; i < DASE_VL; i++) r[i] = *(const vec_at *)(from + i * ldb);
+                _Pragma("GCC unroll 16")
+                for (int i = 0; i < DASE_VL; i++) r[i] = *(const vec_at *)(from + i * ldb);
             } else {
-                for (int i = 0; i < DASE_VL; i++) r[i] = i < full ? DASE_NAME(load)(from + i * ldb, n) : (vec){0};
+                for (int i = 0; i < DASE_VL; i++)
+                    r[i] = i < full ? DASE_NAME(load)(from + i * ldb, n) : (vec){0};
             }
 #if DASE_VL > 8
             DASE_EXCHANGE(r, 8)
@@ -322,7 +329,8 @@ static void DASE_NAME(pack_columns)(ptrdiff_t kc, int cols, const DASE_TYPE *b, 
 #endif
             DASE_EXCHANGE(r, 1)
             if (n == DASE_VL) {
-                _Pragma("GCC unroll 16") for (int i = 0; i < DASE_VL; i++) *(vec *)(to + i * width) = r[i];
+                _Pragma("GCC unroll 16")
+                for (int i = 0; i < DASE_VL; i++) *(vec *)(to + i * width) = r[i];
             } else {
                 for (int i = 0; i < n; i++) *(vec *)(to + i * width) = r[i];
             }

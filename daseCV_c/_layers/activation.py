@@ -34,7 +34,7 @@ def relu_forward(x):
     >>> relu_forward([-1., 0., 2.])[0].tolist()
     [0.0, 0.0, 2.0]
     """
-    (x_,) = _checks.arrays("relu_forward", x=x)
+    (x_,) = _checks.arrays("relu_forward", ("x",), x)
     kernels = _backend.kernels()
     if kernels is None:
         return reference.relu_forward(x_)[0], x
@@ -73,7 +73,7 @@ def relu_backward(dout, cache):
     >>> relu_backward([5., 5., 5.], [-1., 0., 2.]).tolist()
     [0.0, 0.0, 5.0]
     """
-    dout_, x_ = _checks.arrays("relu_backward", dout=dout, cache=cache)
+    dout_, x_ = _checks.arrays("relu_backward", ("dout", "cache"), dout, cache)
     _checks.same_shape("relu_backward", "dout", dout_, x_.shape, "x")
     kernels = _backend.kernels()
     if kernels is None:

@@ -1,31 +1,33 @@
 """Affine layer."""
 
+import math
+
 import numpy as np
 
 from daseCV_c import _backend, _checks, _threads, reference
 
 
-def _settled(function, x, w, b):
-    """x as (N, D), w, b, all checked and of one dtype."""
-    x_, w_dm, b_m = _checks.arrays(function, x=x, w=w, b=b)
+def _rows(function, x_, w_dm, b_m):
+    """x as (N, D), after the shapes of x, w and b were held against each other."""
     if x_.ndim < 1:
         raise ValueError(f"{function}: x has 0 dimensions, expected (N, d_1, ..., d_k)")
     _checks.rank(function, "w", w_dm, 2)
-    n, features = x_.shape[0], 1
-    for size in x_.shape[1:]:
-        features *= size
+    shape = x_.shape
+    features = shape[1] if len(shape) == 2 else math.prod(shape[1:])
     if features != w_dm.shape[0]:
         raise ValueError(
-            f"{function}: x has {features} features per sample (shape {x_.shape}), but w has {w_dm.shape[0]} rows"
+            f"{function}: x has {features} features per sample (shape {shape}), "
+            f"but w has {w_dm.shape[0]} rows"
         )
-    _checks.vector(function, "b", b_m, w_dm.shape[1], f"w of shape {w_dm.shape}")
-    return x_.reshape(n, features), w_dm, b_m
+    _checks.vector(function, "b", b_m, w_dm.shape[1], "w", w_dm.shape)
+    return x_ if len(shape) == 2 else x_.reshape(shape[0], features)
 
 
 def _forward(function, x, w, b, relu):
-    x_nd, w_dm, b_m = _settled(function, x, w, b)
+    x_, w_dm, b_m = _checks.arrays(function, ("x", "w", "b"), x, w, b)
+    x_nd = _rows(function, x_, w_dm, b_m)
     kernels = _backend.kernels()
-    if kernels is None:
+    if kernels is None or not x_nd.size or not w_dm.size:
         out_nm = reference.affine_forward(x_nd, w_dm, b_m)[0]
         return reference.relu_forward(out_nm)[0] if relu else out_nm
     out_nm = np.empty((x_nd.shape[0], w_dm.shape[1]), x_nd.dtype)
@@ -77,28 +79,25 @@ def affine_forward(x, w, b):
     return _forward("affine_forward", x, w, b, False), (x, w, b)
 
 
-def _affine_backward(dout, cache, need_dx=True, function="affine_backward"):
+def _affine_backward(dout, cache, need_dx=True):
     """`affine_backward`; without `need_dx` the gradient of x is left out and None stands for it."""
+    function = "affine_backward"
     x, w, b = _checks.cache_of(function, cache, 3)
-    dout_nm, x_, w_, b_ = (_checks.as_array(function, name, value)
-                           for name, value in (("dout", dout), ("x", x), ("w", w), ("b", b)))
-    dtype = _checks.float_dtype(dout_nm, x_, w_, b_)
-    dout_nm = _checks.settle(dout_nm, dtype)
-    x_nd, w_dm, _ = _settled(function, x_, w_, b_)
-    x_nd, w_dm = _checks.settle(x_nd, dtype), _checks.settle(w_dm, dtype)
+    dout_nm, x_, w_dm, b_m = _checks.arrays(function, ("dout", "x", "w", "b"), dout, x, w, b)
+    x_nd = _rows(function, x_, w_dm, b_m)
     _checks.same_shape(function, "dout", dout_nm, (x_nd.shape[0], w_dm.shape[1]), "the output")
     kernels = _backend.kernels()
-    if kernels is None:
-        dx, dw, db = reference.affine_backward(dout_nm, (x_nd, w_dm, np.zeros(w_dm.shape[1], dtype)))
-        return dx.reshape(x_.shape) if need_dx else None, dw, db
-    threads = _threads.effective()
-    dw, db = np.empty_like(w_dm), np.empty(w_dm.shape[1], dtype)
-    kernels.affine.affine_backward_dw(x_nd, dout_nm, dw, db, threads)
-    if not need_dx:
-        return None, dw, db
-    dx_nd = np.empty_like(x_nd)
-    kernels.affine.affine_backward_dx(dout_nm, w_dm, dx_nd, threads)
-    return dx_nd.reshape(x_.shape), dw, db
+    if kernels is None or not x_nd.size or not w_dm.size:
+        dw, db = reference.affine.affine_backward_dw(x_nd, dout_nm)
+        dx_nd = reference.affine.affine_backward_dx(dout_nm, w_dm) if need_dx else None
+    else:
+        threads = _threads.effective()
+        dw, db = np.empty_like(w_dm), np.empty_like(b_m)
+        kernels.affine.affine_backward_dw(x_nd, dout_nm, dw, db, threads)
+        dx_nd = np.empty_like(x_nd) if need_dx else None
+        if need_dx:
+            kernels.affine.affine_backward_dx(dout_nm, w_dm, dx_nd, threads)
+    return dx_nd.reshape(x_.shape) if need_dx else None, dw, db
 
 
 def affine_backward(dout, cache):

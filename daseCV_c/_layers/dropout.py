@@ -7,9 +7,9 @@ from daseCV_c import _backend, _checks, _threads, reference
 
 def _parameters(function, dropout_param):
     _checks.dictionary(function, "dropout_param", dropout_param, "p", "mode")
-    p = _checks.number(function, "dropout_param['p']", dropout_param["p"])
+    p = _checks.number(function, "dropout_param", dropout_param, "p")
     if not 0 < p <= 1:
-        raise ValueError(f"{function}: dropout_param['p'] is {p}, expected a probability of keeping in (0, 1]")
+        raise ValueError(f"{function}: dropout_param['p'] is {p}, expected a probability in (0, 1]")
     return p, _checks.mode_of(function, "dropout_param", dropout_param)
 
 
@@ -21,7 +21,7 @@ def dropout_forward(x, dropout_param):
     x : array, any shape
     dropout_param : dict
         ``p``, the probability of keeping a unit, in (0, 1]; ``mode``, 'train' or 'test';
-        optional ``seed``, given to ``np.random.seed`` before the mask is drawn.
+        optional ``seed``, given to ``np.random.seed`` at every call, in either mode.
 
     Returns
     -------
@@ -49,14 +49,14 @@ def dropout_forward(x, dropout_param):
     """
     function = "dropout_forward"
     p, mode = _parameters(function, dropout_param)
-    (x_,) = _checks.arrays(function, x=x)
+    (x_,) = _checks.arrays(function, ("x",), x)
     kernels = _backend.kernels()
     if kernels is None:
         return reference.dropout_forward(x_, dropout_param)
-    if mode == "test":
-        return x_.copy(), (dict(dropout_param), None)
     if "seed" in dropout_param:
         np.random.seed(dropout_param["seed"])
+    if mode == "test":
+        return x_.copy(), (dict(dropout_param), None)
     uniform = np.asarray(np.random.rand(*x_.shape))
     mask, out = np.empty_like(x_), np.empty_like(x_)
     kernels.dropout.dropout_forward(x_, uniform, p, mask, out, _threads.effective())
@@ -98,8 +98,8 @@ def dropout_backward(dout, cache):
     dropout_param, mask = _checks.cache_of(function, cache, 2)
     _, mode = _parameters(function, dropout_param)
     if mode == "test":
-        return _checks.arrays(function, dout=dout)[0].copy()
-    dout_, mask = _checks.arrays(function, dout=dout, mask=mask)
+        return _checks.arrays(function, ("dout",), dout)[0].copy()
+    dout_, mask = _checks.arrays(function, ("dout", "mask"), dout, mask)
     _checks.same_shape(function, "dout", dout_, mask.shape, "the mask")
     kernels = _backend.kernels()
     if kernels is None:

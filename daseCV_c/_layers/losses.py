@@ -6,7 +6,7 @@ from daseCV_c import _backend, _checks, _threads, reference
 
 
 def _loss(function, x, y):
-    (x_nc,) = _checks.arrays(function, x=x)
+    (x_nc,) = _checks.arrays(function, ("x",), x)
     _checks.rank(function, "x", x_nc, 2)
     if 0 in x_nc.shape:
         raise ValueError(f"{function}: x has shape {x_nc.shape}, expected at least one sample and one class")

@@ -6,11 +6,11 @@ from daseCV_c import _backend, _checks, _threads, reference
 
 
 def _settled(function, x, gamma, beta):
-    x_nd, gamma_d, beta_d = _checks.arrays(function, x=x, gamma=gamma, beta=beta)
+    x_nd, gamma_d, beta_d = _checks.arrays(function, ("x", "gamma", "beta"), x, gamma, beta)
     _checks.rank(function, "x", x_nd, 2)
     d = x_nd.shape[1]
-    _checks.vector(function, "gamma", gamma_d, d, f"x of shape {x_nd.shape}")
-    _checks.vector(function, "beta", beta_d, d, f"x of shape {x_nd.shape}")
+    _checks.vector(function, "gamma", gamma_d, d, "x", x_nd.shape)
+    _checks.vector(function, "beta", beta_d, d, "x", x_nd.shape)
     return x_nd, gamma_d, beta_d
 
 
@@ -18,8 +18,9 @@ def _running(function, bn_param, key, x_nd):
     """A running statistic in x's dtype; zeros where there is none yet."""
     if key not in bn_param:
         return np.zeros(x_nd.shape[1], x_nd.dtype)
-    value = _checks.as_array(function, f"bn_param[{key!r}]", bn_param[key])
-    _checks.vector(function, f"bn_param[{key!r}]", value, x_nd.shape[1], f"x of shape {x_nd.shape}")
+    name = f"bn_param[{key!r}]"
+    value = _checks.as_array(function, name, bn_param[key])
+    _checks.vector(function, name, value, x_nd.shape[1], "x", x_nd.shape)
     return _checks.settle(value, x_nd.dtype)
 
 
@@ -38,7 +39,7 @@ def batchnorm_forward(x, gamma, beta, bn_param):
     bn_param : dict
         ``mode``, 'train' or 'test'; ``eps``, default 1e-5; ``momentum``, default 0.9;
         ``running_mean`` and ``running_var``, (D,), zeros at first and replaced by new arrays
-        after each call.
+        after each call in mode 'train'.
 
     Returns
     -------
@@ -67,13 +68,13 @@ def batchnorm_forward(x, gamma, beta, bn_param):
     function = "batchnorm_forward"
     _checks.dictionary(function, "bn_param", bn_param, "mode")
     mode = _checks.mode_of(function, "bn_param", bn_param)
-    eps = _checks.number(function, "bn_param['eps']", bn_param.get("eps", 1e-5), low=0)
-    momentum = _checks.number(function, "bn_param['momentum']", bn_param.get("momentum", 0.9))
+    eps = _checks.number(function, "bn_param", bn_param, "eps", 1e-5, low=0)
+    momentum = _checks.number(function, "bn_param", bn_param, "momentum", 0.9)
     x_nd, gamma_d, beta_d = _settled(function, x, gamma, beta)
     running_mean = _running(function, bn_param, "running_mean", x_nd)
     running_var = _running(function, bn_param, "running_var", x_nd)
     if mode == "train" and x_nd.shape[0] == 0:
-        raise ValueError(f"{function}: x has shape {x_nd.shape}, expected at least one sample in mode 'train'")
+        raise ValueError(f"{function}: x has shape {x_nd.shape}, but mode 'train' needs at least one sample")
     kernels = _backend.kernels()
     if kernels is None:
         fresh = {"mode": mode, "eps": eps, "momentum": momentum,
@@ -92,7 +93,7 @@ def batchnorm_forward(x, gamma, beta, bn_param):
             entry.batchnorm_forward_test(
                 x_nd, gamma_d, beta_d, running_mean, running_var, eps, out, xhat, inv_std, threads
             )
-        cache = (mode, xhat, gamma_d.copy(), inv_std)
+        cache = (mode, xhat, gamma_d, inv_std)
     if mode == "train" or "running_mean" not in bn_param or "running_var" not in bn_param:
         bn_param["running_mean"], bn_param["running_var"] = running_mean, running_var
     return out, cache
@@ -100,17 +101,19 @@ def batchnorm_forward(x, gamma, beta, bn_param):
 
 def _backward_settled(function, dout, xhat, gamma, inv_std, statistic):
     """dout, xhat, gamma, inv_std of one dtype; `statistic` is the axis that inv_std runs along."""
-    dout_nd, xhat_nd, gamma_d, inv_std = _checks.arrays(function, dout=dout, xhat=xhat, gamma=gamma, inv_std=inv_std)
+    dout_nd, xhat_nd, gamma_d, inv_std = _checks.arrays(
+        function, ("dout", "the cached xhat", "the cached gamma", "the cached inv_std"), dout, xhat, gamma, inv_std
+    )
     _checks.rank(function, "dout", dout_nd, 2)
     _checks.same_shape(function, "dout", dout_nd, xhat_nd.shape, "the output")
-    _checks.vector(function, "gamma", gamma_d, xhat_nd.shape[1], "the cache")
-    _checks.vector(function, "inv_std", inv_std, xhat_nd.shape[statistic], "the cache")
+    _checks.vector(function, "the cached gamma", gamma_d, xhat_nd.shape[1], "dout", dout_nd.shape)
+    _checks.vector(function, "the cached inv_std", inv_std, xhat_nd.shape[statistic], "dout", dout_nd.shape)
     return dout_nd, xhat_nd, gamma_d, inv_std
 
 
 def _batchnorm_backward(function, dout, cache):
     mode, *rest = _checks.cache_of(function, cache, 4)
-    if mode not in ("train", "test"):
+    if not isinstance(mode, str) or mode not in ("train", "test"):
         raise ValueError(f"{function}: cache is not one that batchnorm_forward returned")
     dout_nd, xhat_nd, gamma_d, inv_std_d = _backward_settled(function, dout, *rest, statistic=1)
     kernels = _backend.kernels()
@@ -241,7 +244,7 @@ def layernorm_forward(x, gamma, beta, ln_param):
     """
     function = "layernorm_forward"
     _checks.dictionary(function, "ln_param", ln_param)
-    eps = _checks.number(function, "ln_param['eps']", ln_param.get("eps", 1e-5), low=0)
+    eps = _checks.number(function, "ln_param", ln_param, "eps", 1e-5, low=0)
     x_nd, gamma_d, beta_d = _settled(function, x, gamma, beta)
     if x_nd.shape[1] == 0:
         raise ValueError(f"{function}: x has shape {x_nd.shape}, expected at least one feature")
@@ -252,7 +255,7 @@ def layernorm_forward(x, gamma, beta, ln_param):
     kernels.normalization.layernorm_forward(
         x_nd, gamma_d, beta_d, eps, out, xhat, inv_std_n, _threads.effective()
     )
-    return out, (xhat, gamma_d.copy(), inv_std_n)
+    return out, (xhat, gamma_d, inv_std_n)
 
 
 def layernorm_backward(dout, cache):

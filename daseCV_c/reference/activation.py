@@ -8,7 +8,7 @@ from ._common import as_float
 def relu_forward(x):
     """out = max(x, 0); NaN stays NaN."""
     (x_,) = as_float(x)
-    return np.maximum(x_, 0), x
+    return np.asarray(np.maximum(x_, 0)), x
 
 
 def relu_backward(dout, cache):

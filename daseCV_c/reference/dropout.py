@@ -7,14 +7,14 @@ from ._common import as_float
 
 def dropout_forward(x, dropout_param):
     """out = x * mask, mask = (uniform < p) / p; p is the probability of keeping a unit."""
-    p, mode = dropout_param["p"], dropout_param["mode"]
+    p, mode = float(dropout_param["p"]), dropout_param["mode"]
     (x,) = as_float(x)
+    if "seed" in dropout_param:
+        np.random.seed(dropout_param["seed"])
     mask = None
     if mode == "train":
-        if "seed" in dropout_param:
-            np.random.seed(dropout_param["seed"])
-        mask = ((np.random.rand(*x.shape) < p) / p).astype(x.dtype)
-        out = x * mask
+        mask = np.asarray((np.random.rand(*x.shape) < p) / p, x.dtype)
+        out = np.asarray(x * mask)
     elif mode == "test":
         out = x.copy()
     else:
@@ -28,4 +28,4 @@ def dropout_backward(dout, cache):
     if dropout_param["mode"] == "test":
         return as_float(dout)[0].copy()
     dout, mask = as_float(dout, mask)
-    return dout * mask
+    return np.asarray(dout * mask)

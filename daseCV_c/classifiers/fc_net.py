@@ -1,0 +1,325 @@
+"""Fully-connected networks."""
+
+import numpy as np
+
+from daseCV_c import _checks, layer_utils, layers
+from daseCV_c._layers.affine import _affine_backward
+from daseCV_c.layer_utils import *  # noqa: F403
+from daseCV_c.layer_utils import _affine_bn_relu_backward, _affine_ln_relu_backward, _affine_relu_backward
+from daseCV_c.layers import *  # noqa: F403
+from daseCV_c.layers import affine_forward, dropout_backward, dropout_forward, softmax_loss
+
+# A notebook's `from daseCV.classifiers.fc_net import *` also expects the layers.
+__all__ = ["FullyConnectedNet", "TwoLayerNet", *layers.__all__, *layer_utils.__all__]
+
+_NORMALIZATIONS = {
+    None: None, "batchnorm": "batchnorm", "batch_norm": "batchnorm", "layernorm": "layernorm", "layer_norm": "layernorm",
+}
+
+
+def _images(name, X, features, dtype):
+    """X checked against the first layer and cast to the network's dtype."""
+    X = _checks.as_array(name, "X", X)
+    if X.ndim < 2:
+        raise ValueError(f"{name}: X has {X.ndim} dimensions (shape {X.shape}), expected (N, d_1, ..., d_k)")
+    width = int(np.prod(X.shape[1:]))
+    if width != features:
+        raise ValueError(f"{name}: X has {width} features per sample (shape {X.shape}), but W1 has {features} rows")
+    return X.astype(dtype, copy=False)
+
+
+def _positive(name, argument, value):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name}: {argument} is {value!r}, expected a positive integer")
+    return int(value)
+
+
+def _penalty(reg, weights):
+    """0.5 * reg * sum of squares, summed in double."""
+    # Not a BLAS dot product: its bits depend on the number of its threads.
+    return 0.5 * reg * sum(float(np.square(w).sum(dtype=np.float64)) for w in weights)
+
+
+class TwoLayerNet:
+    """affine - ReLU - affine - softmax, in float64.
+
+    The loss is the softmax loss plus ``0.5 * reg * (sum(W1**2) + sum(W2**2))``.
+
+    Parameters
+    ----------
+    input_dim, hidden_dim, num_classes : int
+    weight_scale : float
+        Standard deviation of the initial weights, drawn W1 first from NumPy's global generator.
+    reg : float
+        Strength of the L2 penalty on the weights.
+
+    Attributes
+    ----------
+    params : dict
+        W1 (D, H), b1 (H,), W2 (H, C), b2 (C,).
+    reg, dtype
+        May be changed between calls.
+
+    Raises
+    ------
+    ValueError
+        A size is not a positive integer.
+
+    References
+    ----------
+    CS231n, "Neural Networks Part 1", https://cs231n.github.io/neural-networks-1/
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net = TwoLayerNet(input_dim=4, hidden_dim=5, num_classes=3)
+    >>> net.loss(np.ones((2, 4))).shape
+    (2, 3)
+    >>> loss, grads = net.loss(np.ones((2, 4)), np.array([0, 2]))
+    >>> sorted(grads)
+    ['W1', 'W2', 'b1', 'b2']
+    """
+
+    def __init__(self, input_dim=3 * 32 * 32, hidden_dim=100, num_classes=10, weight_scale=1e-3, reg=0.0):
+        sizes = [_positive("TwoLayerNet", name, value) for name, value in (
+            ("input_dim", input_dim), ("hidden_dim", hidden_dim), ("num_classes", num_classes))]
+        scale = _checks.real_number("TwoLayerNet", "weight_scale", weight_scale)
+        self.reg = _checks.real_number("TwoLayerNet", "reg", reg)
+        self.dtype = np.float64
+        self.params = {}
+        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
+            self.params[f"W{i}"] = scale * np.random.randn(fan_in, fan_out)
+            self.params[f"b{i}"] = np.zeros(fan_out)
+
+    def loss(self, X, y=None):
+        """Scores of X, or with labels the loss and the gradients of every parameter.
+
+        Parameters
+        ----------
+        X : array, (N, d_1, ..., d_k)
+        y : array of integers, (N,), optional
+
+        Returns
+        -------
+        scores : array, (N, C)
+            When y is None.
+        loss, grads : float, dict
+            Otherwise; grads has the keys of `params`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            X does not fit W1, or y is not one label per sample.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> TwoLayerNet(4, 5, 3).loss(np.ones((2, 4))).shape
+        (2, 3)
+        """
+        params = self.params
+        X = _images("TwoLayerNet.loss", X, params["W1"].shape[0], self.dtype)
+        hidden, cache1 = layer_utils.affine_relu_forward(X, params["W1"], params["b1"])
+        scores, cache2 = affine_forward(hidden, params["W2"], params["b2"])
+        if y is None:
+            return scores
+        loss, dscores = softmax_loss(scores, y)
+        loss += _penalty(self.reg, (params["W1"], params["W2"]))
+        grads = {}
+        dhidden, grads["W2"], grads["b2"] = _affine_backward(dscores, cache2)
+        _, grads["W1"], grads["b1"] = _affine_relu_backward(dhidden, cache1, need_dx=False)
+        for name in ("W1", "W2"):
+            grads[name] += self.reg * params[name]
+        return loss, grads
+
+
+class FullyConnectedNet:
+    """{affine - [batch or layer norm] - ReLU - [dropout]} x (L - 1) - affine - softmax.
+
+    The loss is the softmax loss plus ``0.5 * reg`` times the sum of squares of every W; biases,
+    gamma and beta are free.
+
+    Parameters
+    ----------
+    hidden_dims : sequence of int
+        Widths of the hidden layers.
+    input_dim, num_classes : int
+    dropout : float
+        The probability of keeping a unit, in (0, 1]; 1 means no dropout.
+    normalization : {None, 'batchnorm', 'layernorm'}
+        'batch_norm' and 'layer_norm' mean the same.
+    reg : float
+        Strength of the L2 penalty on the weights.
+    weight_scale : float
+        Standard deviation of the initial weights, drawn W1, W2, ... from NumPy's global generator
+        and then cast.
+    dtype : dtype
+        float32 or float64: parameters and arithmetic.
+    seed : int, optional
+        Given to dropout, which then draws the same mask at each call.
+    dropout_keep_ratio : float, optional
+        Another name for `dropout`.
+
+    Attributes
+    ----------
+    params : dict
+        W1, b1, ..., and gamma1, beta1, ... with a normalization.
+    bn_params : list of dict
+        One per hidden layer with a normalization: mode and running statistics of batch norm.
+    dropout_param : dict
+    use_dropout, normalization, num_layers, reg, dtype
+        May be changed between calls.
+    reg_last_layer : bool
+        True. False leaves the last layer's weights out of the penalty and its gradient; the
+        course's printed loss of 5.940411485412347 for reg = 3.14 was computed that way, where
+        the definition gives 7.052114776533016.
+
+    Raises
+    ------
+    ValueError
+        A size is not a positive integer, p outside (0, 1], an unknown normalization or dtype.
+
+    References
+    ----------
+    CS231n, "Neural Networks Part 2", https://cs231n.github.io/neural-networks-2/
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net = FullyConnectedNet([5, 6], input_dim=4, num_classes=3, normalization='batchnorm')
+    >>> sorted(net.params)
+    ['W1', 'W2', 'W3', 'b1', 'b2', 'b3', 'beta1', 'beta2', 'gamma1', 'gamma2']
+    >>> net.loss(np.ones((2, 4))).shape
+    (2, 3)
+    """
+
+    def __init__(self, hidden_dims, input_dim=3 * 32 * 32, num_classes=10, dropout=1, normalization=None, reg=0.0,
+                 weight_scale=1e-2, dtype=np.float32, seed=None, *, dropout_keep_ratio=None):
+        name = "FullyConnectedNet"
+        if normalization not in _NORMALIZATIONS:
+            raise ValueError(f"{name}: normalization is {normalization!r}, expected None, 'batchnorm' or 'layernorm'")
+        keep = dropout if dropout_keep_ratio is None else dropout_keep_ratio
+        keep = _checks.real_number(name, "dropout", keep)
+        if not 0 < keep <= 1:
+            raise ValueError(f"{name}: dropout is {keep}, expected a probability of keeping in (0, 1]")
+        self.dtype = np.dtype(dtype).type
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"{name}: dtype is {np.dtype(dtype)}, expected float32 or float64")
+        if isinstance(hidden_dims, (int, np.integer)):
+            raise ValueError(f"{name}: hidden_dims is {hidden_dims!r}, expected a sequence of widths")
+        hidden = [_positive(name, "a width in hidden_dims", width) for width in hidden_dims]
+        sizes = [_positive(name, "input_dim", input_dim), *hidden, _positive(name, "num_classes", num_classes)]
+        scale = _checks.real_number(name, "weight_scale", weight_scale)
+        self.reg = _checks.real_number(name, "reg", reg)
+        self.reg_last_layer = True
+        self.normalization = _NORMALIZATIONS[normalization]
+        self.use_dropout = keep != 1
+        self.num_layers = len(sizes) - 1
+        self.params = {}
+        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
+            self.params[f"W{i}"] = (scale * np.random.randn(fan_in, fan_out)).astype(self.dtype)
+            self.params[f"b{i}"] = np.zeros(fan_out, self.dtype)
+            if self.normalization and i < self.num_layers:
+                self.params[f"gamma{i}"] = np.ones(fan_out, self.dtype)
+                self.params[f"beta{i}"] = np.zeros(fan_out, self.dtype)
+        self.dropout_param = {}
+        if self.use_dropout:
+            self.dropout_param = {"mode": "train", "p": keep}
+            if seed is not None:
+                self.dropout_param["seed"] = seed
+        self.bn_params = []
+        if self.normalization == "batchnorm":
+            self.bn_params = [{"mode": "train"} for _ in hidden]
+        elif self.normalization == "layernorm":
+            self.bn_params = [{} for _ in hidden]
+
+    def loss(self, X, y=None):
+        """Scores of X in test mode, or with labels the training loss and the gradients.
+
+        With labels batch norm updates its running statistics and dropout draws its masks.
+
+        Parameters
+        ----------
+        X : array, (N, d_1, ..., d_k)
+            Cast to the network's dtype.
+        y : array of integers, (N,), optional
+
+        Returns
+        -------
+        scores : array, (N, C)
+            When y is None.
+        loss, grads : float, dict
+            Otherwise; grads has the keys of `params`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            X does not fit W1, y is not one label per sample, or an unknown normalization was set.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = FullyConnectedNet([5], input_dim=4, num_classes=3)
+        >>> loss, grads = net.loss(np.ones((2, 4)), np.array([0, 2]))
+        >>> sorted(grads)
+        ['W1', 'W2', 'b1', 'b2']
+        """
+        name, params, last = "FullyConnectedNet.loss", self.params, self.num_layers
+        normalization = _NORMALIZATIONS.get(self.normalization, "?")
+        if normalization == "?":
+            raise ValueError(
+                f"{name}: normalization is {self.normalization!r}, expected None, 'batchnorm' or 'layernorm'")
+        X = _images(name, X, params["W1"].shape[0], self.dtype)
+        if y is not None:
+            if X.shape[0] == 0:
+                raise ValueError(f"{name}: X has shape {X.shape}, expected at least one sample")
+            # Before batch norm's statistics move.
+            y = _checks.labels(name, y, X.shape[0], params[f"W{last}"].shape[1])
+        mode = "test" if y is None else "train"
+        if self.use_dropout:
+            self.dropout_param["mode"] = mode
+        if normalization == "batchnorm":
+            for bn_param in self.bn_params:
+                bn_param["mode"] = mode
+
+        out, caches, masks = X, [], []
+        for i in range(1, last):
+            arguments = [out, params[f"W{i}"], params[f"b{i}"]]
+            if normalization:
+                arguments += [params[f"gamma{i}"], params[f"beta{i}"], self.bn_params[i - 1]]
+            out, cache = _FORWARD[normalization](*arguments)
+            caches.append(cache)
+            if self.use_dropout:
+                out, mask = dropout_forward(out, self.dropout_param)
+                masks.append(mask)
+        scores, cache = affine_forward(out, params[f"W{last}"], params[f"b{last}"])
+        if y is None:
+            return scores
+
+        loss, dout = softmax_loss(scores, y)
+        grads = {}
+        dout, grads[f"W{last}"], grads[f"b{last}"] = _affine_backward(dout, cache, need_dx=last > 1)
+        for i in range(last - 1, 0, -1):
+            if self.use_dropout:
+                dout = dropout_backward(dout, masks.pop())
+            # Nobody asks for the gradient of the images.
+            dout, grads[f"W{i}"], grads[f"b{i}"], *rest = _BACKWARD[normalization](
+                dout, caches.pop(), need_dx=i > 1)
+            if normalization:
+                grads[f"gamma{i}"], grads[f"beta{i}"] = rest
+        penalized = [f"W{i}" for i in range(1, last + bool(self.reg_last_layer))]
+        loss += _penalty(self.reg, [params[w] for w in penalized])
+        reg = self.dtype(self.reg)
+        for w in penalized:
+            grads[w] += reg * params[w]
+        return loss, grads
+
+
+_FORWARD = {
+    None: layer_utils.affine_relu_forward,
+    "batchnorm": layer_utils.affine_bn_relu_forward,
+    "layernorm": layer_utils.affine_ln_relu_forward,
+}
+_BACKWARD = {
+    None: _affine_relu_backward, "batchnorm": _affine_bn_relu_backward, "layernorm": _affine_ln_relu_backward,
+}

@@ -1,0 +1,1 @@
+"""The command line: `dasecv`, or `python -m daseCV_c`."""

@@ -1,0 +1,11 @@
+"""What a command reports to its user, as one line and exit code 2."""
+
+
+class CommandError(Exception):
+    """Bad input, or a file that cannot be read or written."""
+
+
+def reason(error: BaseException) -> str:
+    """The shortest true sentence about `error`, on one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())

@@ -1,0 +1,62 @@
+"""The commands that use a trained network: `evaluate`, `predict`, `submit`."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from daseCV_c.cli import runs
+from daseCV_c.cli.data import SPLITS, load_dataset, load_images
+from daseCV_c.cli.errors import CommandError, reason
+
+
+def classify(model, images, batch_size=1000) -> np.ndarray:
+    """The class of the highest score, as int64, for any number of images."""
+    parts = [np.argmax(model.loss(images[i:i + batch_size]), axis=1)
+             for i in range(0, len(images), batch_size)]
+    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
+
+
+def accuracy(model, images, labels) -> float:
+    return float(np.mean(classify(model, images) == labels))
+
+
+def evaluate(folder: str, data_dir: str | None = None) -> None:
+    """Print the accuracy on each split."""
+    config, model, mean_image = runs.load(folder)
+    if data_dir is None:
+        data_dir = config.get("data")
+    data, _ = load_dataset(config["dataset"], data_dir, model.dtype, mean_image)
+    for split, word in zip(SPLITS, ("train", "validation", "test"), strict=True):
+        print(f"{word} accuracy: {accuracy(model, data[f'X_{split}'], data[f'y_{split}']):.4f}")
+
+
+def _predictions(folder, images, raw):
+    _, model, mean_image = runs.load(folder)
+    return classify(model, load_images(images, mean_image, raw, model.dtype))
+
+
+def predict(folder: str, images: str, output: str, raw: bool = False) -> None:
+    """Write the predicted classes, int64 of shape (N,), into `output`."""
+    predictions = _predictions(folder, images, raw)
+    try:
+        # A file object: np.save would add .npy to a name of the user's choice.
+        with open(output, "wb") as file:
+            np.save(file, predictions, allow_pickle=False)
+    except OSError as error:
+        raise CommandError(f"{output} cannot be written: {reason(error)}") from error
+    print(f"{len(predictions)} predictions in {output}")
+
+
+def submit(folder: str, images: str, phase: int, raw: bool = False) -> None:
+    """Write output/phase_<n>/prediction.npy and the zip file that holds it."""
+    from daseCV_c.submission import output_file, zip_fun
+
+    predictions = _predictions(folder, images, raw)
+    try:
+        output_file(predictions, phase)
+        zip_fun(phase)
+    except OSError as error:
+        raise CommandError(f"output cannot be written: {reason(error)}") from error
+    print(os.path.join("output", f"prediction_phase_{phase}.zip"))

@@ -1,0 +1,180 @@
+"""The folder of a trained network: config.json, best.npz, history.csv.
+
+config.json
+    What the run was asked for (`settings`), the network's arguments (`network`), where the
+    data came from, the package's version and the accuracies (`results`).
+best.npz
+    Plain arrays, no pickles: the parameters under their own names (W1, b1, gamma1, ...), with
+    batch norm running_mean1, running_var1, ..., and mean_image, in the images' shape.
+history.csv
+    One number a row: iteration, epoch, metric, value. `metric` is loss (one row an iteration),
+    train_acc or val_acc (one row a check); `epoch` counts the epochs completed by then.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from daseCV_c.cli.errors import CommandError, reason
+
+FORMAT = 1
+CONFIG, PARAMS, HISTORY, CURVES = "config.json", "best.npz", "history.csv", "curves.png"
+
+
+def create(out: str | None, dataset: str) -> Path:
+    """Make the folder of a new run, and see that it can be written to before hours are spent."""
+    try:
+        if out is None:
+            folder = _fresh(Path("runs"), dataset)
+        else:
+            folder = Path(out)
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise CommandError(f"{folder} is not empty: choose another folder with --out")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CommandError(f"{error.filename or out} cannot be written: {reason(error)}") from error
+    return folder
+
+
+def _fresh(parent, dataset):
+    parent.mkdir(exist_ok=True)
+    n = 1
+    while True:
+        folder = parent / f"{dataset}-{n}"
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            n += 1
+
+
+def discard_if_empty(folder: Path) -> None:
+    """Undo `create` after a run that left nothing behind."""
+    try:
+        folder.rmdir()
+    except OSError:
+        pass
+
+
+def build_network(network: dict):
+    """The untrained network that config.json describes."""
+    from daseCV_c.classifiers.fc_net import FullyConnectedNet
+    if network["dtype"] not in ("float32", "float64"):
+        raise ValueError(f"dtype is {network['dtype']!r}, expected 'float32' or 'float64'")
+    return FullyConnectedNet(
+        list(network["hidden_dims"]), input_dim=network["input_dim"], num_classes=network["num_classes"],
+        dropout=network["dropout"], normalization=network["normalization"], reg=network["reg"],
+        weight_scale=network["weight_scale"], dtype=np.dtype(network["dtype"]).type)
+
+
+def state(model, mean_image) -> dict:
+    """All arrays that a prediction needs, by the names used in best.npz."""
+    arrays = dict(model.params)
+    if model.normalization == "batchnorm":
+        for i, bn_param in enumerate(model.bn_params, 1):
+            arrays[f"running_mean{i}"] = bn_param["running_mean"]
+            arrays[f"running_var{i}"] = bn_param["running_var"]
+    arrays["mean_image"] = mean_image
+    return arrays
+
+
+def save(folder: Path, config: dict, arrays: dict, history) -> None:
+    try:
+        # Written under another name first: an interrupted save never leaves half a best.npz.
+        draft = folder / f".{PARAMS}.part"
+        with open(draft, "wb") as file:
+            np.savez(file, **arrays)
+        os.replace(draft, folder / PARAMS)
+        with open(folder / HISTORY, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("iteration", "epoch", "metric", "value"))
+            writer.writerows(history)
+        text = json.dumps({"format": FORMAT, **config}, indent=2, ensure_ascii=False)
+        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{folder} cannot be written: {reason(error)}") from error
+
+
+def history_rows(solver, per_epoch: int):
+    """The rows of history.csv, in the order in which the numbers came about."""
+    iterations = len(solver.loss_history)
+    checks = sorted({1, iterations, *range(per_epoch, iterations + 1, per_epoch)})
+    accuracies = dict(zip(checks, zip(solver.train_acc_history, solver.val_acc_history, strict=True),
+                          strict=True))
+    for t, loss in enumerate(solver.loss_history, 1):
+        yield t, t // per_epoch, "loss", repr(float(loss))
+        if t in accuracies:
+            yield t, t // per_epoch, "train_acc", repr(float(accuracies[t][0]))
+            yield t, t // per_epoch, "val_acc", repr(float(accuracies[t][1]))
+
+
+def load(folder: str):
+    """Return (config, model, mean image) of a run."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CommandError(f"there is no run {folder}")
+    config = _read_config(folder / CONFIG)
+    arrays = _read_arrays(folder / PARAMS)
+    try:
+        model = build_network(config["network"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CommandError(f"{folder / CONFIG} does not describe a network: {reason(error)}") from error
+    mean_image = arrays.pop("mean_image", None)
+    if mean_image is None or mean_image.size != config["network"]["input_dim"]:
+        raise CommandError(f"{folder / PARAMS} has no mean image of the network's input size")
+    _fill(model, arrays, folder / PARAMS)
+    try:
+        # Some arguments are looked at only when they are used.
+        model.loss(np.zeros((1, mean_image.size), model.dtype))
+    except (TypeError, ValueError) as error:
+        raise CommandError(f"{folder / CONFIG} does not describe a network: {reason(error)}") from error
+    return config, model, mean_image
+
+
+def _read_config(path):
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{path} cannot be read: {reason(error)}") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise CommandError(f"{path} is not of format {FORMAT}")
+    if not isinstance(config.get("network"), dict) or config.get("dataset") not in ("digits", "cifar10"):
+        raise CommandError(f"{path} lacks its network or its dataset")
+    if not isinstance(config.get("data"), (str, type(None))):
+        raise CommandError(f"{path}: data is {config['data']!r}, expected the name of a folder")
+    return config
+
+
+def _read_arrays(path):
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # a broken file may raise anything from struct, zipfile, zlib or NumPy
+        raise CommandError(f"{path} cannot be read: {reason(error)}") from error
+
+
+def _fill(model, arrays, path):
+    wanted = {name: value.shape for name, value in model.params.items()}
+    if model.normalization == "batchnorm":
+        for i in range(1, len(model.bn_params) + 1):
+            wanted[f"running_mean{i}"] = wanted[f"running_var{i}"] = wanted[f"gamma{i}"]
+    for name, shape in wanted.items():
+        if name not in arrays:
+            raise CommandError(f"{path} lacks {name}")
+        if arrays[name].shape != shape or arrays[name].dtype.kind != "f":
+            raise CommandError(f"{path}: {name} is {arrays[name].dtype} of shape {arrays[name].shape}, "
+                               f"expected real numbers of shape {shape}")
+    for name in model.params:
+        model.params[name] = arrays[name].astype(model.dtype, copy=False)
+    if model.normalization == "batchnorm":
+        for i, bn_param in enumerate(model.bn_params, 1):
+            bn_param["running_mean"] = arrays[f"running_mean{i}"].astype(model.dtype, copy=False)
+            bn_param["running_var"] = arrays[f"running_var{i}"].astype(model.dtype, copy=False)

@@ -1,0 +1,74 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from daseCV_c import get_num_threads, num_threads
+from daseCV_c._version import __version__
+from daseCV_c.cli import plots, runs
+from daseCV_c.cli.data import SPLITS, load_dataset
+from daseCV_c.cli.errors import CommandError, reason
+from daseCV_c.cli.evaluate import accuracy
+from daseCV_c.cli.recipes import settings
+
+NORMALIZATIONS = {"none": None, "batchnorm": "batchnorm", "layernorm": "layernorm"}
+PRINT_EVERY = 100
+
+
+def train(given: dict, recipe=None, data_dir=None, threads=None, out=None) -> Path:
+    """Train with the recipe's settings and those `given` on top; return the run's folder."""
+    chosen = settings(given, recipe)
+    with num_threads(threads) if threads else nullcontext():
+        data, mean_image = load_dataset(chosen["dataset"], data_dir, np.dtype(chosen["dtype"]))
+        folder = runs.create(out, chosen["dataset"])
+        try:
+            _train_into(folder, chosen, recipe, data, mean_image, data_dir)
+        finally:
+            runs.discard_if_empty(folder)
+    return folder
+
+
+def _train_into(folder, chosen, recipe, data, mean_image, data_dir):
+    from daseCV_c.solver import Solver
+
+    np.random.seed(chosen["seed"])
+    network = {
+        "hidden_dims": chosen["hidden"],
+        "input_dim": int(mean_image.size),
+        "num_classes": int(max(data[f"y_{split}"].max() for split in SPLITS)) + 1,
+        "dropout": chosen["dropout"],
+        "normalization": NORMALIZATIONS[chosen["norm"]],
+        "reg": chosen["reg"],
+        "weight_scale": chosen["weight_scale"],
+        "dtype": chosen["dtype"],
+    }
+    model = runs.build_network(network)
+    solver = Solver(
+        model, data, update_rule=chosen["update_rule"], optim_config={"learning_rate": chosen["lr"]},
+        lr_decay=chosen["lr_decay"], batch_size=chosen["batch_size"], num_epochs=chosen["epochs"],
+        print_every=PRINT_EVERY, progress=sys.stderr.isatty())
+    solver.train()
+
+    results = {f"{split}_acc": accuracy(model, data[f"X_{split}"], data[f"y_{split}"])
+               for split in ("val", "test")}
+    config = {
+        "version": __version__, "dataset": chosen["dataset"],
+        "data": None if data_dir is None else str(Path(data_dir).resolve()),
+        "recipe": recipe, "settings": chosen, "threads": get_num_threads(), "network": network,
+        "results": results,
+    }
+    per_epoch = max(len(data["y_train"]) // chosen["batch_size"], 1)
+    history = list(runs.history_rows(solver, per_epoch))
+    runs.save(folder, config, runs.state(model, mean_image), history)
+    try:
+        drawn = plots.save_curves(history, folder / runs.CURVES)
+    except OSError as error:
+        raise CommandError(f"{folder / runs.CURVES} cannot be written: {reason(error)}") from error
+    print(f"validation accuracy: {results['val_acc']:.4f}")
+    print(f"test accuracy: {results['test_acc']:.4f}")
+    print(f"saved in {folder}" + ("" if drawn else f" (no {runs.CURVES}: matplotlib is not installed)"))

@@ -1,0 +1,274 @@
+"""Solver: trains a model with an update rule on batches drawn from a data set."""
+
+import os
+import pickle
+import tempfile
+
+import numpy as np
+from tqdm import tqdm
+
+from daseCV_c import optim
+from daseCV_c._batch import gather_batch
+
+_RULES = tuple(optim.__all__)
+
+
+def _positive(name, value):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"Solver: {name} is {value!r}, expected a positive integer")
+    return int(value)
+
+
+def _copy_state(dicts):
+    """Copies of dicts that hold arrays and plain values."""
+    return [{k: v.copy() if isinstance(v, np.ndarray) else v for k, v in d.items()} for d in dicts]
+
+
+class Solver:
+    """Stochastic gradient descent on a model, with the accuracies recorded and the best parameters kept.
+
+    An iteration draws ``np.random.choice(num_train, batch_size)``, asks ``model.loss(X, y)`` for
+    the loss and gradients and gives every parameter to the update rule. Accuracy is checked after
+    the first iteration, after the last, and at the end of every epoch.
+
+    Parameters
+    ----------
+    model : object
+        ``model.params`` is a dict of arrays; ``model.loss(X)`` gives scores and
+        ``model.loss(X, y)`` gives ``(loss, grads)``. With a ``dtype`` the batch is cast to it.
+    data : dict
+        X_train, y_train, X_val, y_val.
+    update_rule : {'sgd', 'sgd_momentum', 'rmsprop', 'adam'}
+    optim_config : dict
+        Settings of the update rule, such as learning_rate.
+    lr_decay : float
+        Factor on the learning rate at the end of each epoch.
+    batch_size, num_epochs : int
+    num_train_samples, num_val_samples : int or None
+        How many samples an accuracy is computed on; None means all.
+    checkpoint_name : str, optional
+        After each epoch ``<name>_epoch_<k>.pkl`` is written.
+    print_every : int
+    verbose : bool
+    progress : bool
+        A progress bar with rate and remaining time on stderr.
+
+    Attributes
+    ----------
+    loss_history, train_acc_history, val_acc_history : list of float
+    best_val_acc : float
+    best_params : dict
+        Copies of the parameters at the best validation accuracy. Never empty.
+    best_bn_params : list of dict
+        The running statistics that belong to them.
+    epoch : int
+    optim_configs : dict
+        Settings and state of the update rule, parameter by parameter.
+
+    Raises
+    ------
+    ValueError
+        Unknown keyword, unknown update rule, missing data, sizes that do not fit.
+
+    References
+    ----------
+    CS231n, "Neural Networks Part 3", https://cs231n.github.io/neural-networks-3/
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from daseCV_c.classifiers.fc_net import TwoLayerNet
+    >>> np.random.seed(0)
+    >>> X, y = np.eye(4), np.arange(4)
+    >>> data = {'X_train': X, 'y_train': y, 'X_val': X, 'y_val': y}
+    >>> solver = Solver(TwoLayerNet(4, 20, 4, weight_scale=0.1), data, update_rule='adam', num_epochs=40,
+    ...                 optim_config={'learning_rate': 0.05}, batch_size=4, verbose=False)
+    >>> solver.train()
+    >>> float(solver.best_val_acc)
+    1.0
+    """
+
+    def __init__(self, model, data, **kwargs):
+        self.model = model
+        missing = [k for k in ("X_train", "y_train", "X_val", "y_val") if k not in data]
+        if missing:
+            raise ValueError(f"Solver: data has no {', '.join(missing)}, expected X_train, y_train, X_val, y_val")
+        for split in ("train", "val"):
+            X, y = np.asarray(data[f"X_{split}"]), np.asarray(data[f"y_{split}"])
+            if y.ndim != 1 or X.ndim < 1 or len(X) != len(y):
+                raise ValueError(
+                    f"Solver: X_{split} has shape {X.shape} and y_{split} {y.shape}, expected one label per sample")
+            if len(X) == 0:
+                raise ValueError(f"Solver: X_{split} has shape {X.shape}, expected at least one sample")
+            setattr(self, f"X_{split}", X)
+            setattr(self, f"y_{split}", y)
+
+        self.update_rule = kwargs.pop("update_rule", "sgd")
+        self.optim_config = dict(kwargs.pop("optim_config", {}))
+        self.lr_decay = kwargs.pop("lr_decay", 1.0)
+        self.batch_size = _positive("batch_size", kwargs.pop("batch_size", 100))
+        self.num_epochs = kwargs.pop("num_epochs", 10)
+        if self.num_epochs != 0:
+            self.num_epochs = _positive("num_epochs", self.num_epochs)
+        self.num_train_samples = kwargs.pop("num_train_samples", 1000)
+        self.num_val_samples = kwargs.pop("num_val_samples", None)
+        for name in ("num_train_samples", "num_val_samples"):
+            if getattr(self, name) is not None:
+                _positive(name, getattr(self, name))
+        self.checkpoint_name = kwargs.pop("checkpoint_name", None)
+        self.print_every = _positive("print_every", kwargs.pop("print_every", 10))
+        self.verbose = kwargs.pop("verbose", True)
+        self.progress = kwargs.pop("progress", False)
+        if kwargs:
+            raise ValueError(f"Unrecognized arguments {', '.join(repr(k) for k in kwargs)}")
+        if self.update_rule not in _RULES:
+            raise ValueError(f"Solver: update_rule is {self.update_rule!r}, expected one of {', '.join(_RULES)}")
+        self._rule = getattr(optim, self.update_rule)
+        self._bar = None
+        self._reset()
+
+    def _reset(self):
+        self.epoch = 0
+        self.best_val_acc = 0
+        self.best_params = {name: p.copy() for name, p in self.model.params.items()}
+        self.best_bn_params = _copy_state(getattr(self.model, "bn_params", []))
+        self._checked = False
+        self.loss_history = []
+        self.train_acc_history = []
+        self.val_acc_history = []
+        self.optim_configs = {name: dict(self.optim_config) for name in self.model.params}
+
+    def _say(self, line):
+        if self._bar is not None:
+            tqdm.write(line)
+        else:
+            print(line)
+
+    def _step(self):
+        """One batch: loss, gradients, update."""
+        index = np.random.choice(self.X_train.shape[0], self.batch_size)
+        if self.X_train.dtype.kind in "biuf":
+            X_batch = gather_batch(self.X_train, index, dtype=self._batch_dtype())
+        else:
+            X_batch = self.X_train[index]
+        loss, grads = self.model.loss(X_batch, self.y_train[index])
+        self.loss_history.append(loss)
+        for name, w in self.model.params.items():
+            next_w, config = self._rule(w, grads[name], self.optim_configs[name])
+            self.model.params[name] = next_w
+            self.optim_configs[name] = config
+
+    def _batch_dtype(self):
+        dtype = getattr(self.model, "dtype", None)
+        return dtype if dtype in (np.float32, np.float64) else None
+
+    def _save_checkpoint(self):
+        if self.checkpoint_name is None:
+            return
+        state = {
+            name: getattr(self, name)
+            for name in ("model", "update_rule", "lr_decay", "optim_config", "batch_size", "num_train_samples",
+                         "num_val_samples", "epoch", "loss_history", "train_acc_history", "val_acc_history")
+        }
+        path = f"{self.checkpoint_name}_epoch_{self.epoch}.pkl"
+        if self.verbose:
+            self._say(f'Saving checkpoint to "{path}"')
+        # Written aside and moved, so that an interrupted run leaves no half a file.
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                pickle.dump(state, file)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    def check_accuracy(self, X, y, num_samples=None, batch_size=100):
+        """Share of samples whose highest score is at their label.
+
+        Parameters
+        ----------
+        X : array, (N, d_1, ..., d_k)
+        y : array of integers, (N,)
+        num_samples : int, optional
+            When N is larger, the accuracy is that of so many samples, drawn with replacement.
+        batch_size : int
+            Samples scored at a time.
+
+        Returns
+        -------
+        accuracy : float
+
+        Raises
+        ------
+        ValueError
+            X and y differ in length, or are empty.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> class Echo:
+        ...     params = {}
+        ...     def loss(self, X, y=None):
+        ...         return X
+        >>> X, y = np.eye(3), np.array([0, 1, 1])
+        >>> data = {'X_train': X, 'y_train': y, 'X_val': X, 'y_val': y}
+        >>> round(float(Solver(Echo(), data).check_accuracy(X, y)), 3)
+        0.667
+        """
+        X, y = np.asarray(X), np.asarray(y)
+        if y.shape != X.shape[:1] or X.shape[0] == 0:
+            raise ValueError(
+                f"check_accuracy: X has shape {X.shape} and y {y.shape}, expected one label per sample and no empty set")
+        batch_size = _positive("batch_size", batch_size)
+        if num_samples is not None and X.shape[0] > num_samples:
+            index = np.random.choice(X.shape[0], num_samples)
+            X, y = X[index], y[index]
+        predictions = [np.argmax(self.model.loss(X[i:i + batch_size]), axis=1) for i in range(0, len(X), batch_size)]
+        return np.mean(np.concatenate(predictions) == y)
+
+    def _check(self):
+        """Both accuracies, the best parameters, one printed line."""
+        train_acc = self.check_accuracy(self.X_train, self.y_train, num_samples=self.num_train_samples)
+        val_acc = self.check_accuracy(self.X_val, self.y_val, num_samples=self.num_val_samples)
+        self.train_acc_history.append(train_acc)
+        self.val_acc_history.append(val_acc)
+        self._save_checkpoint()
+        if self.verbose:
+            self._say(f"(Epoch {self.epoch} / {self.num_epochs}) train acc: {train_acc:f}; val_acc: {val_acc:f}")
+        # The first check always counts, so an accuracy of 0 leaves parameters too.
+        if val_acc > self.best_val_acc or not self._checked:
+            self._checked = True
+            self.best_val_acc = val_acc
+            self.best_params = {name: p.copy() for name, p in self.model.params.items()}
+            self.best_bn_params = _copy_state(getattr(self.model, "bn_params", []))
+
+    def train(self):
+        """Run the optimization, then put the best parameters back into the model.
+
+        Batch norm's running statistics are put back with them.
+        """
+        per_epoch = max(self.X_train.shape[0] // self.batch_size, 1)
+        iterations = self.num_epochs * per_epoch
+        with tqdm(total=iterations, unit="it", disable=not self.progress, dynamic_ncols=True) as bar:
+            self._bar = bar if self.progress else None
+            try:
+                for t in range(iterations):
+                    self._step()
+                    bar.update()
+                    if self.verbose and t % self.print_every == 0:
+                        self._say(f"(Iteration {t + 1} / {iterations}) loss: {self.loss_history[-1]:f}")
+                    epoch_end = (t + 1) % per_epoch == 0
+                    if epoch_end:
+                        self.epoch += 1
+                        for config in self.optim_configs.values():
+                            # A rule that was never told a rate has put its default there.
+                            config["learning_rate"] *= self.lr_decay
+                    if t == 0 or t == iterations - 1 or epoch_end:
+                        self._check()
+            finally:
+                self._bar = None
+        for name, p in self.best_params.items():
+            self.model.params[name] = p.copy()
+        for live, best in zip(getattr(self.model, "bn_params", []), _copy_state(self.best_bn_params), strict=False):
+            live.update(best)
