@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,10 +19,11 @@ def as_array(function: str, name: str, value) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{function}: {name} is not an array: {error}") from None
-    kind = array.dtype.kind
-    if kind not in "biuf" or array.dtype.itemsize > 8:
+    # 16-byte floats (longdouble) would lose digits without a word.
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(
-            f"{function}: {name} has dtype {array.dtype}, expected float32, float64 or a dtype that becomes one"
+            f"{function}: {name} has dtype {array.dtype}, "
+            "expected float32, float64 or one that becomes float64"
         )
     return array
 
@@ -44,16 +46,29 @@ def settle(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return array.astype(dtype, order="C", copy=True)
 
 
-def arrays(function: str, names, *values):
-    """Check and settle several arrays of one call; returns them in order."""
+def arrays(function: str, names: Sequence[str], *values):
+    """Check the arrays of one call and bring them to one dtype and layout; returns them in order."""
+    first = values[0]
+    if type(first) is np.ndarray:
+        dtype = first.dtype
+        if dtype is FLOAT32 or dtype is FLOAT64:
+            # The usual call needs no more than this. carray: C-contiguous, aligned, writeable;
+            # a read-only array takes the longer way and is not copied there either.
+            for value in values:
+                if type(value) is not np.ndarray or value.dtype is not dtype or not value.flags.carray:
+                    break
+            else:
+                return values
     found = [as_array(function, name, value) for name, value in zip(names, values, strict=True)]
     dtype = float_dtype(*found)
-    return [settle(array, dtype) for array in found]
+    return tuple(settle(array, dtype) for array in found)
 
 
 def rank(function: str, name: str, array: np.ndarray, ndim: int) -> None:
     if array.ndim != ndim:
-        raise ValueError(f"{function}: {name} has {array.ndim} dimensions (shape {array.shape}), expected {ndim}")
+        raise ValueError(
+            f"{function}: {name} has {array.ndim} dimensions (shape {array.shape}), expected {ndim}"
+        )
 
 
 def same_shape(function: str, name: str, array: np.ndarray, shape: tuple, other: str) -> None:
@@ -64,16 +79,22 @@ def same_shape(function: str, name: str, array: np.ndarray, shape: tuple, other:
 def vector(function: str, name: str, array: np.ndarray, length: int, other: str, shape: tuple) -> None:
     if array.shape != (length,):
         raise ValueError(
-            f"{function}: {name} has shape {array.shape}, expected ({length},), since {other} has shape {shape}"
+            f"{function}: {name} has shape {array.shape}, "
+            f"expected ({length},), since {other} has shape {shape}"
         )
 
 
 def cache_of(function: str, cache, length: int) -> tuple:
     """A cache tuple of the forward pass, or a clear error."""
-    if not isinstance(cache, (tuple, list)) or len(cache) != length:
-        what = f"{type(cache).__name__}" + (f" of length {len(cache)}" if isinstance(cache, (tuple, list)) else "")
-        raise ValueError(f"{function}: cache is a {what}, expected the tuple of {length} that the forward pass returned")
-    return tuple(cache)
+    if not isinstance(cache, (tuple, list)):
+        what = f"a {type(cache).__name__}"
+    elif len(cache) != length:
+        what = f"a {type(cache).__name__} of length {len(cache)}"
+    else:
+        return tuple(cache)
+    raise ValueError(
+        f"{function}: cache is {what}, expected the tuple of {length} that the forward pass returned"
+    )
 
 
 def real_number(function: str, name: str, value, low: float = -math.inf) -> float:
@@ -82,7 +103,10 @@ def real_number(function: str, name: str, value, low: float = -math.inf) -> floa
         value = value[()]
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ValueError(f"{function}: {name} is {value!r}, expected a number")
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:
+        raise ValueError(f"{function}: {name} is too large for a float") from None
     if not value >= low:
         raise ValueError(f"{function}: {name} is {value!r}, expected a number" + (
             f" of at least {low:g}" if low > -math.inf else ""))
@@ -91,7 +115,10 @@ def real_number(function: str, name: str, value, low: float = -math.inf) -> floa
 
 def number(function: str, name: str, mapping: dict, key: str, default=None, low: float = -math.inf) -> float:
     """The number that a dict holds under `key`."""
-    return real_number(function, f"{name}[{key!r}]", mapping.get(key, default), low)
+    value = mapping.get(key, default)
+    if type(value) is float and value >= low:  # without putting a name together that nobody reads
+        return value
+    return real_number(function, f"{name}[{key!r}]", value, low)
 
 
 def dictionary(function: str, name: str, value, *keys: str) -> dict:
@@ -106,7 +133,7 @@ def dictionary(function: str, name: str, value, *keys: str) -> dict:
 
 def mode_of(function: str, name: str, value: dict) -> str:
     mode = value["mode"]
-    if mode not in ("train", "test"):
+    if not isinstance(mode, str) or mode not in ("train", "test"):
         raise ValueError(f"{function}: {name}['mode'] is {mode!r}, expected 'train' or 'test'")
     return mode
 
@@ -118,9 +145,12 @@ def labels(function: str, y, n: int, classes: int) -> np.ndarray:
         raise TypeError(f"{function}: y has dtype {y_n.dtype}, expected integers")
     if y_n.shape != (n,):
         raise ValueError(f"{function}: y has shape {y_n.shape}, expected ({n},): one label per row of x")
-    if n:
+    fits = settle(y_n, np.dtype(np.int64))
+    # Read as unsigned, a negative label is a huge one: one pass finds both ends.
+    if n and fits.view(np.uint64).max() >= classes:
         low, high = int(y_n.min()), int(y_n.max())
-        if low < 0 or high >= classes:
-            bad = low if low < 0 else high
-            raise ValueError(f"{function}: y holds the label {bad}, but x has {classes} classes (0 to {classes - 1})")
-    return np.require(y_n, np.int64, ["C", "A"])
+        raise ValueError(
+            f"{function}: y holds the label {low if low < 0 else high}, "
+            f"but x has {classes} classes (0 to {classes - 1})"
+        )
+    return fits

@@ -58,13 +58,23 @@ cdef void bn_apply(
     Py_ssize_t n, Py_ssize_t d, Py_ssize_t width,
     real* out_nd, real* xhat_nd,                                # OUT
 ) noexcept nogil:
+    # Local copies cannot overlap the outputs, so the loop over columns needs few overlap tests.
+    cdef real gamma[COLUMNS]
+    cdef real beta[COLUMNS]
+    cdef real mean[COLUMNS]
+    cdef real inv[COLUMNS]
     cdef Py_ssize_t i, j
     cdef real xhat
+    for j in range(width):
+        gamma[j] = gamma_d[j]
+        beta[j] = beta_d[j]
+        mean[j] = mean_d[j]
+        inv[j] = inv_d[j]
     for i in range(n):
         for j in range(width):
-            xhat = (x_nd[i * d + j] - mean_d[j]) * inv_d[j]
+            xhat = (x_nd[i * d + j] - mean[j]) * inv[j]
             xhat_nd[i * d + j] = xhat
-            out_nd[i * d + j] = gamma_d[j] * xhat + beta_d[j]
+            out_nd[i * d + j] = gamma[j] * xhat + beta[j]
 
 
 cdef void bn_train_block(

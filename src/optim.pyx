@@ -3,6 +3,9 @@
 include "common.pxi"
 from libc.math cimport sqrt, sqrtf
 
+cdef enum:
+    TILE = 512  # elements of a tile: the local arrays of adam stay in the L1 cache
+
 
 cdef inline real _sqrt(real v) noexcept nogil:
     if real is float:
@@ -26,15 +29,28 @@ cdef inline void _rmsprop_at(const real* w, const real* dw, const real* cache, r
     next_w[i] = w[i] - rate * g / (_sqrt(c) + eps)
 
 
-cdef inline void _adam_at(const real* w, const real* dw, const real* m, const real* v, real rate, real beta1,
-                          real rest1, real beta2, real rest2, real eps, real c1, real c2,
-                          real* next_w, real* next_m, real* next_v, Py_ssize_t i) noexcept nogil:
-    cdef real g = dw[i]
-    cdef real a = beta1 * m[i] + rest1 * g
-    cdef real b = beta2 * v[i] + rest2 * (g * g)
-    next_m[i] = a
-    next_v[i] = b
-    next_w[i] = w[i] - rate * (a / c1) / (_sqrt(b / c2) + eps)
+cdef void _adam_tile(
+    const real* w, const real* dw, const real* m, const real* v,  # IN
+    real rate, real beta1, real rest1, real beta2, real rest2, real eps, real scale,
+    real* next_w, real* next_m, real* next_v,                     # OUT
+    Py_ssize_t start, Py_ssize_t size,
+) noexcept nogil:
+    # Seven pointers need more overlap tests than a compiler is ready to make before it uses
+    # vectors. Local arrays overlap nothing, and let the next arrays be the old ones.
+    cdef real a[TILE]
+    cdef real b[TILE]
+    cdef real c[TILE]
+    cdef Py_ssize_t i, count = min(<Py_ssize_t> TILE, size - start)
+    for i in range(count):
+        a[i] = beta1 * m[start + i] + rest1 * dw[start + i]
+        b[i] = beta2 * v[start + i] + rest2 * (dw[start + i] * dw[start + i])
+        c[i] = w[start + i] - rate * a[i] / (_sqrt(b[i] * scale) + eps)
+    for i in range(count):
+        next_m[start + i] = a[i]
+    for i in range(count):
+        next_v[start + i] = b[i]
+    for i in range(count):
+        next_w[start + i] = c[i]
 
 
 cdef void sgd_kernel(
@@ -83,18 +99,20 @@ cdef void rmsprop_kernel(
 
 cdef void adam_kernel(
     const real* w, const real* dw, const real* m, const real* v,  # IN
-    real rate, real beta1, real rest1, real beta2, real rest2,    # rest = 1 - beta
-    real eps, real c1, real c2,                                   # c = 1 - beta ** t
+    real rate, real beta1, real rest1, real beta2, real rest2,    # rate / (1 - beta1 ** t), rest = 1 - beta
+    real eps, real scale,                                         # scale = 1 / (1 - beta2 ** t)
     real* next_w, real* next_m, real* next_v,                     # OUT
     Py_ssize_t size, int num_threads,
 ) noexcept nogil:
-    cdef Py_ssize_t i
+    cdef Py_ssize_t tile, tiles = (size + TILE - 1) // TILE
     if num_threads > 1:
-        for i in prange(size, num_threads=num_threads, schedule="static"):
-            _adam_at(w, dw, m, v, rate, beta1, rest1, beta2, rest2, eps, c1, c2, next_w, next_m, next_v, i)
+        for tile in prange(tiles, num_threads=num_threads, schedule="static"):
+            _adam_tile(w, dw, m, v, rate, beta1, rest1, beta2, rest2, eps, scale, next_w, next_m, next_v,
+                       tile * TILE, size)
     else:
-        for i in range(size):
-            _adam_at(w, dw, m, v, rate, beta1, rest1, beta2, rest2, eps, c1, c2, next_w, next_m, next_v, i)
+        for tile in range(tiles):
+            _adam_tile(w, dw, m, v, rate, beta1, rest1, beta2, rest2, eps, scale, next_w, next_m, next_v,
+                       tile * TILE, size)
 
 
 cdef int _check_like(str function, cnp.ndarray w, int t, tuple inputs, tuple outputs) except -1:
@@ -191,15 +209,16 @@ def adam(cnp.ndarray w not None, cnp.ndarray dw not None, cnp.ndarray m not None
     cdef void* nv = cnp.PyArray_DATA(next_v)
     cdef double rest1 = 1 - beta1
     cdef double rest2 = 1 - beta2
-    cdef double c1 = 1 - beta1 ** <double> t
-    cdef double c2 = 1 - beta2 ** <double> t
+    # Both corrections are scalars: folded here, they cost no division per element.
+    cdef double rate = learning_rate / (1 - beta1 ** <double> t)
+    cdef double scale = 1 / (1 - beta2 ** <double> t)
     with nogil:
         if typenum == cnp.NPY_FLOAT:
             adam_kernel(<const float*> wp, <const float*> gp, <const float*> mp, <const float*> vp,
-                        <float> learning_rate, <float> beta1, <float> rest1, <float> beta2, <float> rest2,
-                        <float> epsilon, <float> c1, <float> c2, <float*> nw, <float*> nm, <float*> nv, size,
+                        <float> rate, <float> beta1, <float> rest1, <float> beta2, <float> rest2,
+                        <float> epsilon, <float> scale, <float*> nw, <float*> nm, <float*> nv, size,
                         num_threads)
         else:
             adam_kernel(<const double*> wp, <const double*> gp, <const double*> mp, <const double*> vp,
-                        learning_rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, <double*> nw, <double*> nm,
+                        rate, beta1, rest1, beta2, rest2, epsilon, scale, <double*> nw, <double*> nm,
                         <double*> nv, size, num_threads)

@@ -93,7 +93,7 @@ def batchnorm_forward(x, gamma, beta, bn_param):
             entry.batchnorm_forward_test(
                 x_nd, gamma_d, beta_d, running_mean, running_var, eps, out, xhat, inv_std, threads
             )
-        cache = (mode, xhat, gamma_d, inv_std)
+        cache = (mode, xhat, gamma_d.copy(), inv_std)
     if mode == "train" or "running_mean" not in bn_param or "running_var" not in bn_param:
         bn_param["running_mean"], bn_param["running_var"] = running_mean, running_var
     return out, cache
@@ -102,7 +102,8 @@ def batchnorm_forward(x, gamma, beta, bn_param):
 def _backward_settled(function, dout, xhat, gamma, inv_std, statistic):
     """dout, xhat, gamma, inv_std of one dtype; `statistic` is the axis that inv_std runs along."""
     dout_nd, xhat_nd, gamma_d, inv_std = _checks.arrays(
-        function, ("dout", "the cached xhat", "the cached gamma", "the cached inv_std"), dout, xhat, gamma, inv_std
+        function, ("dout", "the cached xhat", "the cached gamma", "the cached inv_std"),
+        dout, xhat, gamma, inv_std,
     )
     _checks.rank(function, "dout", dout_nd, 2)
     _checks.same_shape(function, "dout", dout_nd, xhat_nd.shape, "the output")
@@ -255,7 +256,7 @@ def layernorm_forward(x, gamma, beta, ln_param):
     kernels.normalization.layernorm_forward(
         x_nd, gamma_d, beta_d, eps, out, xhat, inv_std_n, _threads.effective()
     )
-    return out, (xhat, gamma_d, inv_std_n)
+    return out, (xhat, gamma_d.copy(), inv_std_n)
 
 
 def layernorm_backward(dout, cache):

@@ -40,7 +40,7 @@ def _load_cifar10(data_dir):
     if data_dir is not None and not Path(data_dir).is_dir():
         raise CommandError(f"--data: there is no folder {data_dir}")
     try:
-        return get_CIFAR10_data(subtract_mean=False, root=data_dir)
+        return get_CIFAR10_data(subtract_mean=False, data_dir=data_dir)
     except (OSError, ValueError) as error:
         raise CommandError(f"CIFAR-10: {error}") from error
 

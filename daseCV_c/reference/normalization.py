@@ -27,7 +27,7 @@ def batchnorm_forward(x, gamma, beta, bn_param):
     xhat = (x - mean) * inv_std
     bn_param["running_mean"] = running_mean
     bn_param["running_var"] = running_var
-    return gamma * xhat + beta, (mode, xhat, gamma, inv_std)
+    return gamma * xhat + beta, (mode, xhat, gamma.copy(), inv_std)
 
 
 def batchnorm_backward(dout, cache):
@@ -68,7 +68,7 @@ def layernorm_forward(x, gamma, beta, ln_param):
     var = (centred**2).mean(axis=1, keepdims=True)
     inv_std = 1 / np.sqrt(var + x.dtype.type(ln_param.get("eps", 1e-5)))
     xhat = centred * inv_std
-    return gamma * xhat + beta, (xhat, gamma, inv_std[:, 0])
+    return gamma * xhat + beta, (xhat, gamma.copy(), inv_std[:, 0])
 
 
 def layernorm_backward(dout, cache):

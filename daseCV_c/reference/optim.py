@@ -1,4 +1,4 @@
-"""Update rules in plain NumPy."""
+"""Update rules in plain NumPy. np.asarray keeps 0-d arrays from turning into scalars."""
 
 import numpy as np
 
@@ -22,9 +22,9 @@ def sgd_momentum(w, dw, config=None):
     config = _config(config, learning_rate=1e-2, momentum=0.9)
     v = config.get("velocity")
     v = np.zeros_like(w) if v is None else v
-    v = config["momentum"] * v - config["learning_rate"] * dw
+    v = np.asarray(config["momentum"] * v - config["learning_rate"] * dw)
     config["velocity"] = v
-    return w + v, config
+    return np.asarray(w + v), config
 
 
 def rmsprop(w, dw, config=None):
@@ -33,9 +33,10 @@ def rmsprop(w, dw, config=None):
     cache = config.get("cache")
     cache = np.zeros_like(w) if cache is None else cache
     decay = config["decay_rate"]
-    cache = decay * cache + (1 - decay) * (dw * dw)
+    cache = np.asarray(decay * cache + (1 - decay) * (dw * dw))
     config["cache"] = cache
-    return w - config["learning_rate"] * dw / (np.sqrt(cache) + config["epsilon"]), config
+    next_w = w - config["learning_rate"] * dw / (np.sqrt(cache) + config["epsilon"])
+    return np.asarray(next_w), config
 
 
 def adam(w, dw, config=None):
@@ -46,9 +47,10 @@ def adam(w, dw, config=None):
     v = np.zeros_like(w) if v is None else v
     beta1, beta2 = config["beta1"], config["beta2"]
     t = config.get("t", 0) + 1
-    m = beta1 * m + (1 - beta1) * dw
-    v = beta2 * v + (1 - beta2) * (dw * dw)
+    m = np.asarray(beta1 * m + (1 - beta1) * dw)
+    v = np.asarray(beta2 * v + (1 - beta2) * (dw * dw))
     mhat = m / (1 - beta1**t)
     vhat = v / (1 - beta2**t)
     config.update(m=m, v=v, t=t)
-    return w - config["learning_rate"] * mhat / (np.sqrt(vhat) + config["epsilon"]), config
+    next_w = w - config["learning_rate"] * mhat / (np.sqrt(vhat) + config["epsilon"])
+    return np.asarray(next_w), config

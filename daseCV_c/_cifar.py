@@ -1,0 +1,296 @@
+"""CIFAR-10 from its batch files, pickled or binary."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from daseCV_c import _pickle
+
+ROWS, PIXELS, CLASSES = 10000, 3072, 10
+FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")
+TRAIN_NAMES = tuple(f"data_batch_{k}" for k in range(1, 6))
+TEST_NAME = "test_batch"
+# Where the course's notebooks, of several years, keep their data.
+_PLACES = ("input", "daseCV/datasets", "cs231n/datasets", "datasets", "data", ".")
+_CHUNK = 500
+
+
+def _batch_paths(folder):
+    """The six files of a folder: five for training, then the test batch; None if it holds no batch."""
+    for ending in ("", ".bin"):
+        paths = [folder / f"{name}{ending}" for name in (*TRAIN_NAMES, TEST_NAME)]
+        if any(path.is_file() for path in paths):
+            return paths
+    return None
+
+
+def find_batches(function, root=None):
+    """Paths of the six batch files, from `root`, ``$DASECV_DATA`` or the course's places."""
+    root = root if root is not None else os.environ.get("DASECV_DATA") or None
+    if root is not None:
+        root = Path(root)
+        if not root.is_dir():
+            raise FileNotFoundError(f"{function}: there is no folder {root}")
+        places = [root, *(root / name for name in FOLDERS)]
+    else:
+        places = [Path(place) / name for place in _PLACES for name in FOLDERS]
+    for place in places:
+        paths = _batch_paths(place)
+        if paths is not None:
+            missing = [path for path in paths if not path.is_file()]
+            if missing:
+                raise FileNotFoundError(f"{function}: {missing[0]} is missing")
+            return paths
+    if root is not None:
+        raise FileNotFoundError(
+            f"{function}: {root} holds no CIFAR-10: neither data_batch_1, data_batch_1.bin nor a folder "
+            f"{' or '.join(FOLDERS)}")
+    looked = ", ".join(f"{place}/{FOLDERS[0]}" for place in _PLACES)
+    raise FileNotFoundError(
+        f"{function}: CIFAR-10 was not found in {looked}. Name its folder with data_dir or DASECV_DATA, "
+        "or download it with daseCV_c.datasets.fetch_cifar10()")
+
+
+def read_batch(path):
+    """Pixels (10000, 3072) uint8, perhaps not contiguous, and labels (10000,) int64 of one checked file."""
+    path = Path(path)
+    if path.suffix == ".bin":
+        pixels, labels = _read_binary(path)
+    else:
+        pixels, labels = _read_pickled(path)
+    if labels.min() < 0 or labels.max() >= CLASSES:
+        bad = labels.min() if labels.min() < 0 else labels.max()
+        raise ValueError(f"{path} holds the label {bad}, expected 0 to {CLASSES - 1}")
+    return pixels, labels
+
+
+def _read_binary(path):
+    size = path.stat().st_size
+    expected = ROWS * (PIXELS + 1)
+    if size != expected:
+        raise ValueError(f"{path} has {size} bytes, expected {expected}: {ROWS} records of {PIXELS + 1}")
+    records = np.fromfile(path, np.uint8, count=expected)
+    if records.size != expected:
+        raise ValueError(f"{path} ended after {records.size} bytes, expected {expected}")
+    records = records.reshape(ROWS, PIXELS + 1)
+    return records[:, 1:], records[:, 0].astype(np.int64)
+
+
+def _read_pickled(path):
+    # As bytes: a Python 2 string of 30 MB would else be decoded and encoded again.
+    batch = _pickle.load_path(path, encoding="bytes")
+    if not isinstance(batch, dict):
+        raise ValueError(f"{path} holds a {type(batch).__name__}, expected a dict with data and labels")
+    batch = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
+    for key in ("data", "labels"):
+        if key not in batch:
+            raise ValueError(f"{path} has no key {key!r}")
+    pixels, labels = batch["data"], batch["labels"]
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (ROWS, PIXELS):
+        what = f"{pixels.dtype} of shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise ValueError(f"{path} holds data that is {what}, expected uint8 of shape ({ROWS}, {PIXELS})")
+    if isinstance(labels, list) and not all(type(label) is int for label in labels):
+        raise ValueError(f"{path} holds labels that are not integers")
+    try:
+        labels = np.asarray(labels)
+    except (ValueError, OverflowError):
+        labels = np.empty(0)
+    if labels.dtype.kind not in "iu" or labels.shape != (ROWS,):
+        raise ValueError(
+            f"{path} holds labels that are {labels.dtype} of shape {labels.shape}, expected {ROWS} integers")
+    return pixels, labels.astype(np.int64)
+
+
+def load_CIFAR_batch(filename):
+    """Read one batch file of CIFAR-10.
+
+    Parameters
+    ----------
+    filename : str or path
+        A pickled batch, or one of the binary version if the name ends in ``.bin``.
+
+    Returns
+    -------
+    X : float64 array, (10000, 32, 32, 3)
+        Pixels 0 to 255, colours last.
+    Y : int64 array, (10000,)
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened.
+    ValueError
+        The file is truncated, has the wrong size or a label outside 0 to 9, or is a pickle that
+        asks for more than data. The message names the file.
+
+    References
+    ----------
+    A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009;
+    file format: https://www.cs.toronto.edu/~kriz/cifar.html
+
+    Examples
+    --------
+    >>> load_CIFAR_batch('absent/data_batch_1')
+    Traceback (most recent call last):
+    FileNotFoundError: [Errno 2] No such file or directory: 'absent/data_batch_1'
+    """
+    X = np.empty((ROWS, 32, 32, 3))
+    Y = np.empty(ROWS, np.int64)
+    _fill_colours_last(filename, X, Y)
+    return X, Y
+
+
+def _fill_colours_last(path, X, Y):
+    pixels, Y[:] = read_batch(path)
+    for start in range(0, ROWS, _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        X[rows] = pixels[rows].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
+def load_CIFAR10(ROOT):
+    """Read all of CIFAR-10.
+
+    Parameters
+    ----------
+    ROOT : str or path
+        The folder with the batch files, or the one above it.
+
+    Returns
+    -------
+    Xtr : float64 array, (50000, 32, 32, 3)
+    Ytr : int64 array, (50000,)
+    Xte : float64 array, (10000, 32, 32, 3)
+    Yte : int64 array, (10000,)
+
+    Raises
+    ------
+    OSError, ValueError
+        As `load_CIFAR_batch`; also when a file or the folder is missing.
+
+    References
+    ----------
+    https://www.cs.toronto.edu/~kriz/cifar.html
+
+    Examples
+    --------
+    >>> load_CIFAR10('absent')
+    Traceback (most recent call last):
+    FileNotFoundError: load_CIFAR10: there is no folder absent
+    """
+    paths = find_batches("load_CIFAR10", ROOT)
+    Xtr, Ytr = np.empty((5 * ROWS, 32, 32, 3)), np.empty(5 * ROWS, np.int64)
+    for k, path in enumerate(paths[:-1]):
+        rows = slice(k * ROWS, (k + 1) * ROWS)
+        _fill_colours_last(path, Xtr[rows], Ytr[rows])
+    Xte, Yte = np.empty((ROWS, 32, 32, 3)), np.empty(ROWS, np.int64)
+    _fill_colours_last(paths[-1], Xte, Yte)
+    return Xtr, Ytr, Xte, Yte
+
+
+def _count(name, value, low, high):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
+        raise ValueError(f"get_CIFAR10_data: {name} is {value!r}, expected an integer from {low} to {high}")
+    return int(value)
+
+
+def _add_rows(sums, pixels):
+    """Add the pixel sums of uint8 rows to `sums`; exact, in chunks that fit the cache."""
+    for start in range(0, len(pixels), 250):
+        sums += pixels[start:start + 250].sum(axis=0, dtype=np.uint16)  # 250 * 255 < 2**16
+    return sums
+
+
+def get_CIFAR10_data(num_training=49000, num_validation=1000, num_test=1000, subtract_mean=True, *,
+                     data_dir=None, dtype=np.float64):
+    """Read CIFAR-10 as the course splits it.
+
+    The first `num_training` of the 50,000 training images are for training, the next
+    `num_validation` for validation; the first `num_test` of the 10,000 test images for testing.
+    Each file is read straight into its place in the result, so the peak memory is hardly more
+    than the result.
+
+    Parameters
+    ----------
+    num_training, num_validation, num_test : int
+    subtract_mean : bool
+        Subtract the mean training image from every image.
+    data_dir : str or path, optional
+        The folder with the batch files, pickled or binary, or the one above it. Default:
+        ``$DASECV_DATA``, else ``input/cifar-10-batches-py`` and the course's other places.
+    dtype : {float64, float32, uint8}
+        Type of the images. The mean is taken and subtracted in float64 and the result rounded
+        once. With uint8 the images stay as they are, and with `subtract_mean` the mean image
+        is returned beside them, for `gather_batch` to subtract.
+
+    Returns
+    -------
+    data : dict
+        X_train, X_val, X_test: (N, 3, 32, 32); y_train, y_val, y_test: int64 labels 0 to 9.
+        Only with uint8 and `subtract_mean`: mean_image, float64 (3, 32, 32).
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder or one of the files is missing.
+    ValueError
+        A size out of range, an unsupported dtype, or a damaged or unsafe file, which is named.
+
+    References
+    ----------
+    https://www.cs.toronto.edu/~kriz/cifar.html; CS231n, assignment 2
+
+    Examples
+    --------
+    >>> get_CIFAR10_data(data_dir='absent')
+    Traceback (most recent call last):
+    FileNotFoundError: get_CIFAR10_data: there is no folder absent
+    """
+    num_training = _count("num_training", num_training, 1, 5 * ROWS)
+    num_validation = _count("num_validation", num_validation, 0, 5 * ROWS - num_training)
+    num_test = _count("num_test", num_test, 0, ROWS)
+    dtype = np.dtype(dtype)
+    if dtype not in (np.float64, np.float32, np.uint8):
+        raise ValueError(f"get_CIFAR10_data: dtype is {dtype}, expected float64, float32 or uint8")
+    paths = find_batches("get_CIFAR10_data", data_dir)
+
+    data, sums = {}, np.zeros(PIXELS, np.int64)
+    splits = {"train": (0, num_training), "val": (num_training, num_training + num_validation),
+              "test": (5 * ROWS, 5 * ROWS + num_test)}
+    for split, (first, end) in splits.items():
+        data[f"X_{split}"] = np.empty((end - first, 3, 32, 32), dtype)
+        data[f"y_{split}"] = np.empty(end - first, np.int64)
+    # The test batch first: only a few of its rows are kept, so the memory it takes for a moment
+    # is gone before the large arrays fill up.
+    for k in (5, 0, 1, 2, 3, 4):
+        file_first, file_end = k * ROWS, (k + 1) * ROWS
+        parts = [(split, max(first, file_first), min(end, file_end), first)
+                 for split, (first, end) in splits.items() if first < file_end and end > file_first and end > first]
+        if not parts:
+            continue
+        pixels, labels = read_batch(paths[k])
+        for split, start, stop, first in parts:
+            source, target = slice(start - file_first, stop - file_first), slice(start - first, stop - first)
+            data[f"X_{split}"][target].reshape(-1, PIXELS)[...] = pixels[source]
+            data[f"y_{split}"][target] = labels[source]
+            if split == "train" and subtract_mean:
+                _add_rows(sums, pixels[source])
+        del pixels
+    if subtract_mean:
+        # The sum of integers is exact, so this is NumPy's own mean to the last bit.
+        mean = sums / num_training
+        if dtype == np.uint8:
+            data["mean_image"] = mean.reshape(3, 32, 32)
+        else:
+            for split in splits:
+                _subtract(data[f"X_{split}"].reshape(-1, PIXELS), mean)
+    return data
+
+
+def _subtract(images, mean):
+    """Subtract in place, in float64; chunks keep the conversion of float32 in the cache."""
+    for start in range(0, len(images), 64):
+        rows = images[start:start + 64]
+        np.subtract(rows, mean, out=rows, casting="same_kind")

@@ -1,0 +1,194 @@
+"""Tiny ImageNet, and the 25 ImageNet images that the course gives out."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from daseCV_c import _pickle
+
+_IMAGENET_PLACES = ("input", "daseCV/datasets", "cs231n/datasets", "datasets", ".")
+_IMAGENET_FILE = "imagenet_val_25.npz"
+
+
+def _reader():
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError("load_tiny_imagenet reads JPEG files with Pillow: pip install Pillow") from None
+
+    def read(path, target):
+        """Colours first; a grey image has three equal colours."""
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("RGB"))
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, SyntaxError) as error:
+            raise ValueError(f"{path} is not a readable image: {error}") from error
+        if pixels.shape != (64, 64, 3):
+            raise ValueError(f"{path} has shape {pixels.shape}, expected (64, 64, 3)")
+        target[...] = pixels.transpose(2, 0, 1)
+
+    return read
+
+
+def _table(path, columns):
+    """The first `columns` tab-separated fields of each line."""
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        fields = line.split("\t")
+        if len(fields) < columns:
+            raise ValueError(f"{path}, line {number}: expected {columns} fields, found {len(fields)}")
+        rows.append(fields[:columns])
+    return rows
+
+
+def _label(wnids, wnid, path):
+    if wnid not in wnids:
+        raise ValueError(f"{path} names the class {wnid!r}, which wnids.txt does not have")
+    return wnids[wnid]
+
+
+def load_tiny_imagenet(path, dtype=np.float32, subtract_mean=True):
+    """Read Tiny ImageNet from its folder of JPEG images.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder with wnids.txt, words.txt, train, val and test.
+    dtype : {float32, float64}
+        Type of the images. The mean is taken in float64.
+    subtract_mean : bool
+        Subtract the mean training image from every image.
+
+    Returns
+    -------
+    data : dict
+        class_names: for each class a list of its names; X_train, X_val, X_test: (N, 3, 64, 64);
+        y_train, y_val: int64; y_test: None unless test/test_annotations.txt exists;
+        mean_image: (3, 64, 64), the mean training image whether it was subtracted or not.
+
+    Raises
+    ------
+    ImportError
+        Pillow is not installed.
+    FileNotFoundError
+        The folder or one of its files is missing.
+    ValueError
+        A table or an image is damaged; the message names it. Or an unsupported dtype.
+
+    References
+    ----------
+    Tiny ImageNet challenge of CS231n, http://cs231n.stanford.edu/tiny-imagenet-200.zip
+
+    Examples
+    --------
+    >>> load_tiny_imagenet('absent')
+    Traceback (most recent call last):
+    FileNotFoundError: load_tiny_imagenet: there is no folder absent
+    """
+    root, dtype = Path(path), np.dtype(dtype)
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"load_tiny_imagenet: dtype is {dtype}, expected float32 or float64")
+    if not root.is_dir():
+        raise FileNotFoundError(f"load_tiny_imagenet: there is no folder {root}")
+    read = _reader()
+    names = (root / "wnids.txt").read_text(encoding="utf-8").split()
+    wnids = {wnid: label for label, wnid in enumerate(names)}
+    words = {wnid: [word.strip() for word in text.split(",")] for wnid, text in _table(root / "words.txt", 2)}
+
+    train = []
+    for wnid, label in wnids.items():
+        folder = root / "train" / wnid
+        train += [(folder / "images" / file, label) for (file,) in _table(folder / f"{wnid}_boxes.txt", 1)]
+    val_table = root / "val" / "val_annotations.txt"
+    val = [(root / "val" / "images" / file, _label(wnids, wnid, val_table)) for file, wnid in _table(val_table, 2)]
+    test_table = root / "test" / "test_annotations.txt"
+    known = None
+    if test_table.is_file():
+        known = {file: _label(wnids, wnid, test_table) for file, wnid in _table(test_table, 2)}
+    test_files = sorted((root / "test" / "images").iterdir())
+    if known is not None:
+        unknown = [file for file in test_files if file.name not in known]
+        if unknown:
+            raise ValueError(f"{test_table} has no line for {unknown[0].name}")
+    test = [(file, None if known is None else known[file.name]) for file in test_files]
+    if not train:
+        raise ValueError(f"{root} has no training images")
+
+    data = {"class_names": [words.get(wnid, [wnid]) for wnid in names]}
+    for split, rows in (("train", train), ("val", val), ("test", test)):
+        X = np.empty((len(rows), 3, 64, 64), dtype)
+        for target, (file, _) in zip(X, rows, strict=True):
+            read(file, target)
+        data[f"X_{split}"] = X
+        data[f"y_{split}"] = np.array([label for _, label in rows], np.int64)
+    if known is None:
+        data["y_test"] = None
+    mean = data["X_train"].mean(axis=0, dtype=np.float64)
+    if subtract_mean:
+        for split in ("train", "val", "test"):
+            for image in data[f"X_{split}"]:
+                np.subtract(image, mean, out=image, casting="same_kind")
+    data["mean_image"] = mean.astype(dtype)
+    return data
+
+
+def load_imagenet_val(num=None):
+    """Read the course's 25 ImageNet validation images, ``imagenet_val_25.npz``.
+
+    The file is looked for in ``$DASECV_DATA`` if that is set, else in input, daseCV/datasets,
+    cs231n/datasets and datasets.
+
+    Parameters
+    ----------
+    num : int, optional
+        How many of the images; None means all.
+
+    Returns
+    -------
+    X : uint8 array, (num, 224, 224, 3)
+    y : array of integers, (num,)
+    class_names : dict
+        Name of each label.
+
+    Raises
+    ------
+    FileNotFoundError
+        The file is not in any of these places.
+    ValueError
+        The file is damaged, or asks for more than data.
+
+    References
+    ----------
+    CS231n, assignment 3, "Network Visualization"
+
+    Examples
+    --------
+    >>> X, y, class_names = load_imagenet_val(num=5)  # doctest: +SKIP
+    """
+    given = os.environ.get("DASECV_DATA")
+    places = [Path(place) / _IMAGENET_FILE for place in ([given] if given else _IMAGENET_PLACES)]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"load_imagenet_val: {_IMAGENET_FILE} was not found in "
+            + ", ".join(str(place.parent) for place in places))
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            X, y = archive["X"], archive["y"]
+        with zipfile.ZipFile(path) as archive, archive.open("label_map.npy") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            class_names = _pickle.load(file, str(path), objects=True).item()
+    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if not isinstance(class_names, dict):
+        raise ValueError(f"{path} holds a label_map that is a {type(class_names).__name__}, expected a dict")
+    return X[:num], y[:num], class_names

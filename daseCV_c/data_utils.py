@@ -1,0 +1,114 @@
+"""Reading the course's data sets, and drawing batches from them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+from daseCV_c import _pickle
+from daseCV_c._batch import gather_batch
+from daseCV_c._cifar import get_CIFAR10_data, load_CIFAR10, load_CIFAR_batch
+from daseCV_c._imagenet import load_imagenet_val, load_tiny_imagenet
+from daseCV_c._pickle import BadPickleError
+
+__all__ = [
+    "BadPickleError",
+    "gather_batch",
+    "get_CIFAR10_data",
+    "load_CIFAR10",
+    "load_CIFAR_batch",
+    "load_imagenet_val",
+    "load_models",
+    "load_pickle",
+    "load_tiny_imagenet",
+]
+
+
+def load_pickle(f):
+    """Read a pickle that holds data: arrays of numbers, numbers, strings, lists, tuples and dicts.
+
+    No code from the pickle runs. Strings of Python 2 are read as latin1.
+
+    Parameters
+    ----------
+    f : binary file object, str or path
+
+    Returns
+    -------
+    value : object
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened.
+    BadPickleError
+        The pickle is damaged or asks for more than data, such as a function, a class or an array
+        of objects. It is a `pickle.UnpicklingError` and a `ValueError`; the message names the file.
+
+    References
+    ----------
+    Python documentation, "Restricting Globals",
+    https://docs.python.org/3/library/pickle.html#restricting-globals
+
+    Examples
+    --------
+    >>> import io, pickle
+    >>> load_pickle(io.BytesIO(pickle.dumps({'labels': [3, 8]})))
+    {'labels': [3, 8]}
+    >>> load_pickle(io.BytesIO(pickle.dumps(print)))
+    Traceback (most recent call last):
+    daseCV_c._pickle.BadPickleError: the pickle cannot be read: it asks for builtins.print, which is not data
+    """
+    if isinstance(f, (str, os.PathLike)):
+        return _pickle.load_path(f)
+    return _pickle.load(f)
+
+
+def load_models(models_dir):
+    """Read the models of the checkpoints in a folder.
+
+    A checkpoint is what `Solver` writes: a pickled dict with the key ``model``. Only the package's
+    own networks (TwoLayerNet, FullyConnectedNet) made of data are restored. No code from a file
+    runs: a pickle of any other class is not read, since to build it would run what it names.
+
+    Parameters
+    ----------
+    models_dir : str or path
+
+    Returns
+    -------
+    models : dict
+        The model of each file, under the file's name. A file that cannot be read safely, or has
+        no model, is left out with a warning that names it.
+
+    Raises
+    ------
+    OSError
+        The folder does not exist.
+
+    References
+    ----------
+    CS231n, assignment 2
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     load_models(folder)
+    {}
+    """
+    models = {}
+    for path in sorted(Path(models_dir).iterdir()):
+        if not path.is_file():
+            continue
+        try:
+            state = _pickle.load_path(path, models=True)
+        except BadPickleError as error:
+            warnings.warn(f"load_models: {error}", RuntimeWarning, stacklevel=2)
+            continue
+        if not isinstance(state, dict) or "model" not in state:
+            warnings.warn(f"load_models: {path} holds no model", RuntimeWarning, stacklevel=2)
+            continue
+        models[path.name] = state["model"]
+    return models

@@ -1,0 +1,98 @@
+"""Every test starts from the same random state, threads and backend, and leaves none of its own behind."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+NO_EXTENSION = os.environ.get("DASECV_TEST_NO_EXT") == "1"
+pytest.register_assert_rewrite("comparing", "entries")
+
+import daseCV_c  # noqa: E402
+from daseCV_c import _backend, _threads  # noqa: E402
+
+
+def usable_levels():
+    """Levels that are built and that this CPU runs; 'missing' fails a test that needs one."""
+    if _backend.runtime is None:
+        return ["missing"]
+    highest = _backend.LEVELS.index(_backend.runtime.cpu_level())
+    return [level for level in _backend._built_levels() if _backend.LEVELS.index(level) <= highest] or ["missing"]
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if {"kernels", "level"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.compiled)
+    if not NO_EXTENSION:
+        return
+    kept, dropped = [], []
+    for item in items:
+        (dropped if item.get_closest_marker("compiled") else kept).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+@pytest.fixture(autouse=True)
+def clean_state(monkeypatch):
+    """Random state, backend and thread count are as they were after each test."""
+    random_state = np.random.get_state()
+    np.random.seed(231)
+    for module, name in ((_backend, "_active"), (_threads, "_requested")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    yield
+    np.random.set_state(random_state)
+
+
+@pytest.fixture(params=["numpy", pytest.param("compiled", marks=pytest.mark.compiled)])
+def backend(request):
+    """The test runs once on each backend."""
+    with daseCV_c.use_backend(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture(params=usable_levels(), scope="session")
+def kernels(request):
+    """The compiled modules of each instruction-set level in turn."""
+    if request.param == "missing":
+        pytest.fail(f"the compiled kernels are not built; run: {_backend.BUILD_COMMAND}")
+    return SimpleNamespace(**{
+        family: importlib.import_module(f"daseCV_c._compiled.{request.param}.{family}")
+        for family in _backend.FAMILIES
+    })
+
+
+@pytest.fixture
+def level(kernels, monkeypatch):
+    """The layers use each instruction-set level in turn."""
+    monkeypatch.setattr(_backend, "_kernels", kernels)
+    daseCV_c.use_backend("compiled")
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Run a Python program in a process of its own; a hang or a crash is a failure."""
+    def start(source, timeout=60, **env):
+        path = tmp_path / "program.py"
+        path.write_text(source)
+        root = str(Path(daseCV_c.__file__).resolve().parents[1])
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        done = subprocess.run(
+            [sys.executable, str(path)], cwd=tmp_path, env=environment | env, timeout=timeout,
+            capture_output=True, text=True, check=False,
+        )
+        assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+    return start

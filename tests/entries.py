@@ -1,0 +1,115 @@
+"""A valid call of every compiled entry, for tests that break it or repeat it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from adversarial import normal, rng_of
+
+
+@dataclass
+class Call:
+    """Arguments without num_threads; `outs` are the positions that the entry writes."""
+
+    family: str
+    name: str
+    args: list
+    outs: tuple
+
+    def __call__(self, kernels, num_threads):
+        return getattr(getattr(kernels, self.family), self.name)(*self.args, num_threads)
+
+    def results(self):
+        return [self.args[k] for k in self.outs]
+
+    def arrays(self):
+        return [k for k, value in enumerate(self.args) if isinstance(value, np.ndarray)]
+
+
+def _empty(dtype, *shape):
+    """An output that is certain to differ from any right result where it is not written."""
+    return np.full(shape, -12345, dtype)
+
+
+def _affine(name, dtype, n, d, m):
+    x, w, b, dout = (normal(name, *s, dtype=dtype) for s in ((n, d), (d, m), (m,), (n, m)))
+    if name == "affine_forward":
+        return [x, w, b, _empty(dtype, n, m), True], (3,)
+    if name == "affine_backward_dx":
+        return [dout, w, _empty(dtype, n, d)], (2,)
+    if name == "affine_backward_dw":
+        return [x, dout, _empty(dtype, d, m), _empty(dtype, m)], (2, 3)
+    return [x, w, _empty(dtype, n, m), False, False], (2,)
+
+
+def _activation(name, dtype, n, d, m):
+    x, dout = normal("x", n, d, dtype=dtype), normal("dout", n, d, dtype=dtype)
+    if name == "relu_forward":
+        return [x, _empty(dtype, n, d)], (1,)
+    return [dout, x, _empty(dtype, n, d)], (2,)
+
+
+def _normalization(name, dtype, n, d, m):
+    nd = [normal((name, k), n, d, dtype=dtype) for k in range(2)]
+    vectors = [normal((name, k), d, dtype=dtype) for k in range(3)]
+    rows = name.startswith("layernorm")
+    positive = np.abs(normal(name, n if rows else d, dtype=dtype)) + dtype(0.5)
+    if name == "batchnorm_forward_train":
+        args = [nd[0], *vectors[:2], 1e-5, _empty(dtype, n, d), _empty(dtype, n, d)]
+        return [*args, *(_empty(dtype, d) for _ in range(3))], (4, 5, 6, 7, 8)
+    if name == "batchnorm_forward_test":
+        args = [nd[0], *vectors, positive, 1e-5, _empty(dtype, n, d), _empty(dtype, n, d), _empty(dtype, d)]
+        return args, (6, 7, 8)
+    if name == "layernorm_forward":
+        return [nd[0], *vectors[:2], 1e-5, _empty(dtype, n, d), _empty(dtype, n, d), _empty(dtype, n)], (4, 5, 6)
+    return [*nd, vectors[0], positive, _empty(dtype, n, d), _empty(dtype, d), _empty(dtype, d)], (4, 5, 6)
+
+
+def _dropout(name, dtype, n, d, m):
+    x = normal(name, n, d, dtype=dtype)
+    if name == "dropout_forward":
+        return [x, rng_of(name).random((n, d)), 0.6, _empty(dtype, n, d), _empty(dtype, n, d)], (3, 4)
+    mask = (rng_of(name).random((n, d)) < 0.6).astype(dtype) / dtype(0.6)
+    return [x, mask, _empty(dtype, n, d)], (2,)
+
+
+def _losses(name, dtype, n, d, m):
+    return [normal(name, n, d, dtype=dtype), rng_of(name).integers(0, d, n), _empty(dtype, n, d)], (2,)
+
+
+def _optim(name, dtype, n, d, m):
+    w, dw, state1 = (normal((name, k), n, d, dtype=dtype) for k in range(3))
+    state2 = np.abs(normal((name, 3), n, d, dtype=dtype))
+    outs = [_empty(dtype, n, d) for _ in range(3)]
+    if name == "sgd":
+        return [w, dw, 1e-2], (0,)
+    if name == "sgd_momentum":
+        return [w, dw, state1, 1e-2, 0.9, *outs[:2]], (5, 6)
+    if name == "rmsprop":
+        return [w, dw, state2, 1e-2, 0.99, 1e-8, *outs[:2]], (6, 7)
+    return [w, dw, state1, state2, 1e-3, 0.9, 0.999, 1e-8, 3, *outs], (9, 10, 11)
+
+
+def _batch(name, dtype, n, d, m):
+    images = rng_of(name).integers(0, 256, (n, d)).astype(np.uint8)
+    return [images, rng_of(name).integers(0, n, n), images.mean(axis=0), _empty(dtype, n, d)], (3,)
+
+
+_MAKERS = {
+    "affine": (_affine, ("affine_forward", "affine_backward_dx", "affine_backward_dw", "matmul")),
+    "activation": (_activation, ("relu_forward", "relu_backward")),
+    "normalization": (_normalization, (
+        "batchnorm_forward_train", "batchnorm_forward_test", "batchnorm_backward", "batchnorm_backward_alt",
+        "batchnorm_backward_test", "layernorm_forward", "layernorm_backward",
+    )),
+    "dropout": (_dropout, ("dropout_forward", "dropout_backward")),
+    "losses": (_losses, ("svm_loss", "softmax_loss")),
+    "optim": (_optim, ("sgd", "sgd_momentum", "rmsprop", "adam")),
+    "batch": (_batch, ("gather",)),
+}
+ENTRIES = [f"{family}.{name}" for family, (_, names) in _MAKERS.items() for name in names]
+
+
+def make_call(entry, dtype, n=6, d=5, m=4):
+    family, name = entry.split(".")
+    args, outs = _MAKERS[family][0](name, dtype, n, d, m)
+    return Call(family, name, args, outs)

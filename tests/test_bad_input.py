@@ -1,0 +1,367 @@
+"""Wrong arguments: the type of the error, what it names, and that nothing was changed before it."""
+
+import re
+
+import numpy as np
+import pytest
+from adversarial import frozen
+from entries import ENTRIES, make_call
+
+from daseCV_c import layer_utils, layers, optim
+from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
+from daseCV_c.data_utils import gather_batch
+from daseCV_c.solver import Solver
+
+OBJECTS = {
+    "object": lambda *shape: np.full(shape, None, dtype=object),
+    "complex": lambda *shape: np.ones(shape, complex),
+    "string": lambda *shape: np.full(shape, "a"),
+    "longdouble": lambda *shape: np.ones(shape, np.longdouble),
+    "datetime": lambda *shape: np.zeros(shape, "datetime64[s]"),
+}
+
+
+def ones(*shape):
+    return np.ones(shape)
+
+
+def read_only(*shape):
+    array = np.ones(shape)
+    array.setflags(write=False)
+    return array
+
+
+def bn(**more):
+    return {"mode": "train"} | more
+
+
+def train(p=0.5, **more):
+    return {"p": p, "mode": "train"} | more
+
+
+def bn_cache(mode="train"):
+    param = {"mode": mode, "running_mean": np.zeros(4), "running_var": np.ones(4)}
+    return layers.batchnorm_forward(np.arange(12.0).reshape(3, 4), ones(4), ones(4), param)[1]
+
+
+def ln_cache():
+    return layers.layernorm_forward(np.arange(12.0).reshape(3, 4), ones(4), ones(4), {})[1]
+
+
+L, U = layers, layer_utils
+# function, a maker of arguments, the error, what its message names
+CASES = [
+    (L.affine_forward, lambda: (ones(2, 3), ones(4, 5), ones(5)), ValueError, "x"),
+    (L.affine_forward, lambda: (ones(2, 4, 5, 6), ones(100, 5), ones(5)), ValueError, "x"),
+    (L.affine_forward, lambda: (ones(2, 3), ones(3), ones(5)), ValueError, "w"),
+    (L.affine_forward, lambda: (ones(2, 3), ones(3, 5, 1), ones(5)), ValueError, "w"),
+    (L.affine_forward, lambda: (ones(2, 3), ones(3, 5), ones(4)), ValueError, "b"),
+    (L.affine_forward, lambda: (ones(2, 3), ones(3, 5), ones(1)), ValueError, "b"),
+    (L.affine_forward, lambda: (ones(2, 3), ones(3, 5), ones(5, 1)), ValueError, "b"),
+    (L.affine_forward, lambda: (1.0, ones(3, 5), ones(5)), ValueError, "x"),
+    (L.affine_forward, lambda: ([[1.0], [1.0, 2.0]], ones(3, 5), ones(5)), ValueError, "x"),
+    (L.affine_forward, lambda: (None, ones(3, 5), ones(5)), TypeError, "x"),
+    (L.affine_backward, lambda: (ones(3, 5), (ones(2, 3), ones(3, 5), ones(5))), ValueError, "dout"),
+    (L.affine_backward, lambda: (ones(2, 1), (ones(2, 3), ones(3, 5), ones(5))), ValueError, "dout"),
+    (L.affine_backward, lambda: (ones(5), (ones(2, 3), ones(3, 5), ones(5))), ValueError, "dout"),
+    (L.affine_backward, lambda: (ones(2, 5), (ones(2, 3), ones(3, 5))), ValueError, "cache"),
+    (L.affine_backward, lambda: (ones(2, 5), None), ValueError, "cache"),
+    (L.affine_backward, lambda: (ones(2, 5), (ones(2, 4), ones(3, 5), ones(5))), ValueError, "x"),
+    (L.relu_backward, lambda: (ones(2, 5), ones(5, 2)), ValueError, "dout"),
+    (L.relu_backward, lambda: (ones(2, 5), ones(10)), ValueError, "dout"),
+    (L.relu_backward, lambda: (ones(5), ones(2, 5)), ValueError, "dout"),
+    (L.relu_backward, lambda: (ones(2, 5), None), TypeError, "cache"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), {}), ValueError, "mode"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), {"mode": "training"}), ValueError, "mode"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), {"mode": None}), ValueError, "mode"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), {"mode": ["train"]}), ValueError, "mode"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), None), TypeError, "bn_param"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(3), ones(4), bn()), ValueError, "gamma"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(1), bn()), ValueError, "beta"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(1, 4), ones(4), bn()), ValueError, "gamma"),
+    (L.batchnorm_forward, lambda: (ones(4), ones(4), ones(4), bn()), ValueError, "x"),
+    (L.batchnorm_forward, lambda: (ones(3, 2, 2), ones(4), ones(4), bn()), ValueError, "x"),
+    (L.batchnorm_forward, lambda: (ones(0, 4), ones(4), ones(4), bn()), ValueError, "x"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(running_mean=ones(3))), ValueError, "running_mean"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(running_var=ones(1, 4))), ValueError, "running_var"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(running_var="a")), TypeError, "running_var"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(eps="small")), TypeError, "eps"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(eps=-1.0)), ValueError, "eps"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(momentum=None)), TypeError, "momentum"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(momentum=1j)), TypeError, "momentum"),
+    (L.layernorm_forward, lambda: (ones(3, 4), ones(4), ones(4), None), TypeError, "ln_param"),
+    (L.layernorm_forward, lambda: (ones(3, 4), ones(4), ones(4), {"eps": "a"}), TypeError, "eps"),
+    (L.layernorm_forward, lambda: (ones(3, 4), ones(3), ones(4), {}), ValueError, "gamma"),
+    (L.layernorm_forward, lambda: (ones(3, 4), ones(4), ones(3), {}), ValueError, "beta"),
+    (L.layernorm_forward, lambda: (ones(4), ones(4), ones(4), {}), ValueError, "x"),
+    (L.layernorm_forward, lambda: (ones(3, 0), ones(0), ones(0), {}), ValueError, "x"),
+    *[(function, lambda: (ones(3, 5), bn_cache()), ValueError, "dout")
+      for function in (L.batchnorm_backward, L.batchnorm_backward_alt)],
+    *[(function, lambda: (ones(12), bn_cache("test")), ValueError, "dout")
+      for function in (L.batchnorm_backward, L.batchnorm_backward_alt)],
+    *[(function, lambda: (ones(3, 4), bn_cache()[:2]), ValueError, "cache")
+      for function in (L.batchnorm_backward, L.batchnorm_backward_alt)],
+    *[(function, lambda: (ones(3, 4), None), ValueError, "cache")
+      for function in (L.batchnorm_backward, L.batchnorm_backward_alt, L.layernorm_backward)],
+    *[(function, lambda: (ones(3, 4), (ones(3, 4), ones(3, 4), ones(4), ones(4))), ValueError, "cache")
+      for function in (L.batchnorm_backward, L.batchnorm_backward_alt)],
+    (L.layernorm_backward, lambda: (ones(4, 3), ln_cache()), ValueError, "dout"),
+    (L.layernorm_backward, lambda: (ones(12), ln_cache()), ValueError, "dout"),
+    (L.layernorm_backward, lambda: (ones(3, 4), ln_cache()[:1]), ValueError, "cache"),
+    *[(L.dropout_forward, lambda p=p, mode=mode: (ones(3, 4), {"p": p, "mode": mode}), ValueError, "p")
+      for p in (0, 0.0, -0.1, 1.0001, 2, np.nan, np.inf) for mode in ("train", "test")],
+    (L.dropout_forward, lambda: (ones(3, 4), train(p="half")), TypeError, "p"),
+    (L.dropout_forward, lambda: (ones(3, 4), train(p=None)), TypeError, "p"),
+    (L.dropout_forward, lambda: (ones(3, 4), {"mode": "train"}), ValueError, "p"),
+    (L.dropout_forward, lambda: (ones(3, 4), {"p": 0.5}), ValueError, "mode"),
+    (L.dropout_forward, lambda: (ones(3, 4), {"p": 0.5, "mode": "eval"}), ValueError, "mode"),
+    (L.dropout_forward, lambda: (ones(3, 4), 0.5), TypeError, "dropout_param"),
+    (L.dropout_backward, lambda: (ones(4, 3), L.dropout_forward(ones(3, 4), train())[1]), ValueError, "dout"),
+    (L.dropout_backward, lambda: (ones(12), L.dropout_forward(ones(3, 4), train())[1]), ValueError, "dout"),
+    (L.dropout_backward, lambda: (ones(3, 4), None), ValueError, "cache"),
+    (L.dropout_backward, lambda: (ones(3, 4), (train(),)), ValueError, "cache"),
+    *[(function, lambda y=y: (ones(3, 5), np.array(y)), ValueError, "y")
+      for function in (L.svm_loss, L.softmax_loss)
+      for y in ([0, -1, 2], [0, 5, 2], [0, 1], [0, 1, 2, 3], [[0], [1], [2]], 1, [0, 2**40, 1], [-2**63, 0, 0])],
+    *[(function, lambda y=y: (ones(3, 5), np.array(y)), TypeError, "y")
+      for function in (L.svm_loss, L.softmax_loss)
+      for y in ([0.0, 1.0, 2.0], [True, False, True], ["a", "b", "c"], [None] * 3, [1j] * 3)],
+    *[(function, lambda: (ones(3, 5), np.array([0, 2**64 - 1, 0], np.uint64)), ValueError, "y")
+      for function in (L.svm_loss, L.softmax_loss)],
+    *[(function, lambda shape=shape: (ones(*shape), np.zeros(shape[0], int)), ValueError, "x")
+      for function in (L.svm_loss, L.softmax_loss) for shape in ((0, 5), (3, 0), (3,), (3, 2, 2))],
+    (optim.sgd, lambda: (read_only(3), ones(3)), ValueError, "w"),
+    (optim.sgd, lambda: ([1.0, 2.0], ones(2)), TypeError, "w"),
+    (optim.sgd, lambda: (np.arange(3), ones(3)), TypeError, "w"),
+    *[(function, lambda: (ones(3), ones(4)), ValueError, "dw")
+      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam)],
+    *[(function, lambda: (ones(3, 2), ones(2)), ValueError, "dw")
+      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam)],
+    *[(function, lambda: (ones(3), ones(3), [1e-2]), TypeError, "config")
+      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam)],
+    *[(function, lambda: (ones(3), ones(3), {"learning_rate": "1e-2"}), TypeError, "learning_rate")
+      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam)],
+    (optim.sgd_momentum, lambda: (ones(3), ones(3), {"velocity": ones(1)}), ValueError, "velocity"),
+    (optim.sgd_momentum, lambda: (ones(3), ones(3), {"momentum": None}), TypeError, "momentum"),
+    (optim.rmsprop, lambda: (ones(3), ones(3), {"cache": ones(3, 1)}), ValueError, "cache"),
+    (optim.rmsprop, lambda: (ones(3), ones(3), {"epsilon": "a"}), TypeError, "epsilon"),
+    (optim.adam, lambda: (ones(3), ones(3), {"m": ones(2)}), ValueError, "m"),
+    (optim.adam, lambda: (ones(3), ones(3), {"v": ones(4)}), ValueError, "v"),
+    (optim.adam, lambda: (ones(3), ones(3), {"t": -1}), ValueError, "t"),
+    (optim.adam, lambda: (ones(3), ones(3), {"t": 1.5}), ValueError, "t"),
+    (optim.adam, lambda: (ones(3), ones(3), {"t": "one"}), TypeError, "t"),
+    (optim.adam, lambda: (ones(3), ones(3), {"beta1": [0.9]}), TypeError, "beta1"),
+    (gather_batch, lambda: (ones(3, 2), [3]), IndexError, "index"),
+    (gather_batch, lambda: (ones(3, 2), [0, -1]), IndexError, "index"),
+    (gather_batch, lambda: (ones(3, 2), [2**40]), IndexError, "index"),
+    (gather_batch, lambda: (ones(3, 2), np.array([2**64 - 1], np.uint64)), IndexError, "index"),
+    (gather_batch, lambda: (ones(0, 2), [0]), IndexError, "index"),
+    (gather_batch, lambda: (ones(3, 2), [[0]]), TypeError, "index"),
+    (gather_batch, lambda: (ones(3, 2), [0.0]), TypeError, "index"),
+    (gather_batch, lambda: (ones(3, 2), [True, False, True]), TypeError, "index"),
+    (gather_batch, lambda: (ones(3, 2), [0], ones(3)), ValueError, "mean"),
+    (gather_batch, lambda: (ones(3, 2), [0], None, np.int32), ValueError, "dtype"),
+    (gather_batch, lambda: (np.ones((3, 2), complex), [0]), TypeError, "X"),
+    (U.affine_relu_forward, lambda: (ones(2, 3), ones(4, 5), ones(5)), ValueError, "x"),
+    (U.affine_relu_backward, lambda: (ones(2, 5), None), ValueError, "cache"),
+    (U.affine_bn_relu_backward, lambda: (ones(2, 5), (1, 2)), ValueError, "cache"),
+    (U.affine_ln_relu_backward, lambda: (ones(2, 5), (1, 2)), ValueError, "cache"),
+]
+# Every array argument of every function in turn becomes something that is not an array of real numbers.
+for kind, make in OBJECTS.items():
+    CASES += [
+        (L.affine_forward, lambda make=make: (make(2, 3), ones(3, 5), ones(5)), TypeError, "x"),
+        (L.affine_forward, lambda make=make: (ones(2, 3), make(3, 5), ones(5)), TypeError, "w"),
+        (L.affine_forward, lambda make=make: (ones(2, 3), ones(3, 5), make(5)), TypeError, "b"),
+        (L.affine_backward, lambda make=make: (make(2, 5), (ones(2, 3), ones(3, 5), ones(5))), TypeError, "dout"),
+        (L.affine_backward, lambda make=make: (ones(2, 5), (make(2, 3), ones(3, 5), ones(5))), TypeError, "x"),
+        (L.relu_forward, lambda make=make: (make(2, 3),), TypeError, "x"),
+        (L.relu_backward, lambda make=make: (make(2, 3), ones(2, 3)), TypeError, "dout"),
+        (L.batchnorm_forward, lambda make=make: (make(3, 4), ones(4), ones(4), bn()), TypeError, "x"),
+        (L.batchnorm_forward, lambda make=make: (ones(3, 4), make(4), ones(4), bn()), TypeError, "gamma"),
+        (L.batchnorm_forward, lambda make=make: (ones(3, 4), ones(4), make(4), bn()), TypeError, "beta"),
+        (L.batchnorm_backward, lambda make=make: (make(3, 4), bn_cache()), TypeError, "dout"),
+        (L.batchnorm_backward_alt, lambda make=make: (make(3, 4), bn_cache()), TypeError, "dout"),
+        (L.layernorm_forward, lambda make=make: (make(3, 4), ones(4), ones(4), {}), TypeError, "x"),
+        (L.layernorm_forward, lambda make=make: (ones(3, 4), make(4), ones(4), {}), TypeError, "gamma"),
+        (L.layernorm_backward, lambda make=make: (make(3, 4), ln_cache()), TypeError, "dout"),
+        (L.dropout_forward, lambda make=make: (make(3, 4), train(seed=1)), TypeError, "x"),
+        (L.dropout_backward, lambda make=make: (make(3, 4), L.dropout_forward(ones(3, 4), train())[1]), TypeError, "dout"),
+        (L.svm_loss, lambda make=make: (make(3, 4), np.zeros(3, int)), TypeError, "x"),
+        (L.softmax_loss, lambda make=make: (make(3, 4), np.zeros(3, int)), TypeError, "x"),
+        (optim.sgd, lambda make=make: (make(3), ones(3)), TypeError, "w"),
+        *[(rule, lambda make=make: (ones(3), make(3)), TypeError, "dw")
+          for rule in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam)],
+        *[(rule, lambda make=make: (make(3), ones(3)), TypeError, "w")
+          for rule in (optim.sgd_momentum, optim.rmsprop, optim.adam)],
+        (optim.sgd_momentum, lambda make=make: (ones(3), ones(3), {"velocity": make(3)}), TypeError, "velocity"),
+        (optim.rmsprop, lambda make=make: (ones(3), ones(3), {"cache": make(3)}), TypeError, "cache"),
+        (optim.adam, lambda make=make: (ones(3), ones(3), {"m": make(3)}), TypeError, "m"),
+    ]
+
+
+@pytest.mark.parametrize(("function", "make", "error", "argument"), CASES,
+                         ids=[f"{k}-{case[0].__name__}-{case[3]}" for k, case in enumerate(CASES)])
+def test_wrong_argument(backend, function, make, error, argument):
+    args = make()
+    before, random_state = frozen(args), frozen(np.random.get_state())
+    with pytest.raises((ValueError, TypeError, IndexError)) as caught:
+        function(*args)
+    message = str(caught.value)
+    assert caught.type is error, message
+    assert message.startswith(f"{function.__name__}: "), message
+    assert re.search(rf"\b{argument}\b", message.partition(": ")[2]), message
+    assert frozen(args) == before
+    assert frozen(np.random.get_state()) == random_state
+
+
+@pytest.mark.parametrize(("name", "param"), [("affine_bn_relu", {"mode": "train"}), ("affine_ln_relu", {})])
+@pytest.mark.parametrize("position", range(5))
+def test_sandwich_names_one_of_its_layers(backend, name, param, position):
+    args = [ones(6, 3), ones(3, 5), ones(5), ones(5), ones(5), param]
+    args[position] = np.ones((4, 7, 2))
+    before = frozen(args)
+    with pytest.raises(ValueError, match=r"^(affine|batchnorm|layernorm)_\w*forward: .*\b" + "x w b gamma beta".split()[position]):
+        getattr(layer_utils, f"{name}_forward")(*args)
+    assert frozen(args) == before
+
+
+@pytest.mark.parametrize("function", [optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam])
+def test_a_refused_step_adds_no_default_to_the_config(backend, function):
+    w, config = ones(3), {"learning_rate": 0.5}
+    with pytest.raises(ValueError):
+        function(w, ones(4), config)
+    assert config == {"learning_rate": 0.5} and (w == 1).all()
+
+
+def test_refused_training_leaves_the_running_statistics(backend):
+    param = bn(running_mean=np.full(4, 3.0), running_var=np.full(4, 5.0))
+    before = frozen(param)
+    for x, gamma in ((ones(0, 4), ones(4)), (ones(3, 4), ones(5)), (ones(3, 5), ones(4))):
+        with pytest.raises(ValueError):
+            layers.batchnorm_forward(x, gamma, ones(4), param)
+        assert frozen(param) == before
+
+
+@pytest.mark.parametrize("make", [
+    lambda: FullyConnectedNet([5], normalization="groupnorm"),
+    lambda: FullyConnectedNet([5], normalization="BatchNorm"),
+    lambda: FullyConnectedNet([5], dropout=0),
+    lambda: FullyConnectedNet([5], dropout=1.5),
+    lambda: FullyConnectedNet([5], dropout=np.nan),
+    lambda: FullyConnectedNet([5], dropout_keep_ratio=-0.5),
+    lambda: FullyConnectedNet([5], dtype=np.int32),
+    lambda: FullyConnectedNet([0]),
+    lambda: FullyConnectedNet([5.5]),
+    lambda: FullyConnectedNet(5),
+    lambda: FullyConnectedNet([5], num_classes=0),
+    lambda: TwoLayerNet(hidden_dim=0),
+    lambda: TwoLayerNet(input_dim=-3),
+], ids=range(13))
+def test_networks_that_cannot_be(make):
+    random_state = frozen(np.random.get_state())
+    with pytest.raises(ValueError, match="^(FullyConnectedNet|TwoLayerNet): "):
+        make()
+    assert frozen(np.random.get_state()) == random_state
+
+
+@pytest.mark.parametrize("normalization", [None, "batchnorm", "layernorm"])
+@pytest.mark.parametrize(("X", "y"), [
+    (ones(4, 7), np.zeros(4, int)), (ones(4, 6), np.zeros(3, int)), (ones(4, 6), np.array([0, 1, 2, 3])),
+    (ones(4, 6), np.array([0, 1, 2, -1])), (ones(4, 6), np.zeros((4, 1), int)), (ones(0, 6), np.zeros(0, int)),
+], ids=["width", "length", "high", "negative", "rank", "empty"])
+def test_a_refused_batch_leaves_the_network(backend, normalization, X, y):
+    net = FullyConnectedNet([5, 4], input_dim=6, num_classes=3, normalization=normalization, dropout=0.5)
+    net.loss(ones(4, 6), np.zeros(4, int))
+    before = frozen([net.params, net.bn_params])
+    with pytest.raises(ValueError):
+        net.loss(X, y)
+    assert frozen([net.params, net.bn_params]) == before
+
+
+def test_unknown_update_rule():
+    data = {"X_train": ones(4, 6), "y_train": np.zeros(4, int), "X_val": ones(4, 6), "y_val": np.zeros(4, int)}
+    for rule in ("nadam", "_checked", "np", "__all__"):
+        with pytest.raises(ValueError, match=f"(?i)update.rule.*{rule}"):
+            Solver(TwoLayerNet(6, 5, 3), data, update_rule=rule)
+    with pytest.raises(ValueError, match="Unrecognized arguments.*learning_rat"):
+        Solver(TwoLayerNet(6, 5, 3), data, learning_rat=1)
+
+
+# Kernel entries are called by the layers alone, but a wrong call must not crash the process.
+
+def _wrong_arrays(array, out):
+    """(label, an array that the entry must refuse in place of `array`)."""
+    yield "list", array.tolist()
+    yield "dtype", array.astype(np.int32)
+    yield "complex", array.astype(complex)
+    if array.dtype.kind == "f":
+        yield "other float", array.astype(np.float32 if array.dtype == np.float64 else np.float64)
+        yield "float16", array.astype(np.float16)
+    yield "byte order", array.astype(array.dtype.newbyteorder())
+    yield "longer", np.concatenate([array, array[:1]])
+    yield "shorter", array[1:].copy()
+    yield "empty", array[:0].copy()
+    wide = np.concatenate([array, array], axis=-1)
+    yield "strided", wide[..., ::2]
+    held = np.zeros(array.nbytes + 16, np.uint8)
+    odd = np.ndarray(array.shape, array.dtype, buffer=held, offset=8 - held.ctypes.data % 8 + 1)
+    odd[...] = array
+    yield "misaligned", odd
+    if array.ndim == 2:
+        yield "fortran", np.asfortranarray(array)
+    if out:
+        fixed = array.copy()
+        fixed.setflags(write=False)
+        yield "read-only", fixed
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_entries_refuse_wrong_arrays(kernels, dtype, entry):
+    for position in make_call(entry, dtype).arrays():
+        call = make_call(entry, dtype)
+        for label, wrong in _wrong_arrays(call.args[position], position in call.outs):
+            if entry == "batch.gather" and (
+                    position == 0 and label in ("other float", "longer", "shorter", "dtype")):
+                continue  # any source dtype is legal, and any number of images
+            if isinstance(wrong, np.ndarray) and wrong.dtype == call.args[position].dtype and label == "dtype":
+                continue
+            changed = make_call(entry, dtype)
+            changed.args[position] = wrong
+            before = frozen(changed.args)
+            with pytest.raises((ValueError, TypeError, IndexError)):
+                changed(kernels, 1)
+                pytest.fail(f"{entry} took argument {position}: {label}")
+            assert frozen(changed.args) == before, (position, label)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_entries_refuse_none(kernels, entry):
+    for position in make_call(entry, np.float64).arrays():
+        if entry == "batch.gather" and position == 2:
+            continue  # no mean
+        call = make_call(entry, np.float64)
+        call.args[position] = None
+        with pytest.raises(TypeError):
+            call(kernels, 1)
+
+
+@pytest.mark.parametrize("entry", ["losses.svm_loss", "losses.softmax_loss", "batch.gather"])
+@pytest.mark.parametrize("bad", [-1, 5, 6, 2**62, -(2**63)])
+def test_entries_refuse_indices_out_of_range(kernels, dtype, entry, bad):
+    call = make_call(entry, dtype, n=5, d=5)
+    call.args[1][-1] = bad
+    before = frozen(call.args)
+    with pytest.raises((ValueError, IndexError)):
+        call(kernels, 1)
+    assert frozen(call.args) == before
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_entries_take_any_number_of_threads(kernels, entry):
+    expected = make_call(entry, np.float64)
+    expected(kernels, 1)
+    for threads in (-3, 0, 1, 64):
+        call = make_call(entry, np.float64)
+        call(kernels, threads)
+        assert frozen(call.results()) == frozen(expected.results())

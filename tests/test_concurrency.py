@@ -1,0 +1,198 @@
+"""Forks, threads and pools around the kernels: each in a process of its own, a hang is a failure."""
+
+import pytest
+
+pytestmark = [pytest.mark.compiled, pytest.mark.timeout(150)]
+
+# A workload that starts parallel regions in every family, and its result to the last bit.
+WORK = '''
+import hashlib, os, sys
+import numpy as np
+import daseCV_c
+from daseCV_c import layer_utils, layers, optim
+
+
+def work(seed=0):
+    rng = np.random.default_rng(seed)
+    seen = hashlib.sha256()
+    x, w = rng.standard_normal((300, 200)), rng.standard_normal((200, 150))
+    v = [rng.standard_normal(150) for _ in range(3)]
+    dout = rng.standard_normal((300, 150))
+    out, cache = layer_utils.affine_bn_relu_forward(x, w, *v, {"mode": "train"})
+    found = [out, *layer_utils.affine_bn_relu_backward(dout, cache)]
+    out, cache = layer_utils.affine_ln_relu_forward(x, w, *v, {})
+    found += [out, *layer_utils.affine_ln_relu_backward(dout, cache)]
+    loss, dx = layers.softmax_loss(out, rng.integers(0, 150, 300))
+    found += [np.array(loss), dx]
+    for rule in (optim.sgd_momentum, optim.rmsprop, optim.adam):
+        found.append(rule(x, x * 0.5)[0])
+    for array in found:
+        seen.update(np.ascontiguousarray(array).tobytes())
+    return seen.hexdigest()
+
+
+def threads_and_work(seed):
+    return daseCV_c.get_num_threads(), work(seed)
+'''
+
+FORK = WORK + '''
+daseCV_c.set_num_threads(2)
+expected = work()
+reader, writer = os.pipe()
+child = os.fork()
+if child == 0:
+    status = 3
+    try:
+        text = f"{daseCV_c.get_num_threads()} {work()}"
+        daseCV_c.set_num_threads(2)
+        text += f" {daseCV_c.get_num_threads()} {work()}"
+        os.write(writer, text.encode())
+        status = 0
+    finally:
+        os._exit(status)
+os.close(writer)
+said = os.fdopen(reader).read().split()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert said == ["1", expected, "1", expected], (said, expected)
+assert daseCV_c.get_num_threads() == 2 and work() == expected
+'''
+
+PYTHON_THREADS = WORK + '''
+import threading
+
+daseCV_c.set_num_threads(2)
+expected = [work(seed) for seed in range(6)]
+found = [[] for _ in range(6)]
+start = threading.Barrier(6)
+
+
+def repeat(k):
+    start.wait()
+    for _ in range(5):
+        found[k].append(work(k))
+
+
+threads = [threading.Thread(target=repeat, args=(k,)) for k in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert found == [[one] * 5 for one in expected]
+'''
+
+POOL = WORK + '''
+import multiprocessing
+
+
+if __name__ == "__main__":
+    daseCV_c.set_num_threads(2)
+    expected = [work(seed) for seed in range(4)]
+    method = METHOD
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        found = pool.map(threads_and_work, range(4))
+    assert [bits for _, bits in found] == expected
+    if method == "fork":
+        assert {threads for threads, _ in found} == {1}
+    assert work() == expected[0]
+'''
+
+JOBLIB = '''
+import joblib
+from helper import daseCV_c, threads_and_work, work
+
+if __name__ == "__main__":
+    daseCV_c.set_num_threads(2)
+    expected = [work(seed) for seed in range(4)]
+    found = joblib.Parallel(n_jobs=2, backend="loky")(joblib.delayed(threads_and_work)(seed) for seed in range(4))
+    assert [bits for _, bits in found] == expected
+    assert work() == expected[0]
+'''
+
+BLAS = WORK + '''
+daseCV_c.set_num_threads(2)
+rng = np.random.default_rng(3)
+a, b = rng.standard_normal((200, 200)), rng.standard_normal((200, 200))
+expected, product = work(), a @ b
+for _ in range(30):
+    assert work() == expected
+    assert np.allclose(a @ b, product)
+'''
+
+FORK_WITH_A_THREAD_AT_WORK = WORK + '''
+import threading
+
+daseCV_c.set_num_threads(2)
+expected = work()
+stop = threading.Event()
+
+
+def busy():
+    while not stop.is_set():
+        work(1)
+
+
+other = threading.Thread(target=busy)
+other.start()
+try:
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            try:
+                status = 0 if layers.relu_forward(np.full((400, 400), 2.0))[0].all() else 4
+            except BaseException:
+                status = 5
+            os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+finally:
+    stop.set()
+    other.join()
+assert work() == expected
+'''
+
+
+def test_fork_after_a_parallel_region(script):
+    script(FORK)
+
+
+def test_six_python_threads(script):
+    script(PYTHON_THREADS, timeout=120)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing_pool(script, method):
+    script(POOL.replace("METHOD", repr(method)), timeout=100)
+
+
+def test_joblib(script, tmp_path):
+    (tmp_path / "helper.py").write_text(WORK)
+    script(JOBLIB, timeout=100, PYTHONPATH=_path(tmp_path))
+
+
+def _path(folder):
+    """The package's parent folder and `folder`, for the workers that joblib starts."""
+    import os
+    from pathlib import Path
+
+    import daseCV_c
+
+    return os.pathsep.join([str(Path(daseCV_c.__file__).resolve().parents[1]), str(folder)])
+
+
+def test_alternating_with_blas(script):
+    script(BLAS, timeout=100)
+
+
+def test_fork_while_another_thread_is_in_a_kernel(script):
+    script(FORK_WITH_A_THREAD_AT_WORK)
+
+
+def test_backend_is_the_processes_own_choice(script):
+    script(WORK + '''
+expected = work()
+with daseCV_c.use_backend("numpy"):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if daseCV_c.get_backend() == "numpy" and work() != "" else 4)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert work() == expected
+''')

@@ -1,0 +1,151 @@
+"""The number of threads: how it is set, and that no result depends on it."""
+
+import numpy as np
+import pytest
+from adversarial import frozen
+from entries import ENTRIES, make_call
+
+import daseCV_c
+from daseCV_c.classifiers.fc_net import FullyConnectedNet
+from daseCV_c.solver import Solver
+
+# (n, d, m): above the sizes from which work is shared out, and not multiples of any block.
+LARGE = {"default": [(1030, 133, 70), (70, 1031, 5)], "affine": [(1030, 301, 133), (100, 3072, 101), (257, 515, 10)]}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_same_bits_for_any_number_of_threads(kernels, dtype, entry):
+    family = entry.partition(".")[0]
+    for n, d, m in LARGE.get(family, LARGE["default"]):
+        ends = []
+        for threads in (1, 2, 3, 2, 1):
+            call = make_call(entry, dtype, n, d, m)
+            value = call(kernels, threads)
+            ends.append(frozen([value, call.results()]))
+            assert not any((out == -12345).all() for out in call.results()), "an output was not written"
+        assert len(set(ends)) == 1, (n, d, m)
+
+
+@pytest.mark.parametrize(("trans_a", "trans_b"), [(False, True), (True, False), (True, True)])
+def test_same_bits_for_transposed_products(kernels, dtype, trans_a, trans_b):
+    rng = np.random.default_rng(1)
+    a = rng.standard_normal((515, 301) if trans_a else (301, 515)).astype(dtype)
+    b = rng.standard_normal((257, 515) if trans_b else (515, 257)).astype(dtype)
+    ends = set()
+    for threads in (1, 2, 3, 5):
+        out = np.empty((301, 257), dtype)
+        kernels.affine.matmul(a, b, out, trans_a, trans_b, threads)
+        ends.add(out.tobytes())
+    assert len(ends) == 1
+
+
+def trained(dtype, threads, normalization):
+    """40 losses and the parameters after them; the affine layers are large enough to be shared out."""
+    rng = np.random.default_rng(7)
+    data = {"X_train": rng.standard_normal((500, 384)).astype(dtype), "y_train": rng.integers(0, 10, 500),
+            "X_val": rng.standard_normal((50, 384)).astype(dtype), "y_val": rng.integers(0, 10, 50)}
+    np.random.seed(11)
+    net = FullyConnectedNet([300, 130], input_dim=384, normalization=normalization, dropout=0.8, dtype=dtype, reg=1e-3)
+    solver = Solver(net, data, update_rule="adam", batch_size=250, num_epochs=20, verbose=False, num_train_samples=50)
+    with daseCV_c.num_threads(threads):
+        solver.train()
+    assert len(solver.loss_history) == 40
+    return frozen([solver.loss_history, net.params, net.bn_params, solver.val_acc_history])
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("normalization", [None, "batchnorm", "layernorm"])
+def test_same_bits_for_a_whole_training(dtype, normalization):
+    daseCV_c.use_backend("compiled")
+    alone = trained(dtype, 1, normalization)
+    assert trained(dtype, 2, normalization) == alone
+    assert trained(dtype, 3, normalization) == alone
+
+
+@pytest.mark.compiled
+def test_set_and_get():
+    for n in (1, 2, 3, np.int64(2)):
+        daseCV_c.set_num_threads(n)
+        assert daseCV_c.get_num_threads() == n
+
+
+@pytest.mark.compiled
+def test_context_manager_restores():
+    daseCV_c.set_num_threads(2)
+    with daseCV_c.num_threads(3):
+        assert daseCV_c.get_num_threads() == 3
+        with daseCV_c.num_threads(1):
+            assert daseCV_c.get_num_threads() == 1
+        assert daseCV_c.get_num_threads() == 3
+    assert daseCV_c.get_num_threads() == 2
+    with pytest.raises(KeyError), daseCV_c.num_threads(1):
+        raise KeyError
+    assert daseCV_c.get_num_threads() == 2
+
+
+@pytest.mark.compiled
+def test_one_context_manager_used_twice():
+    daseCV_c.set_num_threads(2)
+    one = daseCV_c.num_threads(1)
+    with one, one:
+        assert daseCV_c.get_num_threads() == 1
+    assert daseCV_c.get_num_threads() == 2
+    with one:
+        assert daseCV_c.get_num_threads() == 1
+    assert daseCV_c.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("function", [daseCV_c.set_num_threads, daseCV_c.num_threads], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(("n", "error"), [
+    (0, ValueError), (-1, ValueError), (10**6, ValueError), (2**70, ValueError),
+    (1.0, TypeError), ("2", TypeError), (None, TypeError), (True, TypeError), ([1], TypeError), (np.nan, TypeError),
+], ids=str)
+def test_refused_numbers(function, n, error):
+    before = daseCV_c.get_num_threads()
+    with pytest.raises(error, match=f"^{function.__name__}: n is "):
+        function(n)
+    assert daseCV_c.get_num_threads() == before
+
+
+PRINT = "import daseCV_c; print(daseCV_c.get_num_threads())"
+
+
+@pytest.mark.compiled
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_default_follows_omp_num_threads(script, n):
+    assert script(PRINT, OMP_NUM_THREADS=str(n)).split() == [str(n)]
+
+
+@pytest.mark.compiled
+@pytest.mark.timeout(120)
+def test_default_is_within_the_affinity(script):
+    assert script("import os\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n" + PRINT).split() == ["1"]
+
+
+@pytest.mark.compiled
+@pytest.mark.timeout(120)
+def test_the_environment_is_left_as_it_was(script):
+    """What the package sets while it loads its OpenMP runtime reaches no other process."""
+    source = "import os\nbefore = dict(os.environ)\nimport daseCV_c.layers\nassert dict(os.environ) == before\n"
+    script(source)
+    script(source, OMP_WAIT_POLICY="active")
+
+
+@pytest.mark.compiled
+@pytest.mark.timeout(120)
+def test_loading_leaves_denormals_alone(script):
+    """Linking with fast math would flush them to zero in the whole process."""
+    script("import daseCV_c.layers, numpy as np\nassert (np.full(9, 5e-324) * 1.0).all()\n"
+           "x = np.full(9, 2e-310)\nassert (x / 2 > 0).all()\n")
+
+
+@pytest.mark.compiled
+def test_use_backend():
+    daseCV_c.use_backend("compiled")
+    with daseCV_c.use_backend("numpy"):
+        assert daseCV_c.get_backend() == "numpy"
+    assert daseCV_c.get_backend() == "compiled"
+    with pytest.raises(ValueError, match="^use_backend: name is 'cuda'"):
+        daseCV_c.use_backend("cuda")
+    assert daseCV_c.get_backend() == "compiled"
