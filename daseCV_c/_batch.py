@@ -46,7 +46,7 @@ def gather_batch(X, index, mean=None, dtype=None):
     if index.ndim != 1 or (index.dtype.kind not in "iu" and index.size):
         raise TypeError(
             f"gather_batch: index has shape {index.shape} and dtype {index.dtype}, expected a vector of integers")
-    index = np.ascontiguousarray(index, np.int64)
+    index = np.require(index, np.int64, ["C", "A"])
     if index.size and not (0 <= index.min() and index.max() < X.shape[0]):
         bad = index.min() if index.min() < 0 else index.max()
         raise IndexError(f"gather_batch: index holds {bad}, but X has {X.shape[0]} rows")
@@ -56,7 +56,7 @@ def gather_batch(X, index, mean=None, dtype=None):
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"gather_batch: dtype is {dtype}, expected float32 or float64")
     if mean is not None:
-        mean = np.ascontiguousarray(mean, np.float64)
+        mean = np.require(mean, np.float64, ["C", "A"])
         if mean.shape != X.shape[1:]:
             raise ValueError(f"gather_batch: mean has shape {mean.shape}, but a row of X has shape {X.shape[1:]}")
     kernels = _backend.kernels()

@@ -102,7 +102,7 @@ def real_number(function: str, name: str, value, low: float = -math.inf) -> floa
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise ValueError(f"{function}: {name} is {value!r}, expected a number")
+        raise TypeError(f"{function}: {name} is {value!r}, expected a number")
     try:
         value = float(value)
     except OverflowError:

@@ -128,9 +128,8 @@ def load_tiny_imagenet(path, dtype=np.float32, subtract_mean=True):
         for target, (file, _) in zip(X, rows, strict=True):
             read(file, target)
         data[f"X_{split}"] = X
-        data[f"y_{split}"] = np.array([label for _, label in rows], np.int64)
-    if known is None:
-        data["y_test"] = None
+        unlabelled = split == "test" and known is None
+        data[f"y_{split}"] = None if unlabelled else np.array([label for _, label in rows], np.int64)
     mean = data["X_train"].mean(axis=0, dtype=np.float64)
     if subtract_mean:
         for split in ("train", "val", "test"):
@@ -171,7 +170,9 @@ def load_imagenet_val(num=None):
 
     Examples
     --------
-    >>> X, y, class_names = load_imagenet_val(num=5)  # doctest: +SKIP
+    >>> load_imagenet_val(num=5)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    FileNotFoundError: load_imagenet_val: imagenet_val_25.npz was not found in ...
     """
     given = os.environ.get("DASECV_DATA")
     places = [Path(place) / _IMAGENET_FILE for place in ([given] if given else _IMAGENET_PLACES)]
@@ -187,7 +188,9 @@ def load_imagenet_val(num=None):
             np.lib.format.read_magic(file)
             np.lib.format.read_array_header_1_0(file)
             class_names = _pickle.load(file, str(path), objects=True).item()
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+    except _pickle.BadPickleError:
+        raise
+    except (zipfile.BadZipFile, KeyError, EOFError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if not isinstance(class_names, dict):
         raise ValueError(f"{path} holds a label_map that is a {type(class_names).__name__}, expected a dict")

@@ -103,6 +103,8 @@ class _Maker:
             if not isinstance(text, str) or codec not in ("latin1", "latin-1"):
                 raise BadPickleError(f"it asks for the codec {codec!r}, expected latin1")
             return text.encode("latin1")
+        if self.name == "bytes" and not args:
+            return b""  # how protocols 0 to 2 write it
         if self.name == "dtype":
             return _Dtype(args[0], self.objects)
         if self.name == "_reconstruct":
@@ -160,6 +162,7 @@ class _Unpickler(pickle.Unpickler):
             or module in _NUMERICS and name == "_frombuffer"
             or module == "numpy" and name == "ndarray"
             or module in ("codecs", "_codecs") and name == "encode"
+            or module in ("builtins", "__builtin__") and name == "bytes"
             or self._models and module == "numpy" and name in _SCALAR_TYPES
         ):
             return _Maker(name)

@@ -62,9 +62,9 @@ def sgd(w, dw, config=None):
     Raises
     ------
     ValueError
-        w is read-only, dw has another shape, or learning_rate is not a number.
+        w is read-only, or dw has another shape.
     TypeError
-        w is not an ndarray of floats, or dw not an array of real numbers.
+        w is not an ndarray of floats, dw not an array of real numbers, or learning_rate not a number.
 
     References
     ----------
@@ -112,9 +112,9 @@ def sgd_momentum(w, dw, config=None):
     Raises
     ------
     ValueError
-        Shapes differ, or a setting is not a number.
+        Shapes differ.
     TypeError
-        An array does not hold real numbers.
+        An array does not hold real numbers, or a setting is not a number.
 
     References
     ----------
@@ -163,9 +163,9 @@ def rmsprop(w, dw, config=None):
     Raises
     ------
     ValueError
-        Shapes differ, or a setting is not a number.
+        Shapes differ.
     TypeError
-        An array does not hold real numbers.
+        An array does not hold real numbers, or a setting is not a number.
 
     References
     ----------
@@ -215,9 +215,9 @@ def adam(w, dw, config=None):
     Raises
     ------
     ValueError
-        Shapes differ, a setting is not a number, or t is not a count.
+        Shapes differ, or t is not a count.
     TypeError
-        An array does not hold real numbers.
+        An array does not hold real numbers, or a setting is not a number.
 
     References
     ----------

@@ -49,7 +49,7 @@ def _byte_swapped(x):
 
 def _misaligned(x):
     held = np.zeros(x.nbytes + 8, np.uint8)
-    start = next(k for k in range(8) if (held.ctypes.data + k) % x.itemsize == 1)
+    start = next(k for k in range(8) if (held.ctypes.data + k) % x.itemsize == 1 % x.itemsize)
     view = np.ndarray(x.shape, x.dtype, buffer=held, offset=start)
     view[...] = x
     return view

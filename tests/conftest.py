@@ -22,7 +22,8 @@ def usable_levels():
     if _backend.runtime is None:
         return ["missing"]
     highest = _backend.LEVELS.index(_backend.runtime.cpu_level())
-    return [level for level in _backend._built_levels() if _backend.LEVELS.index(level) <= highest] or ["missing"]
+    usable = [level for level in _backend._built_levels() if _backend.LEVELS.index(level) <= highest]
+    return usable or ["missing"]
 
 
 def pytest_collection_modifyitems(config, items):

@@ -60,7 +60,8 @@ def _normalization(name, dtype, n, d, m):
         args = [nd[0], *vectors, positive, 1e-5, _empty(dtype, n, d), _empty(dtype, n, d), _empty(dtype, d)]
         return args, (6, 7, 8)
     if name == "layernorm_forward":
-        return [nd[0], *vectors[:2], 1e-5, _empty(dtype, n, d), _empty(dtype, n, d), _empty(dtype, n)], (4, 5, 6)
+        args = [nd[0], *vectors[:2], 1e-5, _empty(dtype, n, d), _empty(dtype, n, d), _empty(dtype, n)]
+        return args, (4, 5, 6)
     return [*nd, vectors[0], positive, _empty(dtype, n, d), _empty(dtype, d), _empty(dtype, d)], (4, 5, 6)
 
 

@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pytest
 from adversarial import frozen
-from entries import ENTRIES, make_call
 
 from daseCV_c import layer_utils, layers, optim
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
@@ -16,9 +15,10 @@ OBJECTS = {
     "object": lambda *shape: np.full(shape, None, dtype=object),
     "complex": lambda *shape: np.ones(shape, complex),
     "string": lambda *shape: np.full(shape, "a"),
-    "longdouble": lambda *shape: np.ones(shape, np.longdouble),
     "datetime": lambda *shape: np.zeros(shape, "datetime64[s]"),
 }
+if np.dtype(np.longdouble).itemsize > 8:
+    OBJECTS["longdouble"] = lambda *shape: np.ones(shape, np.longdouble)
 
 
 def ones(*shape):
@@ -83,7 +83,8 @@ CASES = [
     (L.batchnorm_forward, lambda: (ones(3, 2, 2), ones(4), ones(4), bn()), ValueError, "x"),
     (L.batchnorm_forward, lambda: (ones(0, 4), ones(4), ones(4), bn()), ValueError, "x"),
     (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(running_mean=ones(3))), ValueError, "running_mean"),
-    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(running_var=ones(1, 4))), ValueError, "running_var"),
+    (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(running_var=ones(4, 1))), ValueError,
+     "running_var"),
     (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(running_var="a")), TypeError, "running_var"),
     (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(eps="small")), TypeError, "eps"),
     (L.batchnorm_forward, lambda: (ones(3, 4), ones(4), ones(4), bn(eps=-1.0)), ValueError, "eps"),
@@ -168,7 +169,7 @@ CASES = [
     (U.affine_ln_relu_backward, lambda: (ones(2, 5), (1, 2)), ValueError, "cache"),
 ]
 # Every array argument of every function in turn becomes something that is not an array of real numbers.
-for kind, make in OBJECTS.items():
+for make in OBJECTS.values():
     CASES += [
         (L.affine_forward, lambda make=make: (make(2, 3), ones(3, 5), ones(5)), TypeError, "x"),
         (L.affine_forward, lambda make=make: (ones(2, 3), make(3, 5), ones(5)), TypeError, "w"),
@@ -186,7 +187,7 @@ for kind, make in OBJECTS.items():
         (L.layernorm_forward, lambda make=make: (ones(3, 4), make(4), ones(4), {}), TypeError, "gamma"),
         (L.layernorm_backward, lambda make=make: (make(3, 4), ln_cache()), TypeError, "dout"),
         (L.dropout_forward, lambda make=make: (make(3, 4), train(seed=1)), TypeError, "x"),
-        (L.dropout_backward, lambda make=make: (make(3, 4), L.dropout_forward(ones(3, 4), train())[1]), TypeError, "dout"),
+        (L.dropout_backward, lambda make=make: (make(3, 4), (train(), ones(3, 4))), TypeError, "dout"),
         (L.svm_loss, lambda make=make: (make(3, 4), np.zeros(3, int)), TypeError, "x"),
         (L.softmax_loss, lambda make=make: (make(3, 4), np.zeros(3, int)), TypeError, "x"),
         (optim.sgd, lambda make=make: (make(3), ones(3)), TypeError, "w"),
@@ -221,7 +222,8 @@ def test_sandwich_names_one_of_its_layers(backend, name, param, position):
     args = [ones(6, 3), ones(3, 5), ones(5), ones(5), ones(5), param]
     args[position] = np.ones((4, 7, 2))
     before = frozen(args)
-    with pytest.raises(ValueError, match=r"^(affine|batchnorm|layernorm)_\w*forward: .*\b" + "x w b gamma beta".split()[position]):
+    argument = ("x", "w", "b", "gamma", "beta")[position]
+    with pytest.raises(ValueError, match=rf"^(affine|batchnorm|layernorm)_\w*forward: .*\b{argument}\b"):
         getattr(layer_utils, f"{name}_forward")(*args)
     assert frozen(args) == before
 
@@ -286,82 +288,3 @@ def test_unknown_update_rule():
             Solver(TwoLayerNet(6, 5, 3), data, update_rule=rule)
     with pytest.raises(ValueError, match="Unrecognized arguments.*learning_rat"):
         Solver(TwoLayerNet(6, 5, 3), data, learning_rat=1)
-
-
-# Kernel entries are called by the layers alone, but a wrong call must not crash the process.
-
-def _wrong_arrays(array, out):
-    """(label, an array that the entry must refuse in place of `array`)."""
-    yield "list", array.tolist()
-    yield "dtype", array.astype(np.int32)
-    yield "complex", array.astype(complex)
-    if array.dtype.kind == "f":
-        yield "other float", array.astype(np.float32 if array.dtype == np.float64 else np.float64)
-        yield "float16", array.astype(np.float16)
-    yield "byte order", array.astype(array.dtype.newbyteorder())
-    yield "longer", np.concatenate([array, array[:1]])
-    yield "shorter", array[1:].copy()
-    yield "empty", array[:0].copy()
-    wide = np.concatenate([array, array], axis=-1)
-    yield "strided", wide[..., ::2]
-    held = np.zeros(array.nbytes + 16, np.uint8)
-    odd = np.ndarray(array.shape, array.dtype, buffer=held, offset=8 - held.ctypes.data % 8 + 1)
-    odd[...] = array
-    yield "misaligned", odd
-    if array.ndim == 2:
-        yield "fortran", np.asfortranarray(array)
-    if out:
-        fixed = array.copy()
-        fixed.setflags(write=False)
-        yield "read-only", fixed
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_entries_refuse_wrong_arrays(kernels, dtype, entry):
-    for position in make_call(entry, dtype).arrays():
-        call = make_call(entry, dtype)
-        for label, wrong in _wrong_arrays(call.args[position], position in call.outs):
-            if entry == "batch.gather" and (
-                    position == 0 and label in ("other float", "longer", "shorter", "dtype")):
-                continue  # any source dtype is legal, and any number of images
-            if isinstance(wrong, np.ndarray) and wrong.dtype == call.args[position].dtype and label == "dtype":
-                continue
-            changed = make_call(entry, dtype)
-            changed.args[position] = wrong
-            before = frozen(changed.args)
-            with pytest.raises((ValueError, TypeError, IndexError)):
-                changed(kernels, 1)
-                pytest.fail(f"{entry} took argument {position}: {label}")
-            assert frozen(changed.args) == before, (position, label)
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_entries_refuse_none(kernels, entry):
-    for position in make_call(entry, np.float64).arrays():
-        if entry == "batch.gather" and position == 2:
-            continue  # no mean
-        call = make_call(entry, np.float64)
-        call.args[position] = None
-        with pytest.raises(TypeError):
-            call(kernels, 1)
-
-
-@pytest.mark.parametrize("entry", ["losses.svm_loss", "losses.softmax_loss", "batch.gather"])
-@pytest.mark.parametrize("bad", [-1, 5, 6, 2**62, -(2**63)])
-def test_entries_refuse_indices_out_of_range(kernels, dtype, entry, bad):
-    call = make_call(entry, dtype, n=5, d=5)
-    call.args[1][-1] = bad
-    before = frozen(call.args)
-    with pytest.raises((ValueError, IndexError)):
-        call(kernels, 1)
-    assert frozen(call.args) == before
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_entries_take_any_number_of_threads(kernels, entry):
-    expected = make_call(entry, np.float64)
-    expected(kernels, 1)
-    for threads in (-3, 0, 1, 64):
-        call = make_call(entry, np.float64)
-        call(kernels, threads)
-        assert frozen(call.results()) == frozen(expected.results())

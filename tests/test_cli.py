@@ -133,8 +133,8 @@ def test_cifar10_goes_through_the_same_commands(here, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     asked = []
 
-    def small_cifar(subtract_mean=True, root=None, **_):
-        asked.append((subtract_mean, root))
+    def small_cifar(*, subtract_mean, data_dir):
+        asked.append((subtract_mean, data_dir))
         result = {}
         for split, n in (("train", 60), ("val", 20), ("test", 20)):
             result[f"X_{split}"] = rng.integers(0, 256, (n, 3, 32, 32)).astype(np.float64)

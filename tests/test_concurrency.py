@@ -1,6 +1,12 @@
 """Forks, threads and pools around the kernels: each in a process of its own, a hang is a failure."""
 
+import multiprocessing
+import os
+from pathlib import Path
+
 import pytest
+
+import daseCV_c
 
 pytestmark = [pytest.mark.compiled, pytest.mark.timeout(150)]
 
@@ -37,7 +43,7 @@ def threads_and_work(seed):
 
 FORK = WORK + '''
 daseCV_c.set_num_threads(2)
-expected = work()
+threads, expected = daseCV_c.get_num_threads(), work()
 reader, writer = os.pipe()
 child = os.fork()
 if child == 0:
@@ -54,7 +60,7 @@ os.close(writer)
 said = os.fdopen(reader).read().split()
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert said == ["1", expected, "1", expected], (said, expected)
-assert daseCV_c.get_num_threads() == 2 and work() == expected
+assert daseCV_c.get_num_threads() == threads and work() == expected
 '''
 
 PYTHON_THREADS = WORK + '''
@@ -150,15 +156,11 @@ assert work() == expected
 '''
 
 
-def test_fork_after_a_parallel_region(script):
-    script(FORK)
-
-
 def test_six_python_threads(script):
     script(PYTHON_THREADS, timeout=120)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_multiprocessing_pool(script, method):
     script(POOL.replace("METHOD", repr(method)), timeout=100)
 
@@ -170,11 +172,6 @@ def test_joblib(script, tmp_path):
 
 def _path(folder):
     """The package's parent folder and `folder`, for the workers that joblib starts."""
-    import os
-    from pathlib import Path
-
-    import daseCV_c
-
     return os.pathsep.join([str(Path(daseCV_c.__file__).resolve().parents[1]), str(folder)])
 
 
@@ -182,12 +179,7 @@ def test_alternating_with_blas(script):
     script(BLAS, timeout=100)
 
 
-def test_fork_while_another_thread_is_in_a_kernel(script):
-    script(FORK_WITH_A_THREAD_AT_WORK)
-
-
-def test_backend_is_the_processes_own_choice(script):
-    script(WORK + '''
+BACKEND_IN_A_CHILD = WORK + '''
 expected = work()
 with daseCV_c.use_backend("numpy"):
     child = os.fork()
@@ -195,4 +187,10 @@ with daseCV_c.use_backend("numpy"):
         os._exit(0 if daseCV_c.get_backend() == "numpy" and work() != "" else 4)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert work() == expected
-''')
+'''
+
+if hasattr(os, "fork"):
+    @pytest.mark.parametrize("source", [FORK, FORK_WITH_A_THREAD_AT_WORK, BACKEND_IN_A_CHILD],
+                             ids=["after_a_parallel_region", "while_a_kernel_runs", "with_the_other_backend"])
+    def test_fork(script, source):
+        script(source)

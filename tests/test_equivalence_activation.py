@@ -9,6 +9,8 @@ from comparing import both_pairs, run, same_values
 
 from daseCV_c.layers import relu_backward, relu_forward
 
+MIXED = pytest.mark.parametrize("dtypes", list(itertools.product(DTYPES, repeat=2)),
+                                ids=lambda t: "-".join(np.dtype(d).name for d in t))
 SHAPES = [(), (0,), (1,), (7,), (3, 0, 2), (5, 7), (2, 3, 4, 5), (257, 131), (1030, 70), (2, 3072)]
 
 
@@ -39,7 +41,7 @@ def test_kinds(level, dtype, kind, position):
     check(*args)
 
 
-@pytest.mark.parametrize("dtypes", list(itertools.product(DTYPES, repeat=2)), ids=lambda t: "-".join(d.__name__ for d in t))
+@MIXED
 def test_mixed_dtypes(level, dtypes):
     check(normal("x", 9, 8, dtype=dtypes[0]), normal("dout", 9, 8, dtype=dtypes[1]))
 

@@ -9,9 +9,12 @@ from comparing import added, both_pairs, close, product_scale, same_form, same_v
 
 from daseCV_c.layers import affine_backward, affine_forward
 
+MIXED = pytest.mark.parametrize("dtypes", list(itertools.product(DTYPES, repeat=4)),
+                                ids=lambda t: "-".join(np.dtype(d).name for d in t))
 # (shape of x, M): empty, one, odd, larger than every block, wide.
 SHAPES = [
-    ((0, 3), 2), ((3, 0), 2), ((3, 2), 0), ((0, 0), 0), ((1, 1), 1), ((1, 9), 1), ((9, 1), 1), ((5, 7), 3), ((2, 4, 5, 6), 3),
+    ((0, 3), 2), ((3, 0), 2), ((3, 2), 0), ((0, 0), 0), ((1, 1), 1), ((1, 9), 1), ((9, 1), 1),
+    ((5, 7), 3), ((2, 4, 5, 6), 3),
     ((33, 17), 65), ((64, 64), 64), ((257, 131), 10), ((131, 257), 129), ((1030, 70), 33), ((7, 3072), 101),
     ((300, 1), 300), ((2, 3, 32, 32), 10),
 ]
@@ -67,7 +70,7 @@ def test_kinds(level, dtype, kind, position):
     check(*args)
 
 
-@pytest.mark.parametrize("dtypes", list(itertools.product(DTYPES, repeat=4)), ids=lambda t: "-".join(d.__name__ for d in t))
+@MIXED
 def test_mixed_dtypes(level, dtypes):
     args = [a.astype(d) for a, d in zip(inputs((9, 8), 7, np.float64), dtypes, strict=True)]
     check(*args)
@@ -92,7 +95,8 @@ def test_cache_holds_the_inputs_themselves(backend, dtype):
 
 @pytest.mark.parametrize(("trans_a", "trans_b"), list(itertools.product((False, True), repeat=2)))
 @pytest.mark.parametrize("sizes", [
-    (0, 3, 2), (3, 0, 2), (3, 2, 0), (1, 1, 1), (5, 7, 3), (13, 33, 257), (65, 129, 70), (257, 10, 131), (70, 515, 1030),
+    (0, 3, 2), (3, 0, 2), (3, 2, 0), (1, 1, 1), (5, 7, 3), (13, 33, 257), (65, 129, 70), (257, 10, 131),
+    (70, 515, 1030),
     (1, 300, 64), (300, 1, 64), (12, 16, 16), (24, 64, 512),
 ], ids=str)
 def test_matmul_entry(kernels, dtype, sizes, trans_a, trans_b):

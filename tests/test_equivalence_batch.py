@@ -47,9 +47,7 @@ def test_no_indices(level, source):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("source", SOURCES)
 def test_layouts(level, layout, source):
-    X = images((20, 3, 4), source)
-    if source != "uint8" or layout != "misaligned":
-        X = LAYOUTS[layout](X)
+    X = LAYOUTS[layout](images((20, 3, 4), source))
     check(X, LAYOUTS[layout](index(20)), LAYOUTS[layout](normal("mean", 3, 4)), np.float32)
 
 

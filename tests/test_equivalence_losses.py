@@ -20,13 +20,14 @@ def check(loss, x, y):
     scores = np.asarray(x, np.float64)
     n, c = scores.shape
     finite = np.abs(scores[np.isfinite(scores)])
-    top = finite.max() if finite.size else 0.0
+    top = (finite.max() if finite.size else 0.0) + np.log(c)
     assert type(value) is float and type(value0) is float
     # Losses are summed in double, but each margin or logarithm is rounded in the dtype of x.
-    close(np.asarray(value, dx.dtype), np.asarray(value0, dx.dtype), (1 + top) * (c if loss is svm_loss else 1), 8)
+    size = (1 + top) * (c if loss is svm_loss else 1)
+    close(np.asarray(value, dx.dtype), np.asarray(value0, dx.dtype), size, 8 + n / 5)
     if loss is svm_loss:
         # A margin that is zero up to rounding may fall on either side of the hinge: none does in these data.
-        close(dx, dx0, 1 + (c if loss is svm_loss else 0), 2)
+        close(dx, dx0, c / n, 2)
     else:
         close(dx, dx0, (1 + top) / n, 8 + added_exp(c))
 

@@ -26,6 +26,24 @@ def state_of(rule, shape, dtype, make=normal):
     return config
 
 
+def scales(rule, w, dw, before, after):
+    """Sizes of the terms that are added in next_w and in each state."""
+    w, dw = np.abs(np.asarray(w, np.float64)), np.abs(np.asarray(dw, np.float64))
+    old = {key: np.abs(np.asarray(before.get(key, 0.0), np.float64)) for key in STATES[rule]}
+    rate = after["learning_rate"]
+    if rule == "sgd":
+        return {"w": w + rate * dw}
+    if rule == "sgd_momentum":
+        velocity = after["momentum"] * old["velocity"] + rate * dw
+        return {"w": w + velocity, "velocity": velocity}
+    if rule == "rmsprop":
+        root = np.sqrt(np.asarray(after["cache"], np.float64)) + after["epsilon"]
+        return {"w": w + rate * dw / root, "cache": old["cache"] + dw**2}
+    m, t = old["m"] + dw, after["t"]
+    root = np.sqrt(np.asarray(after["v"], np.float64) / (1 - after["beta2"] ** t)) + after["epsilon"]
+    return {"w": w + rate * m / (1 - after["beta1"] ** t) / root, "m": m, "v": old["v"] + dw**2}
+
+
 def check(rule, w, dw, config=None):
     """w, the state and the settings of one step; a step is at most a few rounding errors wrong."""
     function = getattr(optim, rule)
@@ -43,18 +61,15 @@ def check(rule, w, dw, config=None):
         (new, _), (new0, _) = both(function, w, dw, config)
     (next_w, config1), (next_w0, config0) = new, new0
     assert list(config1) == list(config0)
-    big = np.asarray(w, np.float64), np.asarray(dw, np.float64)
     with np.errstate(all="ignore"):
-        step = np.abs(np.asarray(next_w0, np.float64) - big[0])
-        rate = abs(config0["learning_rate"] * big[1])
-        close(next_w, next_w0, np.abs(big[0]) + step + (rate if "sgd" in rule else 0)
-              + (np.abs(config0["velocity"]) if rule == "sgd_momentum" else 0), 8)
+        scale = scales(rule, w, dw, config or {}, config0)
+        close(next_w, next_w0, scale.pop("w"), 8, form=rule != "sgd")
         for key, value in config0.items():
             if key in STATES[rule]:
-                given = np.abs(np.asarray((config or {}).get(key, 0), np.float64))
-                close(config1[key], value, given + np.abs(big[1]) + big[1] ** 2, 8)
+                close(config1[key], value, scale.pop(key), 8)
             else:
                 assert config1[key] == value
+    assert not scale
 
 
 @RULES

@@ -1,11 +1,14 @@
 """The number of threads: how it is set, and that no result depends on it."""
 
+import os
+
 import numpy as np
 import pytest
 from adversarial import frozen
 from entries import ENTRIES, make_call
 
 import daseCV_c
+from daseCV_c import _backend
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.solver import Solver
 
@@ -62,25 +65,30 @@ def test_same_bits_for_a_whole_training(dtype, normalization):
     assert trained(dtype, 3, normalization) == alone
 
 
+def seen(n):
+    """What get_num_threads says after n was asked for: a serial build has one thread."""
+    return n if _backend.runtime.openmp_version() else 1
+
+
 @pytest.mark.compiled
 def test_set_and_get():
     for n in (1, 2, 3, np.int64(2)):
         daseCV_c.set_num_threads(n)
-        assert daseCV_c.get_num_threads() == n
+        assert daseCV_c.get_num_threads() == seen(n)
 
 
 @pytest.mark.compiled
 def test_context_manager_restores():
     daseCV_c.set_num_threads(2)
     with daseCV_c.num_threads(3):
-        assert daseCV_c.get_num_threads() == 3
+        assert daseCV_c.get_num_threads() == seen(3)
         with daseCV_c.num_threads(1):
             assert daseCV_c.get_num_threads() == 1
-        assert daseCV_c.get_num_threads() == 3
-    assert daseCV_c.get_num_threads() == 2
+        assert daseCV_c.get_num_threads() == seen(3)
+    assert daseCV_c.get_num_threads() == seen(2)
     with pytest.raises(KeyError), daseCV_c.num_threads(1):
         raise KeyError
-    assert daseCV_c.get_num_threads() == 2
+    assert daseCV_c.get_num_threads() == seen(2)
 
 
 @pytest.mark.compiled
@@ -89,10 +97,10 @@ def test_one_context_manager_used_twice():
     one = daseCV_c.num_threads(1)
     with one, one:
         assert daseCV_c.get_num_threads() == 1
-    assert daseCV_c.get_num_threads() == 2
+    assert daseCV_c.get_num_threads() == seen(2)
     with one:
         assert daseCV_c.get_num_threads() == 1
-    assert daseCV_c.get_num_threads() == 2
+    assert daseCV_c.get_num_threads() == seen(2)
 
 
 @pytest.mark.parametrize("function", [daseCV_c.set_num_threads, daseCV_c.num_threads], ids=lambda f: f.__name__)
@@ -114,13 +122,15 @@ PRINT = "import daseCV_c; print(daseCV_c.get_num_threads())"
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_default_follows_omp_num_threads(script, n):
-    assert script(PRINT, OMP_NUM_THREADS=str(n)).split() == [str(n)]
+    assert script(PRINT, OMP_NUM_THREADS=str(n)).split() == [str(seen(n))]
 
 
-@pytest.mark.compiled
-@pytest.mark.timeout(120)
-def test_default_is_within_the_affinity(script):
-    assert script("import os\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n" + PRINT).split() == ["1"]
+if hasattr(os, "sched_setaffinity"):
+    @pytest.mark.compiled
+    @pytest.mark.timeout(120)
+    def test_default_is_within_the_affinity(script):
+        one_cpu = "import os\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+        assert script(one_cpu + PRINT).split() == ["1"]
 
 
 @pytest.mark.compiled

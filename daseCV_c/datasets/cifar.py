@@ -1,170 +1,226 @@
 """Downloading CIFAR-10."""
 
+from __future__ import annotations
+
 import os
+import re
 import shutil
 import tarfile
 import tempfile
 from pathlib import Path
 
-from daseCV_c import _cifar
-
-MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
-# version -> archive, its checksum, the folder in it
-ARCHIVES = {
-    "python": ("cifar-10-python.tar.gz", "md5:c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py"),
-    "binary": ("cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530", "cifar-10-batches-bin"),
+OFFICIAL = "https://www.cs.toronto.edu/~kriz/"
+_TRAIN = tuple(f"data_batch_{k}" for k in range(1, 6))
+# version -> archive, folder inside it, files that must be there, hash of the archive
+_VERSIONS = {
+    "python": ("cifar-10-python.tar.gz", "cifar-10-batches-py", (*_TRAIN, "test_batch"),
+               "md5:c58f30108f718f92721af3b95e74349a"),
+    "binary": ("cifar-10-binary.tar.gz", "cifar-10-batches-bin",
+               tuple(f"{name}.bin" for name in (*_TRAIN, "test_batch")), "md5:c32a1d4ab5d03f1284b67883e8d87530"),
 }
-_TRIES = 4  # connections per mirror, each going on where the last was cut
-_TIMEOUT = 30  # seconds without an answer
-_PIECE = 1 << 16
+_TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
+_IDLE_TRIES = 2  # requests in a row that bring nothing before the next mirror is asked
+_CHUNK = 1 << 14  # bytes; a cut loses what has arrived of one chunk
 
 
-class _Resuming:
-    """A downloader for pooch that goes on with a partial file, with a progress bar."""
+def fetch_cifar10(dest="input", *, mirrors=None, version="python", known_hash=None, progressbar=True):
+    """Download CIFAR-10 and unpack it, unless it is there already.
 
-    def __init__(self, part, progressbar):
-        self._part, self._progressbar = part, progressbar
-
-    def __call__(self, url, output_file, pooch, check_only=False):
-        import requests
-
-        for attempt in range(_TRIES):
-            try:
-                self._fetch(requests, url)
-                break
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-                if attempt == _TRIES - 1:
-                    raise
-        shutil.move(self._part, output_file)
-
-    def _fetch(self, requests, url):
-        from tqdm import tqdm
-
-        have = self._part.stat().st_size if self._part.exists() else 0
-        headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {"Accept-Encoding": "identity"}
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
-            if answer.status_code == 416:
-                # Nothing is left to send, or the partial file is longer than the archive: the checksum tells.
-                length = answer.headers.get("Content-Range", "").rpartition("/")[2]
-                if length == str(have):
-                    return
-                self._part.unlink()
-                raise requests.ConnectionError(f"{url}: the partial download does not belong to this file")
-            answer.raise_for_status()
-            if answer.status_code != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-                have = 0  # the server sends the whole file
-            length = answer.headers.get("Content-Length")
-            total = have + int(length) if length is not None else None
-            with open(self._part, "ab" if have else "wb") as file, tqdm(
-                total=total, initial=have, unit="B", unit_scale=True, disable=not self._progressbar,
-                desc=url.rpartition("/")[2],
-            ) as bar:
-                for piece in answer.iter_content(_PIECE):
-                    file.write(piece)
-                    bar.update(len(piece))
-            if total is not None and self._part.stat().st_size != total:
-                raise requests.ConnectionError(f"{url}: the connection was cut")
-
-
-def _complete(folder, version):
-    return all((folder / name).is_file() for name in _cifar.names(version == "binary"))
-
-
-def _mirrors(mirrors):
-    if mirrors is None:
-        mirrors = os.environ.get("DASECV_MIRRORS", "").replace(",", " ").split() or MIRRORS
-    if isinstance(mirrors, str):
-        mirrors = [mirrors]
-    mirrors = [mirror if mirror.endswith("/") else mirror + "/" for mirror in mirrors]
-    if not mirrors:
-        raise ValueError("fetch_cifar10: mirrors is empty, expected at least one URL")
-    return mirrors
-
-
-def fetch_cifar10(dest, *, mirrors=None, version="python", known_hash=None, progressbar=True):
-    """Download CIFAR-10 (163 MiB), check it and unpack it.
-
-    A cut download goes on where it stopped, also in a later call. The folder appears under its
-    name only when it is complete; one that is there already is not downloaded again.
+    An interrupted download goes on where it stopped. The archive's hash is checked before it is
+    unpacked, and the folder appears at its place only when it is complete.
 
     Parameters
     ----------
     dest : str or path
-        Folder to unpack into; made if needed.
-    mirrors : sequence of str, optional
-        URLs of folders that hold the archive, tried in order. Default: $DASECV_MIRRORS,
-        separated by spaces or commas, else the authors' page.
+        The folder that will hold ``cifar-10-batches-py`` (or ``cifar-10-batches-bin``). The
+        default is where `get_CIFAR10_data` looks.
+    mirrors : str or list of str, optional
+        Addresses to try in turn: of the archive itself (ending in ``.tar.gz``), or of the folder
+        that holds it. Default: ``$DASECV_MIRRORS`` (separated by spaces or commas),
+        else the official page.
     version : {'python', 'binary'}
     known_hash : str, optional
-        Checksum of the archive, such as 'md5:...'. Default: the published one.
+        Hash of the archive, as ``algorithm:digits``. Default: that of the official archive.
     progressbar : bool
+        Show size, rate and remaining time on stderr.
 
     Returns
     -------
     folder : pathlib.Path
-        For `get_CIFAR10_data(data_dir=folder)`.
+        The folder with the batch files.
 
     Raises
     ------
     ImportError
         pooch is not installed.
+    FileExistsError
+        The folder is there, but a file in it is missing.
     OSError
-        No mirror gave the archive with that checksum; each mirror's reason is in the message.
+        No mirror gave the archive with the right hash; the message gives each one's reason.
     ValueError
-        Unknown version, or no mirror given.
+        Unknown version, no mirror, or an archive without the expected files.
 
     References
     ----------
-    Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009,
+    A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009,
     https://www.cs.toronto.edu/~kriz/cifar.html
 
     Examples
     --------
-    >>> fetch_cifar10('data', version='jpeg')
+    >>> fetch_cifar10(version='matlab')
     Traceback (most recent call last):
-    ValueError: fetch_cifar10: version is 'jpeg', expected 'python' or 'binary'
+    ValueError: fetch_cifar10: version is 'matlab', expected 'python' or 'binary'
     """
-    if version not in ARCHIVES:
+    if version not in _VERSIONS:
         raise ValueError(f"fetch_cifar10: version is {version!r}, expected 'python' or 'binary'")
-    archive, published, name = ARCHIVES[version]
-    mirrors = _mirrors(mirrors)
-    dest = Path(dest)
-    folder = dest / name
-    if _complete(folder, version):
-        return folder
+    archive, folder, names, official_hash = _VERSIONS[version]
+    target = Path(dest) / folder
+    if _complete(target, names):
+        return target
+    urls = _urls(mirrors, archive)
+    known_hash = known_hash or official_hash
+    if re.fullmatch("[0-9a-fA-F]{32}", known_hash):
+        known_hash = f"md5:{known_hash}"
     try:
         import pooch
-    except ImportError:
-        raise ImportError('fetch_cifar10: pooch is missing; run: pip install "daseCV_c[data]"') from None
-    dest.mkdir(parents=True, exist_ok=True)
-    part = dest / f".{archive}.part"
+        import requests
+    except ImportError as error:
+        raise ImportError(
+            f'fetch_cifar10 downloads with pooch ({error}): pip install "daseCV_c[data]"') from error
+
+    store = Path(dest) / ".download"
+    store.mkdir(parents=True, exist_ok=True)
+    # The hash is part of the name: only pieces of one and the same archive are ever joined.
+    part = store / f"{archive}.{known_hash.rpartition(':')[2][:12]}.part"
     reasons = []
-    for mirror in mirrors:
+    for url in urls:
+        download = _Download(part, progressbar)
         try:
-            path = Path(pooch.retrieve(mirror + archive, known_hash or published, fname=archive, path=dest,
-                                       downloader=_Resuming(part, progressbar)))
-            break
-        # requests' errors are OSErrors; a wrong checksum is pooch's ValueError.
-        except (OSError, ValueError) as error:
-            reasons.append(f"{mirror}: {error}")
-    else:
-        raise OSError("fetch_cifar10: no mirror gave the archive\n" + "\n".join(reasons))
-    _unpack(path, folder, version)
-    path.unlink()
-    return folder
+            path = _retrieve(pooch, url, known_hash, archive, store, download)
+        except (OSError, ValueError, requests.RequestException) as error:
+            reasons.append(f"{url}: {error}")
+            continue
+        _unpack(path, target, names)
+        shutil.rmtree(store, ignore_errors=True)
+        return target
+    raise OSError(f"fetch_cifar10: no mirror gave {archive}:\n  " + "\n  ".join(reasons))
 
 
-def _unpack(path, folder, version):
-    """Unpack aside, check that all files are there, then move into place."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+def _retrieve(pooch, url, known_hash, archive, store, download):
+    """pooch checks the hash; one more try from the start if an old piece was the fault."""
+    for _ in range(2):
         try:
-            with tarfile.open(path) as tar:
-                tar.extractall(aside, filter="data")
-        except (tarfile.TarError, EOFError, TypeError) as error:
-            raise OSError(f"fetch_cifar10: {path} cannot be unpacked: {error}") from None
-        unpacked = Path(aside) / folder.name
-        if not _complete(unpacked, version):
-            raise OSError(f"fetch_cifar10: {path} does not hold the six batches in {folder.name}")
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(unpacked, folder)
+            return pooch.retrieve(url, known_hash, fname=archive, path=store, downloader=download)
+        except ValueError:
+            # The downloader has given the whole file away, so no wrong piece is left.
+            if not download.resumed:
+                raise
+    raise ValueError("the archive has a wrong hash")
+
+
+def _urls(mirrors, archive):
+    if mirrors is None:
+        mirrors = os.environ.get("DASECV_MIRRORS", "").replace(",", " ").split() or [OFFICIAL]
+    elif isinstance(mirrors, str):
+        mirrors = mirrors.split()
+    urls = [url if url.endswith(".tar.gz") else f"{url.rstrip('/')}/{archive}" for url in mirrors]
+    if not urls:
+        raise ValueError("fetch_cifar10: mirrors is empty, expected at least one address")
+    for url in urls:
+        if not url.startswith(("https://", "http://")):
+            raise ValueError(f"fetch_cifar10: the mirror {url!r} does not start with https:// or http://")
+    return urls
+
+
+def _complete(target, names):
+    """True if every file is there, False if there is no such folder."""
+    if not target.exists():
+        return False
+    missing = [name for name in names if not (target / name).is_file()]
+    if missing:
+        raise FileExistsError(
+            f"fetch_cifar10: {target} is there, but has no {missing[0]}; move it away to download it again")
+    return True
+
+
+class _Download:
+    """A downloader for pooch that keeps what has arrived in `part` and goes on from there."""
+
+    def __init__(self, part, progressbar):
+        self.part, self.progressbar = part, progressbar
+        self.resumed = False
+
+    def __call__(self, url, output_file, pooch):
+        import requests
+
+        self.resumed = False
+        idle = 0
+        while True:
+            before = self._size()
+            try:
+                self._get(requests, url)
+                break
+            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+                # The line was cut: ask for the rest, as long as each request brings something.
+                idle = 0 if self._size() > before else idle + 1
+                if idle >= _IDLE_TRIES:
+                    raise
+        os.replace(self.part, output_file)
+
+    def _size(self):
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _get(self, requests, url):
+        """One request: the rest of the file, or all of it from a server that cannot give a part."""
+        have = self._size()
+        headers = {"Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+            content_range = answer.headers.get("Content-Range", "")
+            if answer.status_code == 416 and have:
+                if content_range == f"bytes */{have}":
+                    self.resumed = True  # all of it has arrived already
+                    return
+                self.part.unlink()
+                raise requests.ConnectionError("what had arrived does not fit the server's file")
+            answer.raise_for_status()
+            if answer.status_code == 206 and not content_range.startswith(f"bytes {have}-"):
+                raise requests.RequestException(f"the server answered with the wrong range {content_range!r}")
+            if answer.status_code != 206:
+                have = 0
+            self.resumed = self.resumed or have > 0
+            length = answer.headers.get("Content-Length", "")
+            total = have + int(length) if length.isdigit() else None
+            with open(self.part, "ab" if have else "wb") as file, self._bar(have, total) as bar:
+                for chunk in answer.iter_content(_CHUNK):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+        if total is not None and self._size() < total:
+            raise requests.ConnectionError(f"the line was cut after {self._size()} of {total} bytes")
+
+    def _bar(self, have, total):
+        from tqdm import tqdm
+        return tqdm(total=total, initial=have, unit="B", unit_scale=True, unit_divisor=1024,
+                    desc="CIFAR-10", disable=not self.progressbar, dynamic_ncols=True)
+
+
+def _unpack(archive, target, names):
+    """Unpack beside `target`, check, and move into place in one step."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-", ignore_cleanup_errors=True) as temporary:
+        try:
+            with tarfile.open(archive, "r:gz") as tar:
+                # The filter refuses links, devices and names that lead out of the folder.
+                tar.extractall(temporary, filter="data")
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise ValueError(f"fetch_cifar10: {archive} cannot be unpacked: {error}") from error
+        folder = Path(temporary) / target.name
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing:
+            raise ValueError(f"fetch_cifar10: {archive} has no {target.name}/{missing[0]}")
+        try:
+            os.replace(folder, target)
+        except OSError:
+            # Another process may have been faster.
+            if not _complete(target, names):
+                raise
