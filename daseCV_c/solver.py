@@ -219,7 +219,8 @@ class Solver:
         X, y = np.asarray(X), np.asarray(y)
         if y.shape != X.shape[:1] or X.shape[0] == 0:
             raise ValueError(
-                f"check_accuracy: X has shape {X.shape} and y {y.shape}, expected one label per sample and no empty set")
+                f"check_accuracy: X has shape {X.shape} and y {y.shape}, expected one label for each of N > 0 samples"
+            )
         batch_size = _positive("batch_size", batch_size)
         if num_samples is not None and X.shape[0] > num_samples:
             index = np.random.choice(X.shape[0], num_samples)
