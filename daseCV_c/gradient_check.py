@@ -16,13 +16,13 @@ __all__ = [
 def _probed(function, x):
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         what = f"an array of {x.dtype}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
-        raise TypeError(f"{function}: x is {what}, expected an ndarray of floats, since it is probed in place")
+        raise TypeError(f"{function}: x is {what}, expected an ndarray of floats to probe in place")
     if not x.flags.writeable:
         raise ValueError(f"{function}: x is read-only, but it is probed in place")
 
 
 def _difference(f, x, index, h):
-    """(f(x + h) - f(x - h)) / 2h at one element, which is put back whatever f does."""
+    """f above and below one element of x, which is put back whatever f does."""
     old = x[index]
     try:
         x[index] = old + h
@@ -106,7 +106,8 @@ def eval_numerical_gradient_array(f, x, df, h=1e-5):
     Examples
     --------
     >>> import numpy as np
-    >>> eval_numerical_gradient_array(lambda x: 3 * x, np.array([1., 2.]), np.array([1., 10.])).round(6).tolist()
+    >>> x, df = np.array([1., 2.]), np.array([1., 10.])
+    >>> eval_numerical_gradient_array(lambda x: 3 * x, x, df).round(6).tolist()
     [3.0, 30.0]
     """
     _probed("eval_numerical_gradient_array", x)

@@ -7,10 +7,11 @@ import tempfile
 import numpy as np
 from tqdm import tqdm
 
-from daseCV_c import optim
+from daseCV_c import _checks, optim
 from daseCV_c._batch import gather_batch
 
 _RULES = tuple(optim.__all__)
+_FLOATS = (np.float32, np.float64)
 
 
 def _positive(name, value):
@@ -19,9 +20,12 @@ def _positive(name, value):
     return int(value)
 
 
-def _copy_state(dicts):
-    """Copies of dicts that hold arrays and plain values."""
-    return [{k: v.copy() if isinstance(v, np.ndarray) else v for k, v in d.items()} for d in dicts]
+def _statistics(model):
+    """Copies of the running mean and variance of each entry of the model's bn_params."""
+    return [
+        {key: np.array(entry[key]) for key in ("running_mean", "running_var") if key in entry}
+        for entry in getattr(model, "bn_params", None) or []
+    ]
 
 
 class Solver:
@@ -69,6 +73,8 @@ class Solver:
     ------
     ValueError
         Unknown keyword, unknown update rule, missing data, sizes that do not fit.
+    TypeError
+        optim_config is not a dict, or lr_decay not a number.
 
     References
     ----------
@@ -92,20 +98,23 @@ class Solver:
         self.model = model
         missing = [k for k in ("X_train", "y_train", "X_val", "y_val") if k not in data]
         if missing:
-            raise ValueError(f"Solver: data has no {', '.join(missing)}, expected X_train, y_train, X_val, y_val")
+            raise ValueError(
+                f"Solver: data has no {', '.join(missing)}, expected X_train, y_train, X_val, y_val")
         for split in ("train", "val"):
             X, y = np.asarray(data[f"X_{split}"]), np.asarray(data[f"y_{split}"])
             if y.ndim != 1 or X.ndim < 1 or len(X) != len(y):
                 raise ValueError(
-                    f"Solver: X_{split} has shape {X.shape} and y_{split} {y.shape}, expected one label per sample")
+                    f"Solver: X_{split} has shape {X.shape} and y_{split} {y.shape}, "
+                    "expected one label per sample")
             if len(X) == 0:
                 raise ValueError(f"Solver: X_{split} has shape {X.shape}, expected at least one sample")
             setattr(self, f"X_{split}", X)
             setattr(self, f"y_{split}", y)
 
         self.update_rule = kwargs.pop("update_rule", "sgd")
-        self.optim_config = dict(kwargs.pop("optim_config", {}))
-        self.lr_decay = kwargs.pop("lr_decay", 1.0)
+        # A copy: the rules write their state into the configurations made from it.
+        self.optim_config = dict(_checks.dictionary("Solver", "optim_config", kwargs.pop("optim_config", {})))
+        self.lr_decay = _checks.real_number("Solver", "lr_decay", kwargs.pop("lr_decay", 1.0))
         self.batch_size = _positive("batch_size", kwargs.pop("batch_size", 100))
         self.num_epochs = kwargs.pop("num_epochs", 10)
         if self.num_epochs != 0:
@@ -120,9 +129,11 @@ class Solver:
         self.verbose = kwargs.pop("verbose", True)
         self.progress = kwargs.pop("progress", False)
         if kwargs:
-            raise ValueError(f"Unrecognized arguments {', '.join(repr(k) for k in kwargs)}")
+            unknown = ", ".join(f'"{name}"' for name in kwargs)
+            raise ValueError(f"Unrecognized arguments {unknown}")
         if self.update_rule not in _RULES:
-            raise ValueError(f"Solver: update_rule is {self.update_rule!r}, expected one of {', '.join(_RULES)}")
+            raise ValueError(
+                f"Solver: update_rule is {self.update_rule!r}, expected one of {', '.join(_RULES)}")
         self._rule = getattr(optim, self.update_rule)
         self._bar = None
         self._reset()
@@ -130,13 +141,16 @@ class Solver:
     def _reset(self):
         self.epoch = 0
         self.best_val_acc = 0
-        self.best_params = {name: p.copy() for name, p in self.model.params.items()}
-        self.best_bn_params = _copy_state(getattr(self.model, "bn_params", []))
         self._checked = False
+        self._keep_best()
         self.loss_history = []
         self.train_acc_history = []
         self.val_acc_history = []
         self.optim_configs = {name: dict(self.optim_config) for name in self.model.params}
+
+    def _keep_best(self):
+        self.best_params = {name: p.copy() for name, p in self.model.params.items()}
+        self.best_bn_params = _statistics(self.model)
 
     def _say(self, line):
         if self._bar is not None:
@@ -147,28 +161,32 @@ class Solver:
     def _step(self):
         """One batch: loss, gradients, update."""
         index = np.random.choice(self.X_train.shape[0], self.batch_size)
-        if self.X_train.dtype.kind in "biuf":
-            X_batch = gather_batch(self.X_train, index, dtype=self._batch_dtype())
-        else:
-            X_batch = self.X_train[index]
-        loss, grads = self.model.loss(X_batch, self.y_train[index])
+        loss, grads = self.model.loss(self._batch(index), self.y_train[index])
         self.loss_history.append(loss)
         for name, w in self.model.params.items():
             next_w, config = self._rule(w, grads[name], self.optim_configs[name])
             self.model.params[name] = next_w
             self.optim_configs[name] = config
 
-    def _batch_dtype(self):
+    def _batch(self, index):
+        """Rows of X_train, cast on the way where the model says to what."""
+        X = self.X_train
         dtype = getattr(self.model, "dtype", None)
-        return dtype if dtype in (np.float32, np.float64) else None
+        # A model without a dtype of these gets its data as they are: integers may be word numbers.
+        dtype = dtype if dtype in _FLOATS else X.dtype
+        if X.dtype.kind in "biuf" and X.dtype.itemsize <= 8 and dtype in _FLOATS:
+            return gather_batch(X, index, dtype=dtype)
+        return X[index]
 
     def _save_checkpoint(self):
         if self.checkpoint_name is None:
             return
         state = {
             name: getattr(self, name)
-            for name in ("model", "update_rule", "lr_decay", "optim_config", "batch_size", "num_train_samples",
-                         "num_val_samples", "epoch", "loss_history", "train_acc_history", "val_acc_history")
+            for name in (
+                "model", "update_rule", "lr_decay", "optim_config", "batch_size", "num_train_samples",
+                "num_val_samples", "epoch", "loss_history", "train_acc_history", "val_acc_history",
+            )
         }
         path = f"{self.checkpoint_name}_epoch_{self.epoch}.pkl"
         if self.verbose:
@@ -222,10 +240,15 @@ class Solver:
                 f"check_accuracy: X has shape {X.shape} and y {y.shape}, expected one label for each of N > 0 samples"
             )
         batch_size = _positive("batch_size", batch_size)
+        if num_samples is not None:
+            num_samples = _positive("num_samples", num_samples)
         if num_samples is not None and X.shape[0] > num_samples:
             index = np.random.choice(X.shape[0], num_samples)
             X, y = X[index], y[index]
-        predictions = [np.argmax(self.model.loss(X[i:i + batch_size]), axis=1) for i in range(0, len(X), batch_size)]
+        predictions = [
+            np.argmax(self.model.loss(X[start:start + batch_size]), axis=1)
+            for start in range(0, len(X), batch_size)
+        ]
         return np.mean(np.concatenate(predictions) == y)
 
     def _check(self):
@@ -236,19 +259,22 @@ class Solver:
         self.val_acc_history.append(val_acc)
         self._save_checkpoint()
         if self.verbose:
-            self._say(f"(Epoch {self.epoch} / {self.num_epochs}) train acc: {train_acc:f}; val_acc: {val_acc:f}")
+            self._say(
+                f"(Epoch {self.epoch} / {self.num_epochs}) train acc: {train_acc:f}; val_acc: {val_acc:f}")
         # The first check always counts, so an accuracy of 0 leaves parameters too.
         if val_acc > self.best_val_acc or not self._checked:
             self._checked = True
             self.best_val_acc = val_acc
-            self.best_params = {name: p.copy() for name, p in self.model.params.items()}
-            self.best_bn_params = _copy_state(getattr(self.model, "bn_params", []))
+            self._keep_best()
 
     def train(self):
         """Run the optimization, then put the best parameters back into the model.
 
         Batch norm's running statistics are put back with them.
         """
+        if not self._checked:
+            # The model may have been given other parameters since the Solver was made.
+            self._keep_best()
         per_epoch = max(self.X_train.shape[0] // self.batch_size, 1)
         iterations = self.num_epochs * per_epoch
         with tqdm(total=iterations, unit="it", disable=not self.progress, dynamic_ncols=True) as bar:
@@ -271,5 +297,6 @@ class Solver:
                 self._bar = None
         for name, p in self.best_params.items():
             self.model.params[name] = p.copy()
-        for live, best in zip(getattr(self.model, "bn_params", []), _copy_state(self.best_bn_params), strict=False):
-            live.update(best)
+        entries = getattr(self.model, "bn_params", None) or []
+        for entry, best in zip(entries, self.best_bn_params, strict=False):
+            entry.update({key: value.copy() for key, value in best.items()})

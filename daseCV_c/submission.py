@@ -105,7 +105,8 @@ def zip_fun(phase_id=1):
     phase = _phase("zip_fun", phase_id)
     source = Path("output") / f"phase_{phase}" / "prediction.npy"
     if not source.is_file():
-        raise FileNotFoundError(f"zip_fun: there is no {source}; call output_file(preds, phase_id={phase}) first")
+        raise FileNotFoundError(
+            f"zip_fun: there is no {source}; call output_file(preds, phase_id={phase}) first")
     path = Path("output") / f"prediction_phase_{phase}.zip"
 
     def write(file):

@@ -8,6 +8,8 @@ __all__ = ["vis_grid", "vis_nn", "visualize_grid"]
 
 
 def _stretched(image, ubound):
+    # float64 first: 255 - 0 fits no signed byte.
+    image = np.asarray(image, np.float64)
     low, high = np.min(image), np.max(image)
     # A flat image has nothing to stretch: it is shown dark.
     return np.zeros(image.shape) if high == low else ubound * (image - low) / (high - low)
@@ -38,7 +40,7 @@ def visualize_grid(Xs, ubound=255.0, padding=1):
     Raises
     ------
     ValueError
-        Xs is not a batch of images.
+        Xs is not a batch of images, or padding is negative.
 
     References
     ----------
@@ -51,6 +53,8 @@ def visualize_grid(Xs, ubound=255.0, padding=1):
     (9, 9, 1)
     """
     Xs = _images("visualize_grid", Xs)
+    if isinstance(padding, bool) or not isinstance(padding, (int, np.integer)) or padding < 0:
+        raise ValueError(f"visualize_grid: padding is {padding!r}, expected an integer of at least 0")
     n, height, width, channels = Xs.shape
     side = math.isqrt(n - 1) + 1
     grid = np.zeros((side * (height + padding) - padding, side * (width + padding) - padding, channels))
@@ -99,6 +103,9 @@ def vis_grid(Xs):
 def vis_nn(rows):
     """Lay rows of images out with one-pixel lines, stretched together to 0 to 1.
 
+    The lines hold the value 1 before the stretch: white between images in 0 to 1, dark between
+    images in 0 to 255.
+
     Parameters
     ----------
     rows : sequence of sequences of arrays, (H, W, C)
@@ -125,13 +132,15 @@ def vis_nn(rows):
     """
     rows = [[np.asarray(image) for image in row] for row in rows]
     if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows):
-        raise ValueError(f"vis_nn: rows have lengths {[len(row) for row in rows]}, expected equal ones above 0")
+        lengths = [len(row) for row in rows]
+        raise ValueError(f"vis_nn: rows have lengths {lengths}, expected equal ones above 0")
     shapes = {image.shape for row in rows for image in row}
     if len(shapes) != 1 or len(next(iter(shapes))) != 3:
         raise ValueError(f"vis_nn: images have shapes {sorted(shapes)}, expected one shape (H, W, C)")
     height, width, channels = rows[0][0].shape
-    grid = np.full((len(rows) * (height + 1), len(rows[0]) * (width + 1), channels), np.min(rows), dtype=float)
+    grid = np.ones((len(rows) * (height + 1), len(rows[0]) * (width + 1), channels))
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
-            grid[i * (height + 1):i * (height + 1) + height, j * (width + 1):j * (width + 1) + width] = image
+            top, left = i * (height + 1), j * (width + 1)
+            grid[top:top + height, left:left + width] = image
     return _stretched(grid, 1.0)

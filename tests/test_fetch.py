@@ -11,7 +11,6 @@ import pytest
 
 from daseCV_c.datasets import cifar, fetch_cifar10
 
-pytest.importorskip("pooch")
 NAMES = {version: entry[2] for version, entry in cifar._VERSIONS.items()}
 FOLDERS = {version: entry[1] for version, entry in cifar._VERSIONS.items()}
 

@@ -5,7 +5,12 @@ import numpy as np
 from daseCV_c import _checks, layer_utils, layers
 from daseCV_c._layers.affine import _affine_backward
 from daseCV_c.layer_utils import *  # noqa: F403
-from daseCV_c.layer_utils import _affine_bn_relu_backward, _affine_ln_relu_backward, _affine_relu_backward
+from daseCV_c.layer_utils import (
+    _affine_bn_relu_backward,
+    _affine_ln_relu_backward,
+    _affine_relu_backward,
+    _affine_relu_forward,
+)
 from daseCV_c.layers import *  # noqa: F403
 from daseCV_c.layers import affine_forward, dropout_backward, dropout_forward, softmax_loss
 
@@ -13,19 +18,37 @@ from daseCV_c.layers import affine_forward, dropout_backward, dropout_forward, s
 __all__ = ["FullyConnectedNet", "TwoLayerNet", *layers.__all__, *layer_utils.__all__]
 
 _NORMALIZATIONS = {
-    None: None, "batchnorm": "batchnorm", "batch_norm": "batchnorm", "layernorm": "layernorm", "layer_norm": "layernorm",
+    None: None,
+    "batchnorm": "batchnorm", "batch_norm": "batchnorm",
+    "layernorm": "layernorm", "layer_norm": "layernorm",
 }
 
 
-def _images(name, X, features, dtype):
+def _normalization(name, value):
+    """None, 'batchnorm' or 'layernorm', whichever way it is spelled."""
+    if value is not None and (not isinstance(value, str) or value not in _NORMALIZATIONS):
+        raise ValueError(f"{name}: normalization is {value!r}, expected None, 'batchnorm' or 'layernorm'")
+    return _NORMALIZATIONS[value]
+
+
+def _images(name, X, W1, dtype):
     """X checked against the first layer and cast to the network's dtype."""
+    features = np.shape(W1)[0]
     X = _checks.as_array(name, "X", X)
     if X.ndim < 2:
         raise ValueError(f"{name}: X has {X.ndim} dimensions (shape {X.shape}), expected (N, d_1, ..., d_k)")
     width = int(np.prod(X.shape[1:]))
     if width != features:
-        raise ValueError(f"{name}: X has {width} features per sample (shape {X.shape}), but W1 has {features} rows")
+        raise ValueError(
+            f"{name}: X has {width} features per sample (shape {X.shape}), but W1 has {features} rows")
     return X.astype(dtype, copy=False)
+
+
+def _labels(name, y, X, w):
+    """y as one label per sample of X, below the number of columns of w."""
+    if X.shape[0] == 0:
+        raise ValueError(f"{name}: X has shape {X.shape}, expected at least one sample")
+    return _checks.labels(name, y, X.shape[0], np.shape(w)[1])
 
 
 def _positive(name, argument, value):
@@ -64,6 +87,8 @@ class TwoLayerNet:
     ------
     ValueError
         A size is not a positive integer.
+    TypeError
+        weight_scale or reg is not a number.
 
     References
     ----------
@@ -118,8 +143,10 @@ class TwoLayerNet:
         (2, 3)
         """
         params = self.params
-        X = _images("TwoLayerNet.loss", X, params["W1"].shape[0], self.dtype)
-        hidden, cache1 = layer_utils.affine_relu_forward(X, params["W1"], params["b1"])
+        X = _images("TwoLayerNet.loss", X, params["W1"], self.dtype)
+        if y is not None:
+            y = _labels("TwoLayerNet.loss", y, X, params["W2"])
+        hidden, cache1 = _affine_relu_forward(X, params["W1"], params["b1"])
         scores, cache2 = affine_forward(hidden, params["W2"], params["b2"])
         if y is None:
             return scores
@@ -178,6 +205,8 @@ class FullyConnectedNet:
     ------
     ValueError
         A size is not a positive integer, p outside (0, 1], an unknown normalization or dtype.
+    TypeError
+        dropout, weight_scale or reg is not a number.
 
     References
     ----------
@@ -193,11 +222,9 @@ class FullyConnectedNet:
     (2, 3)
     """
 
-    def __init__(self, hidden_dims, input_dim=3 * 32 * 32, num_classes=10, dropout=1, normalization=None, reg=0.0,
-                 weight_scale=1e-2, dtype=np.float32, seed=None, *, dropout_keep_ratio=None):
+    def __init__(self, hidden_dims, input_dim=3 * 32 * 32, num_classes=10, dropout=1, normalization=None,
+                 reg=0.0, weight_scale=1e-2, dtype=np.float32, seed=None, *, dropout_keep_ratio=None):
         name = "FullyConnectedNet"
-        if normalization not in _NORMALIZATIONS:
-            raise ValueError(f"{name}: normalization is {normalization!r}, expected None, 'batchnorm' or 'layernorm'")
         keep = dropout if dropout_keep_ratio is None else dropout_keep_ratio
         keep = _checks.real_number(name, "dropout", keep)
         if not 0 < keep <= 1:
@@ -208,11 +235,12 @@ class FullyConnectedNet:
         if isinstance(hidden_dims, (int, np.integer)):
             raise ValueError(f"{name}: hidden_dims is {hidden_dims!r}, expected a sequence of widths")
         hidden = [_positive(name, "a width in hidden_dims", width) for width in hidden_dims]
-        sizes = [_positive(name, "input_dim", input_dim), *hidden, _positive(name, "num_classes", num_classes)]
+        classes = _positive(name, "num_classes", num_classes)
+        sizes = [_positive(name, "input_dim", input_dim), *hidden, classes]
         scale = _checks.real_number(name, "weight_scale", weight_scale)
         self.reg = _checks.real_number(name, "reg", reg)
         self.reg_last_layer = True
-        self.normalization = _NORMALIZATIONS[normalization]
+        self.normalization = _normalization(name, normalization)
         self.use_dropout = keep != 1
         self.num_layers = len(sizes) - 1
         self.params = {}
@@ -265,16 +293,11 @@ class FullyConnectedNet:
         ['W1', 'W2', 'b1', 'b2']
         """
         name, params, last = "FullyConnectedNet.loss", self.params, self.num_layers
-        normalization = _NORMALIZATIONS.get(self.normalization, "?")
-        if normalization == "?":
-            raise ValueError(
-                f"{name}: normalization is {self.normalization!r}, expected None, 'batchnorm' or 'layernorm'")
-        X = _images(name, X, params["W1"].shape[0], self.dtype)
+        normalization = _normalization(name, self.normalization)
+        X = _images(name, X, params["W1"], self.dtype)
         if y is not None:
-            if X.shape[0] == 0:
-                raise ValueError(f"{name}: X has shape {X.shape}, expected at least one sample")
             # Before batch norm's statistics move.
-            y = _checks.labels(name, y, X.shape[0], params[f"W{last}"].shape[1])
+            y = _labels(name, y, X, params[f"W{last}"])
         mode = "test" if y is None else "train"
         if self.use_dropout:
             self.dropout_param["mode"] = mode
@@ -309,14 +332,13 @@ class FullyConnectedNet:
                 grads[f"gamma{i}"], grads[f"beta{i}"] = rest
         penalized = [f"W{i}" for i in range(1, last + bool(self.reg_last_layer))]
         loss += _penalty(self.reg, [params[w] for w in penalized])
-        reg = self.dtype(self.reg)
         for w in penalized:
-            grads[w] += reg * params[w]
+            grads[w] += float(self.reg) * params[w]
         return loss, grads
 
 
 _FORWARD = {
-    None: layer_utils.affine_relu_forward,
+    None: _affine_relu_forward,
     "batchnorm": layer_utils.affine_bn_relu_forward,
     "layernorm": layer_utils.affine_ln_relu_forward,
 }

@@ -1,0 +1,85 @@
+"""Kernel entries are called by the layers alone, but a wrong call must not crash the process."""
+
+import numpy as np
+import pytest
+from adversarial import frozen
+from entries import ENTRIES, make_call
+
+
+def _wrong_arrays(array, out):
+    """(label, an array that the entry must refuse in place of `array`)."""
+    yield "list", array.tolist()
+    yield "dtype", array.astype(np.int32)
+    yield "complex", array.astype(complex)
+    if array.dtype.kind == "f":
+        yield "other float", array.astype(np.float32 if array.dtype == np.float64 else np.float64)
+        yield "float16", array.astype(np.float16)
+    if array.itemsize > 1:
+        yield "byte order", array.astype(array.dtype.newbyteorder())
+        held = np.zeros(array.nbytes + 16, np.uint8)
+        odd = np.ndarray(array.shape, array.dtype, buffer=held, offset=8 - held.ctypes.data % 8 + 1)
+        odd[...] = array
+        yield "misaligned", odd
+    yield "longer", np.concatenate([array, array[:1]])
+    yield "shorter", array[1:].copy()
+    yield "empty", array[:0].copy()
+    wide = np.concatenate([array, array], axis=-1)
+    yield "strided", wide[..., ::2]
+    if array.ndim == 2:
+        yield "fortran", np.asfortranarray(array)
+    if out:
+        fixed = array.copy()
+        fixed.setflags(write=False)
+        yield "read-only", fixed
+
+
+# Any number of images; a batch of either float dtype, whatever the images are.
+LEGAL_FOR_GATHER = {(0, "longer"), (0, "shorter"), (3, "other float")}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_entries_refuse_wrong_arrays(kernels, dtype, entry):
+    for position in make_call(entry, dtype).arrays():
+        call = make_call(entry, dtype)
+        for label, wrong in _wrong_arrays(call.args[position], position in call.outs):
+            if entry == "batch.gather" and (position, label) in LEGAL_FOR_GATHER:
+                continue
+            changed = make_call(entry, dtype)
+            changed.args[position] = wrong
+            before = frozen(changed.args)
+            with pytest.raises((ValueError, TypeError, IndexError)):
+                changed(kernels, 1)
+                pytest.fail(f"{entry} took argument {position}: {label}")
+            assert frozen(changed.args) == before, (position, label)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_entries_refuse_none(kernels, entry):
+    for position in make_call(entry, np.float64).arrays():
+        if entry == "batch.gather" and position == 2:
+            continue  # no mean
+        call = make_call(entry, np.float64)
+        call.args[position] = None
+        with pytest.raises(TypeError):
+            call(kernels, 1)
+
+
+@pytest.mark.parametrize("entry", ["losses.svm_loss", "losses.softmax_loss", "batch.gather"])
+@pytest.mark.parametrize("bad", [-1, 5, 6, 2**62, -(2**63)])
+def test_entries_refuse_indices_out_of_range(kernels, dtype, entry, bad):
+    call = make_call(entry, dtype, n=5, d=5)
+    call.args[1][-1] = bad
+    before = frozen(call.args)
+    with pytest.raises((ValueError, IndexError)):
+        call(kernels, 1)
+    assert frozen(call.args) == before
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_entries_take_any_number_of_threads(kernels, entry):
+    expected = make_call(entry, np.float64)
+    expected(kernels, 1)
+    for threads in (-3, 0, 1, 64):
+        call = make_call(entry, np.float64)
+        call(kernels, threads)
+        assert frozen(call.results()) == frozen(expected.results())
