@@ -144,7 +144,7 @@ try:
         child = os.fork()
         if child == 0:
             try:
-                status = 0 if layers.relu_forward(np.full((400, 400), 2.0))[0].all() else 4
+                status = 0 if work() == expected else 4
             except BaseException:
                 status = 5
             os._exit(status)

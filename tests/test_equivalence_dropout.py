@@ -117,3 +117,11 @@ def test_entries_write_all_of_the_output_and_nothing_else(kernels, dtype, size):
     same_bits(frame[inner].copy(), x * mask[inner])
     for outer in (mask, frame):
         assert (outer[:32] == 77).all() and (outer[32 + size:] == 77).all()
+
+
+def test_a_uniform_number_equal_to_p_drops(kernels, dtype):
+    """kept when uniform < p: with p = 0.5 a tie is possible."""
+    uniform = np.resize([0.5, np.nextafter(0.5, 0), np.nextafter(0.5, 1), 0.0], 37)
+    x, mask, out = np.ones(37, dtype), np.empty(37, dtype), np.empty(37, dtype)
+    kernels.dropout.dropout_forward(x, uniform, 0.5, mask, out, 1)
+    same_bits(mask, np.resize([0, 2, 0, 2], 37).astype(dtype))
