@@ -1,0 +1,1 @@
+"""Side-by-side timing. Run one with `python -m benchmarks.step`; nothing here is a test."""
