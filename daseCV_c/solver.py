@@ -7,8 +7,9 @@ import tempfile
 import numpy as np
 from tqdm import tqdm
 
-from daseCV_c import _checks, optim
+from daseCV_c import _checks, _engine, optim
 from daseCV_c._batch import gather_batch
+from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 
 _RULES = tuple(optim.__all__)
 _FLOATS = (np.float32, np.float64)
@@ -135,6 +136,8 @@ class Solver:
             raise ValueError(
                 f"Solver: update_rule is {self.update_rule!r}, expected one of {', '.join(_RULES)}")
         self._rule = getattr(optim, self.update_rule)
+        self._fused = _engine.FusedStep(
+            self.X_train, self.y_train, self.update_rule, (FullyConnectedNet.loss, TwoLayerNet.loss))
         self._bar = None
         self._reset()
 
@@ -160,7 +163,13 @@ class Solver:
 
     def _step(self):
         """One batch: loss, gradients, update."""
-        index = np.random.choice(self.X_train.shape[0], self.batch_size)
+        # The numbers that np.random.choice draws, without what it does around them.
+        index = np.random.randint(0, self.X_train.shape[0], self.batch_size)
+        if type(self)._batch is Solver._batch and self._rule is _engine._RULES[self.update_rule]:
+            loss = self._fused(self.model, self.optim_configs, index)
+            if loss is not None:
+                self.loss_history.append(loss)
+                return
         loss, grads = self.model.loss(self._batch(index), self.y_train[index])
         self.loss_history.append(loss)
         for name, w in self.model.params.items():

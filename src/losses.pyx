@@ -1,15 +1,11 @@
 """SVM and softmax loss with their gradients."""
 
 include "common.pxi"
-from libc.math cimport exp, expf, log
 from libc.stdint cimport int64_t
 
-
-cdef inline real _exp(real v) noexcept nogil:
-    if real is float:
-        return expf(v)
-    else:
-        return exp(v)
+cdef extern from "softmax.h" nogil:
+    double dase_softmax_row_float(const float* x_c, int64_t y, Py_ssize_t c, float n, float* dx_c) noexcept
+    double dase_softmax_row_double(const double* x_c, int64_t y, Py_ssize_t c, double n, double* dx_c) noexcept
 
 
 cdef double svm_row(
@@ -37,28 +33,16 @@ cdef double svm_row(
     return loss
 
 
-cdef double softmax_row(
+cdef inline double softmax_row(
     const real* x_c,  # IN
     int64_t y, Py_ssize_t c, real n,
     real* dx_c,       # OUT
 ) noexcept nogil:
     """One sample: its loss, and its gradient divided by the batch size n."""
-    cdef real top = x_c[0], total
-    cdef double sum_exp = 0
-    cdef Py_ssize_t j
-    for j in range(1, c):
-        if x_c[j] > top or x_c[j] != x_c[j]:
-            top = x_c[j]
-        if top != top:
-            break
-    for j in range(c):
-        # Scores far below the top give 0, never an overflow.
-        dx_c[j] = _exp(x_c[j] - top)
-        sum_exp += dx_c[j]
-    total = <real> sum_exp
-    for j in range(c):
-        dx_c[j] = (dx_c[j] / total - (1 if j == y else 0)) / n
-    return log(sum_exp) - <double> (x_c[y] - top)
+    if real is float:
+        return dase_softmax_row_float(x_c, y, c, n, dx_c)
+    else:
+        return dase_softmax_row_double(x_c, y, c, n, dx_c)
 
 
 cdef void loss_kernel(

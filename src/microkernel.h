@@ -37,6 +37,7 @@
 #define DASE_ADD 1  /* add what is there: partial sums of earlier blocks of k */
 #define DASE_BIAS 2 /* add the bias of the column */
 #define DASE_RELU 4
+#define DASE_MASK 8 /* times the scale where the mask is positive, else 0 */
 
 #if defined(__GNUC__) && !defined(DASE_PLAIN)
 #define DASE_VECTORS 1
@@ -93,30 +94,43 @@
 #define DASE_SAVE_1(i, p, r) tile[i] = c##i;
 #define DASE_SAVE_2(i, p, r) tile[2 * i] = c##i; tile[2 * i + 1] = d##i;
 #define DASE_LOAD_1 const vec b0 = *(const vec_at *)b;
-#define DASE_LOAD_2 const vec b0 = *(const vec_at *)b, b1 = *(const vec_at *)(b + DASE_VL);
+#define DASE_LOAD_2 const vec b0 = *(const vec_at *)b, b1 = *(const vec_at *)(b + bvs);
 
-/* tile = A(rows x kc) B(kc x NV vectors); A(i, k) is a[i * rs + k * cs], rows of B are ldb apart. */
+/* Half a vector, for the few columns that are left over. */
+#define DASE_ZERO_H(i, p, r) half c##i = {0};
+#define DASE_STEP_H(i, p, r) c##i += p[(r) * rs] * b0;
+#define DASE_SAVE_H(i, p, r) ((half *)&tile[i])[0] = c##i; ((half *)&tile[i])[1] = (half){0};
+#define DASE_LOAD_H const half b0 = *(const half_at *)b;
+
+/* tile = A(rows x kc) B(kc x NV vectors). A(i, k) is a[i * rs + k * cs] inside a chunk of k, and
+   `jump` more from one chunk to the next. Rows of B are ldb apart, its two vectors bvs apart. */
 #define DASE_KERNEL(ROWS, NV)                                                                \
     static void DASE_CAT(DASE_NAME(kernel), _##ROWS##x##NV)(                                 \
         ptrdiff_t kc, const DASE_TYPE *a, ptrdiff_t rs, ptrdiff_t cs,                        \
-        const DASE_TYPE *b, ptrdiff_t ldb, vec *tile)                                        \
+        ptrdiff_t chunk, ptrdiff_t jump,                                                     \
+        const DASE_TYPE *b, ptrdiff_t ldb, ptrdiff_t bvs, vec *tile)                         \
     {                                                                                        \
         const DASE_TYPE *p0 = a, *p1 = a, *p2 = a, *p3 = a;                                  \
         if (ROWS > 3) p1 = a + 3 * rs;                                                       \
         if (ROWS > 6) p2 = a + 6 * rs;                                                       \
         if (ROWS > 9) p3 = a + 9 * rs;                                                       \
         DASE_ROWS_##ROWS(DASE_ZERO_##NV)                                                     \
-        for (ptrdiff_t k = 0; k < kc; k++) {                                                 \
-            DASE_LOAD_##NV                                                                   \
-            DASE_ROWS_##ROWS(DASE_STEP_##NV)                                                 \
-            p0 += cs; p1 += cs; p2 += cs; p3 += cs;                                          \
-            b += ldb;                                                                        \
+        for (; kc > 0; kc -= chunk) {                                                        \
+            const ptrdiff_t n = kc < chunk ? kc : chunk;                                     \
+            for (ptrdiff_t k = 0; k < n; k++) {                                              \
+                DASE_LOAD_##NV                                                               \
+                DASE_ROWS_##ROWS(DASE_STEP_##NV)                                             \
+                p0 += cs; p1 += cs; p2 += cs; p3 += cs;                                      \
+                b += ldb;                                                                    \
+            }                                                                                \
+            p0 += jump; p1 += jump; p2 += jump; p3 += jump;                                  \
         }                                                                                    \
-        (void)p1; (void)p2; (void)p3;                                                        \
+        (void)p1; (void)p2; (void)p3; (void)bvs;                                             \
         DASE_ROWS_##ROWS(DASE_SAVE_##NV)                                                     \
     }
-#define DASE_KERNELS(ROWS) DASE_KERNEL(ROWS, 1) DASE_KERNEL(ROWS, 2)
-#define DASE_ENTRY(ROWS) {DASE_CAT(DASE_NAME(kernel), _##ROWS##x1), DASE_CAT(DASE_NAME(kernel), _##ROWS##x2)}
+#define DASE_KERNELS(ROWS) DASE_KERNEL(ROWS, H) DASE_KERNEL(ROWS, 1) DASE_KERNEL(ROWS, 2)
+#define DASE_ENTRY(ROWS) {DASE_CAT(DASE_NAME(kernel), _##ROWS##xH), \
+                          DASE_CAT(DASE_NAME(kernel), _##ROWS##x1), DASE_CAT(DASE_NAME(kernel), _##ROWS##x2)}
 
 #define DASE_TYPE float
 #define DASE_INT int
@@ -148,12 +162,31 @@
 #define vec DASE_NAME(vec)
 #define vec_at DASE_NAME(vec_at)
 #define vec_int DASE_NAME(vec_int)
+#define half DASE_NAME(half)
+#define half_at DASE_NAME(half_at)
+
+/* Where the operands of a tile lie. B must be readable for whole vectors (half a one for the
+   last columns, if these are so few): as it lies, or packed with zeros behind the last column. */
+typedef struct {
+    const DASE_TYPE *a;                      /* IN */
+    ptrdiff_t rs, cs, chunk, jump;           /* of A: see the kernel */
+    const DASE_TYPE *b;                      /* IN */
+    ptrdiff_t ldb, bvs;                      /* of B: from row to row, from vector to vector */
+    DASE_TYPE *c;                            /* INOUT */
+    ptrdiff_t ldc, cvs;                      /* of C, likewise */
+    const DASE_TYPE *bias;                   /* IN, of the first column */
+    const DASE_TYPE *mask;                   /* IN, laid out as C */
+    DASE_TYPE scale;                         /* factor where the mask is positive */
+    int flags;
+} DASE_NAME(job);
 
 #ifdef DASE_VECTORS
 
 typedef DASE_TYPE vec __attribute__((vector_size(DASE_BYTES), may_alias));
 typedef DASE_TYPE vec_at __attribute__((vector_size(DASE_BYTES), may_alias, aligned(sizeof(DASE_TYPE))));
 typedef DASE_INT vec_int __attribute__((vector_size(DASE_BYTES), may_alias));
+typedef DASE_TYPE half __attribute__((vector_size(DASE_BYTES / 2), may_alias));
+typedef DASE_TYPE half_at __attribute__((vector_size(DASE_BYTES / 2), may_alias, aligned(sizeof(DASE_TYPE))));
 
 #if defined(__AVX2__) && !defined(__AVX512F__)
 static inline __m256i DASE_NAME(mask)(int n) /* all bits set in the first n lanes */
@@ -209,9 +242,9 @@ DASE_KERNELS(7) DASE_KERNELS(8)
 DASE_KERNELS(9) DASE_KERNELS(10) DASE_KERNELS(11) DASE_KERNELS(12)
 #endif
 
-typedef void (*DASE_NAME(kernel))(ptrdiff_t, const DASE_TYPE *, ptrdiff_t, ptrdiff_t,
-                                  const DASE_TYPE *, ptrdiff_t, vec *);
-static const DASE_NAME(kernel) DASE_NAME(kernels)[DASE_MR][2] = {
+typedef void (*DASE_NAME(kernel))(ptrdiff_t, const DASE_TYPE *, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                                  const DASE_TYPE *, ptrdiff_t, ptrdiff_t, vec *);
+static const DASE_NAME(kernel) DASE_NAME(kernels)[DASE_MR][3] = {
     DASE_ENTRY(1), DASE_ENTRY(2), DASE_ENTRY(3), DASE_ENTRY(4),
 #if DASE_MR > 4
     DASE_ENTRY(5), DASE_ENTRY(6),
@@ -224,26 +257,33 @@ static const DASE_NAME(kernel) DASE_NAME(kernels)[DASE_MR][2] = {
 #endif
 };
 
-/* C(rows x cols) = A B, and what the DASE_ flags ask for. 1 <= rows <= MR, 1 <= cols <= 2 VL.
-   B must be readable for whole vectors: as it lies, or packed with zeros behind the last column. */
-static void DASE_NAME(tile)(int rows, int cols, ptrdiff_t kc,
-                            const DASE_TYPE *a, ptrdiff_t rs, ptrdiff_t cs,   /* IN */
-                            const DASE_TYPE *b, ptrdiff_t ldb,                /* IN */
-                            DASE_TYPE *c, ptrdiff_t ldc,                      /* INOUT */
-                            const DASE_TYPE *bias, int flags)                 /* IN */
+/* The sums of a tile, one or two vectors a row. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
+static inline int DASE_NAME(sums)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc, vec *tile)
+{
+    const int nv = cols > DASE_VL ? 2 : 1;
+    DASE_NAME(kernels)[rows - 1][cols <= DASE_VL / 2 ? 0 : nv](
+        kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, tile);
+    return nv;
+}
+
+/* C(rows x cols) = A B, and what the DASE_ flags ask for. */
+static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc)
 {
     vec tile[2 * DASE_MR];
-    const int nv = cols > DASE_VL ? 2 : 1;
-    DASE_NAME(kernels)[rows - 1][nv - 1](kc, a, rs, cs, b, ldb, tile);
+    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile), flags = p->flags;
     for (int v = 0; v < nv; v++) {
         const int at = v * DASE_VL, n = cols - at < DASE_VL ? cols - at : DASE_VL;
-        const vec add = (flags & DASE_BIAS) ? DASE_NAME(load)(bias + at, n) : (vec){0};
+        const vec add = (flags & DASE_BIAS) ? DASE_NAME(load)(p->bias + at, n) : (vec){0};
         for (int i = 0; i < rows; i++) {
-            DASE_TYPE *out = c + i * ldc + at;
+            DASE_TYPE *out = p->c + i * p->ldc + v * p->cvs;
             vec sum = tile[i * nv + v];
             if (flags & DASE_ADD) sum += DASE_NAME(load)(out, n);
             if (flags & DASE_BIAS) sum += add;
             if (flags & DASE_RELU) sum = DASE_NAME(relu)(sum);
+            if (flags & DASE_MASK) {
+                const vec m = DASE_NAME(load)(p->mask + i * p->ldc + v * p->cvs, n);
+                sum = (vec)((vec_int)(sum * p->scale) & (vec_int)(m > (vec){0}));
+            }
             DASE_NAME(store)(out, sum, n);
         }
     }
@@ -266,25 +306,33 @@ static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptr
 
 #else /* no vector extensions: the same functions in plain loops, left to the compiler */
 
-static void DASE_NAME(tile)(int rows, int cols, ptrdiff_t kc,
-                            const DASE_TYPE *a, ptrdiff_t rs, ptrdiff_t cs,
-                            const DASE_TYPE *b, ptrdiff_t ldb,
-                            DASE_TYPE *c, ptrdiff_t ldc, const DASE_TYPE *bias, int flags)
+static int DASE_NAME(sums)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc, DASE_TYPE *tile)
 {
-    DASE_TYPE tile[DASE_MR][2 * DASE_VL] = {{0}};
-    const int width = cols > DASE_VL ? 2 * DASE_VL : DASE_VL;
+    const int nv = cols > DASE_VL ? 2 : 1, width = cols <= DASE_VL / 2 ? DASE_VL / 2 : nv * DASE_VL;
+    memset(tile, 0, 2 * DASE_MR * DASE_VL * sizeof(DASE_TYPE));
     for (ptrdiff_t k = 0; k < kc; k++)
         for (int i = 0; i < rows; i++) {
-            const DASE_TYPE s = a[i * rs + k * cs];
-            for (int j = 0; j < width; j++) tile[i][j] += s * b[k * ldb + j];
+            const DASE_TYPE s = p->a[i * p->rs + k * p->cs + k / p->chunk * p->jump];
+            const DASE_TYPE *b = p->b + k * p->ldb;
+            for (int j = 0; j < width; j++)
+                tile[i * nv * DASE_VL + j] += s * b[j < DASE_VL ? j : j - DASE_VL + p->bvs];
         }
+    return nv;
+}
+
+static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc)
+{
+    DASE_TYPE tile[2 * DASE_MR * DASE_VL];
+    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile), flags = p->flags;
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < cols; j++) {
-            DASE_TYPE sum = tile[i][j];
-            if (flags & DASE_ADD) sum += c[i * ldc + j];
-            if (flags & DASE_BIAS) sum += bias[j];
+            const ptrdiff_t at = i * p->ldc + (j < DASE_VL ? j : j - DASE_VL + p->cvs);
+            DASE_TYPE sum = tile[i * nv * DASE_VL + j];
+            if (flags & DASE_ADD) sum += p->c[at];
+            if (flags & DASE_BIAS) sum += p->bias[j];
             if ((flags & DASE_RELU) && sum <= 0) sum = 0;
-            c[i * ldc + j] = sum;
+            if (flags & DASE_MASK) sum = p->mask[at] > 0 ? sum * p->scale : 0;
+            p->c[at] = sum;
         }
 }
 
@@ -297,6 +345,17 @@ static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptr
 }
 
 #endif
+
+/* The same as job_tile for operands that lie in plain rows; A(i, k) is a[i * rs + k * cs]. */
+static inline void DASE_NAME(tile)(int rows, int cols, ptrdiff_t kc,
+                                   const DASE_TYPE *a, ptrdiff_t rs, ptrdiff_t cs, /* IN */
+                                   const DASE_TYPE *b, ptrdiff_t ldb,              /* IN */
+                                   DASE_TYPE *c, ptrdiff_t ldc,                    /* INOUT */
+                                   const DASE_TYPE *bias, int flags)               /* IN */
+{
+    const DASE_NAME(job) job = {a, rs, cs, kc > 0 ? kc : 1, 0, b, ldb, DASE_VL, c, ldc, DASE_VL, bias, NULL, 1, flags};
+    DASE_NAME(job_tile)(&job, rows, cols, kc);
+}
 
 /* The same panel from the transpose: panel[k][j] = b[j * ldb + k]. */
 static void DASE_NAME(pack_columns)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb,
@@ -345,4 +404,6 @@ static void DASE_NAME(pack_columns)(ptrdiff_t kc, int cols, const DASE_TYPE *b, 
 #undef vec
 #undef vec_at
 #undef vec_int
+#undef half
+#undef half_at
 #endif

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from daseCV_c import _checks, layer_utils, layers
+from daseCV_c import _checks, _engine, layer_utils, layers
 from daseCV_c._layers.affine import _affine_backward
 from daseCV_c.layer_utils import *  # noqa: F403
 from daseCV_c.layer_utils import (
@@ -31,8 +31,8 @@ def _normalization(name, value):
     return _NORMALIZATIONS[value]
 
 
-def _images(name, X, W1, dtype):
-    """X checked against the first layer and cast to the network's dtype."""
+def _images(name, X, W1):
+    """X checked against the first layer."""
     features = np.shape(W1)[0]
     X = _checks.as_array(name, "X", X)
     if X.ndim < 2:
@@ -41,7 +41,7 @@ def _images(name, X, W1, dtype):
     if width != features:
         raise ValueError(
             f"{name}: X has {width} features per sample (shape {X.shape}), but W1 has {features} rows")
-    return X.astype(dtype, copy=False)
+    return X
 
 
 def _labels(name, y, X, w):
@@ -105,6 +105,9 @@ class TwoLayerNet:
     ['W1', 'W2', 'b1', 'b2']
     """
 
+    # What FullyConnectedNet lets a user choose.
+    num_layers, normalization, use_dropout, reg_last_layer = 2, None, False, True
+
     def __init__(self, input_dim=3 * 32 * 32, hidden_dim=100, num_classes=10, weight_scale=1e-3, reg=0.0):
         sizes = [_positive("TwoLayerNet", name, value) for name, value in (
             ("input_dim", input_dim), ("hidden_dim", hidden_dim), ("num_classes", num_classes))]
@@ -143,9 +146,13 @@ class TwoLayerNet:
         (2, 3)
         """
         params = self.params
-        X = _images("TwoLayerNet.loss", X, params["W1"], self.dtype)
+        X = _images("TwoLayerNet.loss", X, params["W1"])
         if y is not None:
             y = _labels("TwoLayerNet.loss", y, X, params["W2"])
+            fused = _engine.gradients(self, X, y)
+            if fused is not None:
+                return fused
+        X = X.astype(self.dtype, copy=False)
         hidden, cache1 = _affine_relu_forward(X, params["W1"], params["b1"])
         scores, cache2 = affine_forward(hidden, params["W2"], params["b2"])
         if y is None:
@@ -294,10 +301,14 @@ class FullyConnectedNet:
         """
         name, params, last = "FullyConnectedNet.loss", self.params, self.num_layers
         normalization = _normalization(name, self.normalization)
-        X = _images(name, X, params["W1"], self.dtype)
+        X = _images(name, X, params["W1"])
         if y is not None:
             # Before batch norm's statistics move.
             y = _labels(name, y, X, params[f"W{last}"])
+            fused = _engine.gradients(self, X, y) if normalization == self.normalization else None
+            if fused is not None:
+                return fused
+        X = X.astype(self.dtype, copy=False)
         mode = "test" if y is None else "train"
         if self.use_dropout:
             self.dropout_param["mode"] = mode

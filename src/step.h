@@ -1,0 +1,454 @@
+/* One training step of a fully-connected network in one parallel region:
+   gather, forward, loss, backward, and the update of every parameter.
+
+   The work is a sequence of phases with a barrier after each. In a phase every thread has a share:
+   samples, or panels of features, or blocks of the inner dimension. Which share it is changes no
+   bit: an element is always the same chain of additions, and sums over shares have fixed blocks
+   that follow from the shape. See panels.h for how the activations lie. */
+
+#ifndef DASE_TYPE /* ---- once ---- */
+#ifndef DASE_STEP_H
+#define DASE_STEP_H
+
+#include "microkernel.h"
+#include "update.h"
+#include "panels.h"
+#include "softmax.h"
+#include "team.h"
+
+#define DASE_KC 256      /* a block of k: its panel of B stays in the first-level cache */
+#define DASE_SPLITS 8    /* parts of the inner dimension of the first product, when its result is small */
+#define DASE_SPLIT_FROM 1024     /* features from which the first product is split */
+#define DASE_SPLIT_RESULT 65536  /* elements up to which its result counts as small */
+
+enum { DASE_NO_NORM, DASE_BATCH_NORM, DASE_LAYER_NORM };
+
+typedef struct {
+    ptrdiff_t fan_in, fan_out;
+    dase_param weights, bias, gamma, beta;
+    const void *running_mean, *running_var; /* IN, batch norm */
+    void *next_mean, *next_var;             /* OUT */
+    double eps, momentum;
+    const double *uniform; /* IN, (n, fan_out); NULL without dropout */
+    double keep;
+    /* Scratch, laid out by the step. */
+    void *h, *xhat, *dout, *inv, *dbias, *dgamma, *dbeta;
+    double *squares;       /* sum of squares of the weights, tile row by tile row */
+} dase_layer;
+
+typedef struct {
+    dase_source source;
+    const int64_t *labels; /* IN */
+    int rule, norm, layers;
+    dase_layer *layer;     /* the last one gives the scores */
+    /* Scratch. */
+    char *scratch;
+    void *x, *partial, *scores, *dscores, *pack;
+    ptrdiff_t pack_each;
+    double *row_loss;
+    dase_barrier barrier;
+} dase_step;
+
+#define DASE_TYPE float
+#define DASE_VL DASE_VL_FLOAT
+#include "step.h"
+#undef DASE_TYPE
+#undef DASE_VL
+#define DASE_TYPE double
+#define DASE_VL DASE_VL_DOUBLE
+#include "step.h"
+#undef DASE_TYPE
+#undef DASE_VL
+
+#endif
+#else /* ---- once per type ---- */
+
+#define WIDTH (2 * DASE_VL)
+#define COLUMN_UNIT (WIDTH > DASE_PANEL ? WIDTH : DASE_PANEL) /* whole panels, whole pairs of vectors */
+
+static int DASE_NAME(step_splits)(const dase_step *s)
+{
+    return s->layers > 1 && s->source.features >= DASE_SPLIT_FROM
+        && s->source.n * s->layer[0].fan_out <= DASE_SPLIT_RESULT ? DASE_SPLITS : 1;
+}
+
+/* Places every array of the step behind s->scratch and returns the bytes taken; with scratch NULL
+   it only counts. */
+static size_t DASE_NAME(step_layout)(dase_step *s, int num_threads)
+{
+    size_t at = 0;
+#define DASE_PLACE(to, count, type)                                                          \
+    do {                                                                                     \
+        (to) = s->scratch == NULL ? NULL : (void *)(s->scratch + at);                        \
+        at += DASE_UP((size_t)(count) * sizeof(type), 64) * 64;                              \
+    } while (0)
+    const ptrdiff_t n = s->source.n, stride = dase_panel_stride(n);
+    const int splits = DASE_NAME(step_splits)(s);
+    ptrdiff_t classes = s->layer[s->layers - 1].fan_out;
+    DASE_PLACE(s->x, DASE_UP(s->source.features, DASE_PANEL) * stride, DASE_TYPE);
+    DASE_PLACE(s->partial, splits > 1 ? splits * DASE_UP(s->layer[0].fan_out, DASE_PANEL) * stride : 0, DASE_TYPE);
+    DASE_PLACE(s->scores, n * classes, DASE_TYPE);
+    DASE_PLACE(s->dscores, n * classes, DASE_TYPE);
+    DASE_PLACE(s->row_loss, n, double);
+    s->pack_each = WIDTH * DASE_KC + DASE_MR * WIDTH;
+    DASE_PLACE(s->pack, s->pack_each * num_threads, DASE_TYPE);
+    for (int l = 0; l < s->layers; l++) {
+        dase_layer *layer = &s->layer[l];
+        const ptrdiff_t panels = DASE_UP(layer->fan_out, DASE_PANEL), padded = panels * DASE_PANEL;
+        const int hidden = l + 1 < s->layers, normed = hidden && s->norm != DASE_NO_NORM;
+        DASE_PLACE(layer->h, hidden ? panels * stride : 0, DASE_TYPE);
+        DASE_PLACE(layer->dout, panels * stride, DASE_TYPE);
+        DASE_PLACE(layer->xhat, normed ? panels * stride : 0, DASE_TYPE);
+        DASE_PLACE(layer->inv, normed ? padded + n : 0, DASE_TYPE);
+        DASE_PLACE(layer->dbias, padded, DASE_TYPE);
+        DASE_PLACE(layer->dgamma, padded, DASE_TYPE);
+        DASE_PLACE(layer->dbeta, padded, DASE_TYPE);
+        DASE_PLACE(layer->squares, DASE_UP(layer->fan_in, DASE_PANEL) * DASE_PANEL, double);
+    }
+#undef DASE_PLACE
+    return at;
+}
+
+/* C = A B for samples i0..i1 and columns j0..j1, the inner dimension from k0 to k1. A lies in panels,
+   B in rows (or, transposed, in columns) ldb apart. C lies in panels, or in rows `cols` apart. */
+typedef struct {
+    const DASE_TYPE *a;
+    ptrdiff_t stride; /* of the panels of A and C */
+    const DASE_TYPE *b;
+    ptrdiff_t ldb;
+    int transposed;
+    DASE_TYPE *c;
+    int c_panels;
+    ptrdiff_t cols;
+    const DASE_TYPE *bias, *mask;
+    DASE_TYPE scale;
+    int flags;
+} DASE_NAME(product);
+
+static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1,
+                                ptrdiff_t k0, ptrdiff_t k1, DASE_TYPE *pack)
+{
+    const ptrdiff_t rows = i1 - i0, blocks = DASE_UP(k1 - k0, DASE_KC);
+    const ptrdiff_t kc = DASE_UP(DASE_UP(k1 - k0, blocks), DASE_PANEL) * DASE_PANEL;
+    const int tiles = (int)DASE_UP(rows, DASE_MR);
+    DASE_NAME(job) job;
+    if (rows <= 0) return;
+    job.rs = DASE_PANEL;
+    job.cs = 1;
+    job.chunk = DASE_PANEL;
+    job.jump = p->stride - DASE_PANEL;
+    job.mask = NULL;
+    job.scale = p->scale;
+    for (ptrdiff_t k = k0; k < k1; k += kc) {
+        const ptrdiff_t depth = k1 - k < kc ? k1 - k : kc;
+        const int first = k == k0, last = k + depth == k1;
+        for (ptrdiff_t j = j0; j < j1; j += WIDTH) {
+            const int cols = j1 - j < WIDTH ? (int)(j1 - j) : WIDTH;
+            job.flags = (first ? 0 : DASE_ADD) | (last ? p->flags : 0);
+            if (p->transposed) DASE_NAME(pack_columns)(depth, cols, p->b + j * p->ldb + k, p->ldb, pack);
+            else DASE_NAME(pack_rows)(depth, cols, p->b + k * p->ldb + j, p->ldb, pack);
+            job.b = pack;
+            job.ldb = cols > DASE_VL ? WIDTH : DASE_VL;
+            job.bvs = DASE_VL;
+            job.bias = p->bias == NULL ? NULL : p->bias + j;
+            for (int t = 0; t < tiles; t++) {
+                const ptrdiff_t i = i0 + dase_cut(rows, tiles, t), end = i0 + dase_cut(rows, tiles, t + 1);
+                job.a = p->a + k / DASE_PANEL * p->stride + i * DASE_PANEL;
+                if (p->c_panels) {
+                    const ptrdiff_t at = j / DASE_PANEL * p->stride + i * DASE_PANEL + j % DASE_PANEL;
+                    job.c = p->c + at;
+                    job.ldc = DASE_PANEL;
+                    job.cvs = DASE_VL < DASE_PANEL ? DASE_VL : p->stride;
+                    if (p->mask) job.mask = p->mask + at;
+                } else {
+                    job.c = p->c + i * p->cols + j;
+                    job.ldc = p->cols;
+                    job.cvs = DASE_VL;
+                }
+                DASE_NAME(job_tile)(&job, (int)(end - i), cols, depth);
+            }
+        }
+    }
+}
+
+/* A thread's share of C: samples, unless there are enough columns for each to pack its own. */
+static int DASE_NAME(by_columns)(ptrdiff_t cols, int parts) { return cols >= 8 * WIDTH * parts; }
+
+static void DASE_NAME(share)(const DASE_NAME(product) *p, ptrdiff_t n, ptrdiff_t k, int part, int parts, DASE_TYPE *pack)
+{
+    if (DASE_NAME(by_columns)(p->cols, parts)) {
+        const ptrdiff_t units = DASE_UP(p->cols, COLUMN_UNIT), end = dase_cut(units, parts, part + 1) * COLUMN_UNIT;
+        DASE_NAME(multiply)(p, 0, n, dase_cut(units, parts, part) * COLUMN_UNIT, end < p->cols ? end : p->cols,
+                            0, k, pack);
+    } else {
+        DASE_NAME(multiply)(p, dase_cut(n, parts, part), dase_cut(n, parts, part + 1), 0, p->cols, 0, k, pack);
+    }
+}
+
+/* Beyond the last feature a panel holds zeros: tiles do not write there. */
+static void DASE_NAME(clear_rest)(ptrdiff_t n, ptrdiff_t features, ptrdiff_t stride, DASE_TYPE *h)
+{
+    const int used = (int)(features % DASE_PANEL);
+    DASE_TYPE *panel = h + features / DASE_PANEL * stride;
+    if (used == 0) return;
+    for (ptrdiff_t i = 0; i < n; i++)
+        for (int j = used; j < DASE_PANEL; j++) panel[i * DASE_PANEL + j] = 0;
+}
+
+/* Sum of the partial products of the first layer, its bias, and ReLU: one panel. */
+static void DASE_NAME(add_partials)(const dase_step *s, ptrdiff_t panel, int relu)
+{
+    const dase_layer *layer = &s->layer[0];
+    const ptrdiff_t n = s->source.n, stride = dase_panel_stride(n);
+    const ptrdiff_t each = DASE_UP(layer->fan_out, DASE_PANEL) * stride;
+    const int features = layer->fan_out - panel * DASE_PANEL < DASE_PANEL
+        ? (int)(layer->fan_out - panel * DASE_PANEL) : DASE_PANEL;
+    const DASE_TYPE *from = (const DASE_TYPE *)s->partial + panel * stride;
+    DASE_TYPE *h = (DASE_TYPE *)layer->h + panel * stride, bias[DASE_PANEL] = {0};
+    for (int j = 0; j < features; j++) bias[j] = ((const DASE_TYPE *)layer->bias.w)[panel * DASE_PANEL + j];
+    for (ptrdiff_t i = 0; i < n; i++) {
+        DASE_TYPE sum[DASE_PANEL];
+        for (int j = 0; j < DASE_PANEL; j++) sum[j] = from[i * DASE_PANEL + j];
+        for (int k = 1; k < DASE_SPLITS; k++)
+            for (int j = 0; j < DASE_PANEL; j++) sum[j] += from[k * each + i * DASE_PANEL + j];
+        for (int j = 0; j < DASE_PANEL; j++) {
+            const DASE_TYPE out = sum[j] + bias[j];
+            h[i * DASE_PANEL + j] = j >= features || (relu && out <= 0) ? 0 : out;
+        }
+    }
+}
+
+/* Normalization, ReLU after it, and dropout of a hidden layer whose affine output is in h. */
+static void DASE_NAME(finish_forward)(dase_step *s, dase_layer *layer, int own_panels, int part, int parts)
+{
+    const ptrdiff_t n = s->source.n, stride = dase_panel_stride(n), d = layer->fan_out;
+    const ptrdiff_t panels = DASE_UP(d, DASE_PANEL);
+    DASE_TYPE *h = layer->h, *xhat = layer->xhat, *inv = layer->inv;
+    const ptrdiff_t p0 = dase_cut(panels, parts, part), p1 = dase_cut(panels, parts, part + 1);
+    if (s->norm == DASE_LAYER_NORM || (!own_panels && (s->norm == DASE_BATCH_NORM || layer->uniform)))
+        dase_meet(&s->barrier, parts); /* what follows reads what others computed */
+    if (s->norm == DASE_BATCH_NORM) {
+        const DASE_TYPE *gamma = layer->gamma.w, *beta = layer->beta.w;
+        for (ptrdiff_t p = p0; p < p1; p++) {
+            const ptrdiff_t j = p * DASE_PANEL;
+            DASE_NAME(bn_panel)(n, d - j < DASE_PANEL ? (int)(d - j) : DASE_PANEL, gamma + j, beta + j,
+                                layer->eps, layer->momentum, (const DASE_TYPE *)layer->running_mean + j,
+                                (const DASE_TYPE *)layer->running_var + j, h + p * stride, xhat + p * stride, inv + j,
+                                (DASE_TYPE *)layer->next_mean + j, (DASE_TYPE *)layer->next_var + j);
+        }
+    } else if (s->norm == DASE_LAYER_NORM) {
+        for (ptrdiff_t i = dase_cut(n, parts, part); i < dase_cut(n, parts, part + 1); i++)
+            DASE_NAME(ln_sample)(i, d, stride, layer->gamma.w, layer->beta.w, layer->eps, h, xhat, inv);
+        if (layer->uniform) dase_meet(&s->barrier, parts);
+    }
+    if (layer->uniform)
+        for (ptrdiff_t p = p0; p < p1; p++) {
+            const ptrdiff_t j = p * DASE_PANEL;
+            DASE_NAME(dropout_panel)(n, d - j < DASE_PANEL ? (int)(d - j) : DASE_PANEL, layer->uniform + j, d,
+                                     layer->keep, h + p * stride);
+        }
+}
+
+static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pack)
+{
+    const ptrdiff_t n = s->source.n, stride = dase_panel_stride(n), features = s->source.features;
+    const ptrdiff_t panels = DASE_UP(features, DASE_PANEL);
+    const int splits = DASE_NAME(step_splits)(s), relu = s->norm == DASE_NO_NORM;
+    DASE_TYPE *x = s->x;
+    const int s0 = (int)dase_cut(splits, parts, part), s1 = (int)dase_cut(splits, parts, part + 1);
+    if (splits > 1) {
+        /* A thread gathers the features that it multiplies: they stay in its own cache. */
+        const ptrdiff_t each = DASE_UP(s->layer[0].fan_out, DASE_PANEL) * stride;
+        DASE_NAME(gather)(&s->source, dase_cut(panels, splits, s0), dase_cut(panels, splits, s1), x, stride);
+        for (int k = s0; k < s1; k++) {
+            const DASE_NAME(product) p = {x, stride, s->layer[0].weights.w, s->layer[0].fan_out, 0,
+                                          (DASE_TYPE *)s->partial + k * each, 1, s->layer[0].fan_out, NULL, NULL, 1, 0};
+            const ptrdiff_t end = dase_cut(panels, splits, k + 1) * DASE_PANEL;
+            DASE_NAME(multiply)(&p, 0, n, 0, p.cols, dase_cut(panels, splits, k) * DASE_PANEL,
+                                end < features ? end : features, pack);
+        }
+    } else {
+        DASE_NAME(gather)(&s->source, dase_cut(panels, parts, part), dase_cut(panels, parts, part + 1), x, stride);
+    }
+    dase_meet(&s->barrier, parts);
+    for (int l = 0; l + 1 < s->layers; l++) {
+        dase_layer *layer = &s->layer[l];
+        int own_panels = 1;
+        if (l == 0 && splits > 1) {
+            const ptrdiff_t count = DASE_UP(layer->fan_out, DASE_PANEL);
+            for (ptrdiff_t p = dase_cut(count, parts, part); p < dase_cut(count, parts, part + 1); p++)
+                DASE_NAME(add_partials)(s, p, relu);
+        } else {
+            const DASE_NAME(product) p = {l ? s->layer[l - 1].h : x, stride, layer->weights.w, layer->fan_out, 0,
+                                          layer->h, 1, layer->fan_out, layer->bias.w, NULL, 1,
+                                          DASE_BIAS | (relu ? DASE_RELU : 0)};
+            if (part == 0) DASE_NAME(clear_rest)(n, layer->fan_out, stride, layer->h);
+            DASE_NAME(share)(&p, n, layer->fan_in, part, parts, pack);
+            /* Whole pairs of panels were shared out; only an even cut is the same for panels. */
+            own_panels = DASE_NAME(by_columns)(layer->fan_out, parts)
+                && layer->fan_out % (COLUMN_UNIT * parts) == 0;
+        }
+        DASE_NAME(finish_forward)(s, layer, own_panels, part, parts);
+        dase_meet(&s->barrier, parts);
+    }
+}
+
+/* Scores and their loss: a thread's samples. */
+static void DASE_NAME(loss)(dase_step *s, int part, int parts, DASE_TYPE *pack)
+{
+    const ptrdiff_t n = s->source.n, stride = dase_panel_stride(n);
+    dase_layer *layer = &s->layer[s->layers - 1];
+    const ptrdiff_t c = layer->fan_out, i0 = dase_cut(n, parts, part), i1 = dase_cut(n, parts, part + 1);
+    const DASE_NAME(product) p = {s->layers > 1 ? s->layer[s->layers - 2].h : s->x, stride, layer->weights.w, c, 0,
+                                  s->scores, 0, c, layer->bias.w, NULL, 1, DASE_BIAS};
+    DASE_TYPE *dout = layer->dout;
+    DASE_NAME(multiply)(&p, i0, i1, 0, c, 0, layer->fan_in, pack);
+    for (ptrdiff_t i = i0; i < i1; i++) {
+        DASE_TYPE *dx = (DASE_TYPE *)s->dscores + i * c;
+        s->row_loss[i] = DASE_NAME(softmax_row)((const DASE_TYPE *)s->scores + i * c, s->labels[i], c, (DASE_TYPE)n, dx);
+        for (ptrdiff_t j = 0; j < DASE_UP(c, DASE_PANEL) * DASE_PANEL; j++)
+            dout[j / DASE_PANEL * stride + i * DASE_PANEL + j % DASE_PANEL] = j < c ? dx[j] : 0;
+    }
+    dase_meet(&s->barrier, parts);
+}
+
+/* The gradient of each layer's affine output, from the last to the first. */
+static void DASE_NAME(backward)(dase_step *s, int part, int parts, DASE_TYPE *pack)
+{
+    const ptrdiff_t n = s->source.n, stride = dase_panel_stride(n);
+    for (int l = s->layers - 1; l > 0; l--) {
+        dase_layer *upper = &s->layer[l], *layer = &s->layer[l - 1];
+        const ptrdiff_t d = layer->fan_out, panels = DASE_UP(d, DASE_PANEL);
+        const DASE_NAME(product) p = {upper->dout, stride, upper->weights.w, upper->fan_out, 1, layer->dout, 1, d,
+                                      NULL, layer->h, layer->uniform ? (DASE_TYPE)(1 / layer->keep) : 1, DASE_MASK};
+        DASE_TYPE *dout = layer->dout, *dgamma = layer->dgamma, *dbeta = layer->dbeta;
+        const DASE_TYPE *xhat = layer->xhat, *inv = layer->inv;
+        if (part == 0) DASE_NAME(clear_rest)(n, d, stride, dout);
+        DASE_NAME(share)(&p, n, upper->fan_out, part, parts, pack);
+        dase_meet(&s->barrier, parts);
+        if (s->norm == DASE_NO_NORM) continue;
+        for (ptrdiff_t q = dase_cut(panels, parts, part); q < dase_cut(panels, parts, part + 1); q++) {
+            const ptrdiff_t j = q * DASE_PANEL;
+            if (s->norm == DASE_BATCH_NORM)
+                DASE_NAME(bn_panel_backward)(n, d - j < DASE_PANEL ? (int)(d - j) : DASE_PANEL,
+                                             (const DASE_TYPE *)layer->gamma.w + j, xhat + q * stride, inv + j,
+                                             dout + q * stride, dgamma + j, dbeta + j);
+            else
+                DASE_NAME(norm_sums)(n, dout + q * stride, xhat + q * stride, dgamma + j, dbeta + j);
+        }
+        if (s->norm == DASE_LAYER_NORM) {
+            dase_meet(&s->barrier, parts);
+            for (ptrdiff_t i = dase_cut(n, parts, part); i < dase_cut(n, parts, part + 1); i++)
+                DASE_NAME(ln_sample_backward)(i, d, stride, layer->gamma.w, xhat, inv, dout);
+        }
+        dase_meet(&s->barrier, parts);
+    }
+}
+
+/* x^T dout, tile by tile straight into the update. Threads share the rows of tiles. */
+static void DASE_NAME(update_weights)(dase_step *s, int l, int part, int parts, DASE_TYPE *part_sums)
+{
+    const dase_layer *layer = &s->layer[l];
+    const ptrdiff_t n = s->source.n, stride = dase_panel_stride(n), m = layer->fan_out, d = layer->fan_in;
+    const ptrdiff_t blocks = DASE_UP(n, DASE_KC), kc = DASE_UP(DASE_UP(n, blocks), DASE_PANEL) * DASE_PANEL;
+    const DASE_NAME(update) u = DASE_NAME(update_of)(&layer->weights, s->rule);
+    const int cuts = DASE_UP(DASE_PANEL, DASE_MR); /* tiles of a panel of A */
+    const ptrdiff_t units = DASE_UP(d, DASE_PANEL) * cuts;
+    const ptrdiff_t u0 = dase_cut(units, parts, part), u1 = dase_cut(units, parts, part + 1);
+    DASE_NAME(job) job;
+    job.rs = 1;
+    job.cs = DASE_PANEL;
+    job.chunk = kc;
+    job.jump = 0;
+    job.ldb = DASE_PANEL;
+    job.bvs = DASE_VL < DASE_PANEL ? DASE_VL : stride;
+    job.ldc = WIDTH;
+    job.cvs = DASE_VL;
+    job.bias = job.mask = NULL;
+    job.scale = 1;
+    for (ptrdiff_t unit = u0; unit < u1; unit++) layer->squares[unit] = 0;
+    for (ptrdiff_t from = u0; from < u1;) {
+        const ptrdiff_t panel = from / cuts, past = (panel + 1) * cuts < u1 ? (panel + 1) * cuts : u1;
+        for (ptrdiff_t j = 0; j < m; j += WIDTH) {
+            const int cols = m - j < WIDTH ? (int)(m - j) : WIDTH;
+            const DASE_TYPE *b = (const DASE_TYPE *)layer->dout + j / DASE_PANEL * stride + j % DASE_PANEL;
+            for (ptrdiff_t unit = from; unit < past; unit++) {
+                const ptrdiff_t r0 = dase_cut(DASE_PANEL, cuts, (int)(unit % cuts));
+                const ptrdiff_t r1 = dase_cut(DASE_PANEL, cuts, (int)(unit % cuts) + 1);
+                const ptrdiff_t row = panel * DASE_PANEL + r0, rows = d - row < r1 - r0 ? d - row : r1 - r0;
+                const DASE_TYPE *a = (const DASE_TYPE *)(l ? s->layer[l - 1].h : s->x) + panel * stride + r0;
+                if (rows <= 0) continue;
+                job.c = part_sums;
+                for (ptrdiff_t k = 0; k < n; k += kc) {
+                    const ptrdiff_t depth = n - k < kc ? n - k : kc;
+                    job.a = a + k * DASE_PANEL;
+                    job.b = b + k * DASE_PANEL;
+                    job.flags = k ? DASE_ADD : 0;
+                    if (k + depth < n) DASE_NAME(job_tile)(&job, (int)rows, cols, depth);
+                    else layer->squares[unit] += DASE_NAME(update_tile)(&job, (int)rows, cols, depth, &u, row * m + j, m);
+                }
+            }
+        }
+        from = past;
+    }
+}
+
+/* The vectors of a layer: few numbers, a panel at a time. */
+static void DASE_NAME(update_vectors)(dase_step *s, int l, int part, int parts)
+{
+    const dase_layer *layer = &s->layer[l];
+    const ptrdiff_t n = s->source.n, stride = dase_panel_stride(n), m = layer->fan_out;
+    const ptrdiff_t panels = DASE_UP(m, DASE_PANEL);
+    const int normed = l + 1 < s->layers && s->norm != DASE_NO_NORM;
+    const DASE_NAME(update) bias = DASE_NAME(update_of)(&layer->bias, s->rule);
+    const DASE_NAME(update) gamma = DASE_NAME(update_of)(&layer->gamma, s->rule);
+    const DASE_NAME(update) beta = DASE_NAME(update_of)(&layer->beta, s->rule);
+    /* Backwards, because the larger shares of the tiles go to the first threads. */
+    for (ptrdiff_t p = dase_cut(panels, parts, parts - 1 - part); p < dase_cut(panels, parts, parts - part); p++) {
+        const ptrdiff_t j = p * DASE_PANEL, features = m - j < DASE_PANEL ? m - j : DASE_PANEL;
+        DASE_TYPE *db = (DASE_TYPE *)layer->dbias + j;
+        DASE_NAME(panel_sums)(n, (const DASE_TYPE *)layer->dout + p * stride, db);
+        DASE_NAME(update_vector)(&bias, db, j, features);
+        if (normed) {
+            DASE_NAME(update_vector)(&gamma, (const DASE_TYPE *)layer->dgamma + j, j, features);
+            DASE_NAME(update_vector)(&beta, (const DASE_TYPE *)layer->dbeta + j, j, features);
+        }
+    }
+}
+
+static void DASE_NAME(step_body)(void *arg, int part, int parts)
+{
+    dase_step *s = arg;
+    DASE_TYPE *pack = (DASE_TYPE *)s->pack + part * s->pack_each;
+    DASE_NAME(forward)(s, part, parts, pack);
+    DASE_NAME(loss)(s, part, parts, pack);
+    DASE_NAME(backward)(s, part, parts, pack);
+    for (int l = s->layers - 1; l >= 0; l--) {
+        DASE_NAME(update_vectors)(s, l, part, parts);
+        DASE_NAME(update_weights)(s, l, part, parts, pack + WIDTH * DASE_KC);
+    }
+    dase_meet(&s->barrier, parts);
+}
+
+/* Run the step and return its loss: the mean over the samples and the penalty of the weights. */
+static double DASE_NAME(step_run)(dase_step *s, int num_threads)
+{
+    double loss = 0;
+    memset(&s->barrier, 0, sizeof s->barrier);
+    dase_team(DASE_NAME(step_body), s, num_threads);
+    for (ptrdiff_t i = 0; i < s->source.n; i++) loss += s->row_loss[i];
+    loss /= s->source.n;
+    for (int l = 0; l < s->layers; l++) {
+        const dase_layer *layer = &s->layer[l];
+        double squares = 0;
+        if (layer->weights.reg == 0) continue;
+        for (ptrdiff_t k = 0; k < DASE_UP(layer->fan_in, DASE_PANEL) * DASE_UP(DASE_PANEL, DASE_MR); k++)
+            squares += layer->squares[k];
+        loss += 0.5 * layer->weights.reg * squares;
+    }
+    return loss;
+}
+
+#undef WIDTH
+#undef COLUMN_UNIT
+#endif

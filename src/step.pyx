@@ -1,0 +1,217 @@
+"""One training step of a fully-connected network: batch, loss, gradients and update in one call.
+
+The kernel is step.h. The entry acquires every array by hand: a step has dozens of them.
+"""
+
+include "common.pxi"
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport int64_t, uint8_t
+
+cdef extern from "gemm_scratch.h" nogil:
+    void *dase_scratch_take(size_t size) noexcept
+    void dase_scratch_give(void *scratch) noexcept
+
+cdef extern from "step.h" nogil:
+    enum:
+        DASE_STORE
+        DASE_SGD
+        DASE_MOMENTUM
+        DASE_RMSPROP
+        DASE_ADAM
+        DASE_NO_NORM
+        DASE_BATCH_NORM
+        DASE_LAYER_NORM
+    ctypedef struct dase_source:
+        const void *images
+        int bytes
+        const int64_t *index
+        const double *mean
+        Py_ssize_t n, features
+    ctypedef struct dase_param:
+        const void *w
+        const void *first
+        const void *second
+        void *next_w
+        void *next_first
+        void *next_second
+        void *grad
+        double rate, keep1, keep2, eps, scale, reg
+    ctypedef struct dase_layer:
+        Py_ssize_t fan_in, fan_out
+        dase_param weights, bias, gamma, beta
+        const void *running_mean
+        const void *running_var
+        void *next_mean
+        void *next_var
+        double eps, momentum
+        const double *uniform
+        double keep
+    ctypedef struct dase_step:
+        dase_source source
+        const int64_t *labels
+        int rule, norm, layers
+        dase_layer *layer
+        char *scratch
+    size_t dase_step_layout_float(dase_step *s, int num_threads) noexcept
+    size_t dase_step_layout_double(dase_step *s, int num_threads) noexcept
+    double dase_step_run_float(dase_step *s, int num_threads) noexcept
+    double dase_step_run_double(dase_step *s, int num_threads) noexcept
+
+RULES = {None: DASE_STORE, "sgd": DASE_SGD, "sgd_momentum": DASE_MOMENTUM, "rmsprop": DASE_RMSPROP, "adam": DASE_ADAM}
+NORMS = {None: DASE_NO_NORM, "batchnorm": DASE_BATCH_NORM, "layernorm": DASE_LAYER_NORM}
+
+# Below this many multiply-adds the threads cost more than they bring.
+cdef double SERIAL_WORK = 1e6
+
+
+cdef void *_writable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t columns) except NULL:
+    """Data of an array that the step writes; columns < 0 asks for a vector."""
+    _check_out("train_step", label, array, t, 1 if columns < 0 else 2)
+    return _readable(label, array, t, rows, columns)
+
+
+cdef void *_readable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t columns) except NULL:
+    if not isinstance(array, cnp.ndarray):
+        raise TypeError(f"train_step: {label} is a {type(array).__name__}, expected an ndarray")
+    _check("train_step", label, array, t, 1 if columns < 0 else 2)
+    if columns < 0:
+        _check_size("train_step", label, array, rows)
+    else:
+        _check_shape("train_step", label, array, rows, columns)
+    return cnp.PyArray_DATA(<cnp.ndarray> array)
+
+
+cdef int _set_param(dase_param *p, str label, tuple given, int rule, int t, Py_ssize_t rows, Py_ssize_t columns) except -1:
+    """given: (w, grad) to store a gradient, else (w, first state, second state); then the numbers of the rule."""
+    w, first, second, p.rate, p.keep1, p.keep2, p.eps, p.scale, p.reg = given
+    if rule == DASE_STORE:
+        p.w = _readable(label, w, t, rows, columns)
+        p.grad = _writable(label, first, t, rows, columns)
+        return 0
+    p.w = p.next_w = _writable(label, w, t, rows, columns)
+    if rule != DASE_SGD:
+        p.first = p.next_first = _writable(label, first, t, rows, columns)
+    if rule == DASE_ADAM:
+        p.second = p.next_second = _writable(label, second, t, rows, columns)
+    return 0
+
+
+cdef int _set_layer(dase_layer *layer, tuple given, int rule, int norm, int t, Py_ssize_t n, Py_ssize_t fan_in,
+                    bint hidden) except -1:
+    """given: (weights, bias, gamma, beta, statistics, dropout), the last four None where they are not used."""
+    weights, bias, gamma, beta, statistics, dropout = given
+    if not isinstance(weights[0], cnp.ndarray) or cnp.PyArray_NDIM(weights[0]) != 2:
+        raise TypeError("train_step: weights are not a matrix")
+    cdef Py_ssize_t m = cnp.PyArray_DIM(weights[0], 1)
+    layer.fan_in, layer.fan_out = fan_in, m
+    _set_param(&layer.weights, "weights", weights, rule, t, fan_in, m)
+    _set_param(&layer.bias, "bias", bias, rule, t, m, -1)
+    if not hidden:
+        return 0
+    if norm != DASE_NO_NORM:
+        _set_param(&layer.gamma, "gamma", gamma, rule, t, m, -1)
+        _set_param(&layer.beta, "beta", beta, rule, t, m, -1)
+        mean, var, next_mean, next_var, layer.eps, layer.momentum = statistics
+        if norm == DASE_BATCH_NORM:
+            layer.running_mean = _readable("running_mean", mean, t, m, -1)
+            layer.running_var = _readable("running_var", var, t, m, -1)
+            layer.next_mean = _writable("next_mean", next_mean, t, m, -1)
+            layer.next_var = _writable("next_var", next_var, t, m, -1)
+    if dropout is not None:
+        uniform, layer.keep = dropout
+        layer.uniform = <const double *> _readable("uniform", uniform, cnp.NPY_DOUBLE, n, m)
+        if not 0 < layer.keep <= 1:
+            raise ValueError(f"train_step: keep is {layer.keep}, expected a probability in (0, 1]")
+    return 0
+
+
+cdef int _set_source(dase_source *source, cnp.ndarray images_nd, cnp.ndarray index_n, cnp.ndarray mean_d) except -1:
+    cdef int t = cnp.PyArray_TYPE(images_nd)
+    cdef Py_ssize_t rows, i
+    if t != cnp.NPY_UINT8 and t != cnp.NPY_FLOAT and t != cnp.NPY_DOUBLE:
+        raise TypeError(f"train_step: images have dtype {images_nd.dtype}, expected uint8, float32 or float64")
+    _check("train_step", "images", images_nd, t, 2)
+    rows, source.features = cnp.PyArray_DIM(images_nd, 0), cnp.PyArray_DIM(images_nd, 1)
+    source.images = cnp.PyArray_DATA(images_nd)
+    source.bytes = 1 if t == cnp.NPY_UINT8 else 4 if t == cnp.NPY_FLOAT else 8
+    source.n = rows
+    if index_n is not None:
+        _check("train_step", "index", index_n, cnp.NPY_INT64, 1)
+        source.n = cnp.PyArray_DIM(index_n, 0)
+        source.index = <const int64_t *> cnp.PyArray_DATA(index_n)
+        for i in range(source.n):
+            if source.index[i] < 0 or source.index[i] >= rows:
+                raise IndexError(f"train_step: index holds {source.index[i]}, but there are {rows} images")
+    if mean_d is not None:
+        source.mean = <const double *> _readable("mean", mean_d, cnp.NPY_DOUBLE, source.features, -1)
+    if source.n == 0 or source.features == 0:
+        raise ValueError(f"train_step: a batch of {source.n} samples with {source.features} features is empty")
+    return 0
+
+
+cdef int _set_labels(dase_step *step, cnp.ndarray y_n, Py_ssize_t classes) except -1:
+    cdef Py_ssize_t i
+    _check("train_step", "y", y_n, cnp.NPY_INT64, 1)
+    _check_size("train_step", "y", y_n, step.source.n)
+    step.labels = <const int64_t *> cnp.PyArray_DATA(y_n)
+    for i in range(step.source.n):
+        if step.labels[i] < 0 or step.labels[i] >= classes:
+            raise ValueError(f"train_step: y holds the label {step.labels[i]}, but there are {classes} classes")
+    return 0
+
+
+def train_step(
+    cnp.ndarray images_nd not None,  # IN
+    cnp.ndarray index_n,             # IN: rows of the batch, or None: all of them
+    cnp.ndarray mean_d,              # IN, or None
+    cnp.ndarray y_n not None,        # IN: labels of the batch
+    list layers not None,            # INOUT: see _set_layer
+    rule, norm, int num_threads,
+):
+    """Loss of the batch; the gradients are stored (rule None), or the parameters updated in place."""
+    cdef dase_step step
+    cdef Py_ssize_t count = len(layers), l, fan_in
+    cdef double loss, work = 0
+    cdef size_t size
+    cdef int t
+    if count == 0:
+        raise ValueError("train_step: layers are empty, expected at least one")
+    cdef dase_layer *layer = <dase_layer *> PyMem_Calloc(count, sizeof(dase_layer))
+    if layer == NULL:
+        raise MemoryError
+    try:
+        step.source.index = NULL
+        step.source.mean = NULL
+        step.rule, step.norm, step.layers = RULES[rule], NORMS[norm], <int> count
+        step.layer = layer
+        step.scratch = NULL
+        _set_source(&step.source, images_nd, index_n, mean_d)
+        t = _real_type("train_step", "weights", (<tuple> (<tuple> layers[0])[0])[0])
+        fan_in = step.source.features
+        for l in range(count):
+            _set_layer(&layer[l], layers[l], step.rule, step.norm, t, step.source.n, fan_in, l + 1 < count)
+            work += <double> fan_in * layer[l].fan_out
+            fan_in = layer[l].fan_out
+            if fan_in == 0:
+                raise ValueError("train_step: a layer has no outputs")
+        _set_labels(&step, y_n, fan_in)
+        if 3 * work * step.source.n < SERIAL_WORK:
+            num_threads = 1
+        num_threads = max(1, num_threads)
+        with nogil:
+            size = dase_step_layout_float(&step, num_threads) if t == cnp.NPY_FLOAT \
+                else dase_step_layout_double(&step, num_threads)
+            step.scratch = <char *> dase_scratch_take(size)
+            if step.scratch != NULL:
+                if t == cnp.NPY_FLOAT:
+                    dase_step_layout_float(&step, num_threads)
+                    loss = dase_step_run_float(&step, num_threads)
+                else:
+                    dase_step_layout_double(&step, num_threads)
+                    loss = dase_step_run_double(&step, num_threads)
+                dase_scratch_give(step.scratch)
+        if step.scratch == NULL:
+            raise MemoryError("train_step: no memory for the activations")
+        return loss
+    finally:
+        PyMem_Free(layer)
