@@ -34,7 +34,7 @@ LEVEL_FLAGS = {
 if MSVC:
     COMMON_FLAGS = ["/Od", "/Zi"] if DEBUG else ["/O2"]
 else:
-    COMMON_FLAGS = ["-O1", "-g"] if DEBUG else ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+    COMMON_FLAGS = ["-O1", "-g"] if DEBUG else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function"]
 OPENMP_CHOICES = (
     [(["/openmp"], [])] if MSVC
     else [(["-Xpreprocessor", "-fopenmp"], ["-lomp"])] if sys.platform == "darwin"

@@ -17,7 +17,6 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _SOURCES = (np.dtype(np.uint8), *_FLOATS)
 # The kernel lays the batch out anew: beyond this many samples that costs memory for little time.
 _MOST_SAMPLES = 4096
-_NO_NUMBERS = (0.0, 0.0, 0.0, 0.0, 0.0)
 _RULES = {name: getattr(optim, name) for name in optim.__all__}
 # Settings of each rule and its state, in the order of the kernel.
 _SETTINGS = {
@@ -44,39 +43,34 @@ def _rows(X):
     return X if X.ndim == 2 else X.reshape(X.shape[0], -1)
 
 
-class _Network:
-    """What the kernel needs to know of a model: its parameters, layer by layer, all of them checked."""
+def _names(model):
+    """The parameters of each layer: weights, bias, and with a normalization gamma and beta."""
+    last, normed = model.num_layers, model.normalization is not None
+    return [tuple(f"{kind}{i}" if normed and i < last or kind in "Wb" else None for kind in ("W", "b", "gamma", "beta"))
+            for i in range(1, last + 1)]
 
-    def __init__(self, model, features):
-        self.dtype = np.dtype(model.dtype)
-        self.layers = model.num_layers
-        self.norm = model.normalization
-        params = model.params
-        names = set()
-        fan_in = features
-        self.fits = self.dtype in _FLOATS
-        for i in range(1, self.layers + 1):
-            w = params.get(f"W{i}")
-            if type(w) is not np.ndarray or w.ndim != 2 or not _plain(w, self.dtype, (fan_in, w.shape[1])) or not w.size:
-                self.fits = False
-                return
-            fan_in = w.shape[1]
-            vectors = [f"b{i}"]
-            if self.norm and i < self.layers:
-                vectors += [f"gamma{i}", f"beta{i}"]
-            if not all(_plain(params.get(name), self.dtype, (fan_in,)) for name in vectors):
-                self.fits = False
-                return
-            names.update((f"W{i}", *vectors))
-        self.fits = self.fits and names == set(params)
+
+def _fits(model, names, features):
+    """Every parameter is there, of the model's dtype and plain, and the layers fit each other."""
+    params, dtype = model.params, np.dtype(model.dtype)
+    if dtype not in _FLOATS or set(params) != {name for layer in names for name in layer if name}:
+        return False
+    for w, *vectors in names:
+        w = params[w]
+        if type(w) is not np.ndarray or w.ndim != 2 or not w.size or not _plain(w, dtype, (features, w.shape[1])):
+            return False
+        features = w.shape[1]
+        if not all(_plain(params[name], dtype, (features,)) for name in vectors if name):
+            return False
+    return True
 
 
 def _number(value, low=-math.inf, high=math.inf):
     return type(value) in (float, int) and low <= value <= high
 
 
-def _statistics(model, norm, width, entry, dtype):
-    """(running mean and variance, the arrays for the next ones, eps, momentum) or None."""
+def _statistics(norm, width, entry, dtype):
+    """(running mean and variance, arrays for the next ones, eps, momentum), or None."""
     if type(entry) is not dict:
         return None
     eps, momentum = entry.get("eps", 1e-5), entry.get("momentum", 0.9)
@@ -92,44 +86,42 @@ def _statistics(model, norm, width, entry, dtype):
     return mean, var, np.empty(width, dtype), np.empty(width, dtype), eps, momentum
 
 
-def _run(model, network, images, index, mean, y, param, rule):
-    """The loss, or None. `param(name, reg)` gives the kernel's tuple for one parameter."""
-    kernels = _backend.kernels()
-    norm, last = network.norm, network.layers
-    n = images.shape[0] if index is None else index.shape[0]
+def _run(model, names, images, index, mean, y, arrays, numbers, rule):
+    """The loss, or None. `arrays` and `numbers` are the kernel's, parameter by parameter."""
+    kernels, params = _backend.kernels(), model.params
+    norm, last = model.normalization, len(names)
     dropout = model.dropout_param if model.use_dropout else None
     if dropout is not None and not (type(dropout) is dict and _number(dropout.get("p"), 1e-300, 1)):
         return None
-    statistics = []
+    statistics = [None] * last
     if norm:
         if len(model.bn_params) < last - 1:
             return None
-        for i in range(1, last):
-            found = _statistics(model, norm, model.params[f"W{i}"].shape[1], model.bn_params[i - 1], network.dtype)
-            if found is None:
+        for i in range(last - 1):
+            bias = params[names[i][1]]
+            statistics[i] = _statistics(norm, bias.size, model.bn_params[i], bias.dtype)
+            if statistics[i] is None:
                 return None
-            statistics.append(found)
+    n = images.shape[0] if index is None else index.shape[0]
     reg, layers = float(model.reg), []
-    for i in range(1, last + 1):
-        hidden = i < last
-        uniform = None
+    for i, layer in enumerate(names):
+        hidden, uniform = i + 1 < last, None
         if dropout is not None and hidden:
             if "seed" in dropout:
                 np.random.seed(dropout["seed"])
-            uniform = (np.random.rand(n, model.params[f"W{i}"].shape[1]), float(dropout["p"]))
-        normed = norm and hidden
+            uniform = (np.random.rand(n, params[layer[1]].size), float(dropout["p"]))
         layers.append((
-            param(f"W{i}", reg if hidden or model.reg_last_layer else 0.0), param(f"b{i}", 0.0),
-            param(f"gamma{i}", 0.0) if normed else None, param(f"beta{i}", 0.0) if normed else None,
-            statistics[i - 1] if normed else None, uniform,
+            *map(arrays.get, layer), *map(numbers.get, layer), reg if hidden or model.reg_last_layer else 0.0,
+            statistics[i], uniform,
         ))
     loss = kernels.step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective())
     if dropout is not None:
         dropout["mode"] = "train"
     if norm == "batchnorm":
         for entry, found in zip(model.bn_params, statistics, strict=False):
-            entry["mode"] = "train"
-            entry["running_mean"], entry["running_var"] = found[2], found[3]
+            if found is not None:
+                entry["mode"] = "train"
+                entry["running_mean"], entry["running_var"] = found[2], found[3]
     return loss
 
 
@@ -138,17 +130,27 @@ def gradients(model, X, y):
     rows = _rows(X)
     if _backend.kernels() is None or rows is None or rows.shape[0] > _MOST_SAMPLES:
         return None
-    network = _Network(model, rows.shape[1])
-    if not network.fits:
+    names = _names(model)
+    if not _fits(model, names, rows.shape[1]):
         return None
-    params, grads = model.params, {}
-
-    def param(name, reg):
-        grads[name] = np.empty_like(params[name])
-        return (params[name], grads[name], None, *_NO_NUMBERS, reg)
-
-    loss = _run(model, network, rows, None, None, y, param, None)
+    grads = {name: np.empty_like(w) for name, w in model.params.items()}
+    arrays = {name: (w, grads[name], None) for name, w in model.params.items()}
+    loss = _run(model, names, rows, None, None, y, arrays, {}, None)
     return None if loss is None else (loss, grads)
+
+
+def _aligned_copy(array, slot):
+    """A copy that begins with a cache line; the slots of a parameter's arrays begin differently.
+
+    Were they all to begin at the same place of a page, a load would wait for the store to another
+    of them: processors compare the lower bits of addresses first.
+    """
+    shift = 64 * (1 + 21 * slot)
+    held = np.empty(array.nbytes + 64 + shift, np.uint8)
+    start = shift + -held.ctypes.data % 64
+    copy = held[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 class FusedStep:
@@ -164,14 +166,8 @@ class FusedStep:
         self._top = -1 if self._y is None or self._y.min() < 0 else int(self._y.max())
         self._rule = rule
         self._own_loss = own_loss
-        self._owned = {}
-
-    def _ours(self, key, array, copy=True):
-        """The array to update in place."""
-        if self._owned.get(key) is not array:
-            array = array.copy() if copy else array
-            self._owned[key] = array
-        return array
+        self._arrays = {}  # name: (w, first state, second state), as the kernel takes them
+        self._shape = None  # of the network whose arrays these are
 
     def _numbers(self, config):
         """The rule's settings as the kernel takes them, or None."""
@@ -180,7 +176,7 @@ class FusedStep:
             return None
         rate = found[0]
         if self._rule == "sgd":
-            return (rate, *_NO_NUMBERS[1:])
+            return (rate, 0.0, 0.0, 0.0, 0.0)
         if self._rule == "sgd_momentum":
             return (rate, found[1], 0.0, 0.0, 0.0)
         if self._rule == "rmsprop":
@@ -193,46 +189,81 @@ class FusedStep:
             return None
         return (rate / (1 - beta1 ** (t + 1)), beta1, beta2, eps, 1 / (1 - beta2 ** (t + 1)))
 
+    def _all_numbers(self, model, configs):
+        """The numbers of every parameter, or None; parameters mostly share them."""
+        keys = [key for key, _ in _SETTINGS[self._rule]] + ["t"]
+        found, known = {}, {}
+        for name in model.params:
+            config = configs.get(name)
+            if type(config) is not dict:
+                return None
+            key = tuple(map(config.get, keys))
+            numbers = known.get(key)
+            if numbers is None:
+                numbers = known[key] = self._numbers(config)
+                if numbers is None:
+                    return None
+            found[name] = numbers
+        return found
+
+    def _still_ours(self, model, configs):
+        """The model and the configurations hold the very arrays of the step before."""
+        states = _STATES[self._rule]
+        if model.params.keys() != self._arrays.keys():
+            return False
+        for name, w in model.params.items():
+            held, config = self._arrays[name], configs[name]
+            if w is not held[0]:
+                return False
+            for k, state in enumerate(states, 1):
+                if config.get(state) is not held[k]:
+                    return False
+        return True
+
+    def _take_over(self, model, configs):
+        """Arrays to update in place, copied from the model's and the configurations'; None if some do not fit."""
+        dtype, states, arrays = np.dtype(model.dtype), _STATES[self._rule], {}
+        for name, w in model.params.items():
+            if not w.flags.writeable:
+                return None
+            held = [w if self._rule == "sgd" else _aligned_copy(w, 0)]
+            for slot, key in enumerate(states, 1):
+                state = configs[name].get(key)
+                if state is not None and not _plain(state, dtype, w.shape):
+                    return None
+                held.append(_aligned_copy(np.zeros_like(w) if state is None else state, slot))
+            arrays[name] = (*held, *[None] * (3 - len(held)))
+        return arrays
+
     def __call__(self, model, configs, index, mean=None):
         """The loss of the batch after the update, or None: then nothing was changed."""
-        kernels = _backend.kernels()
-        if (kernels is None or self._rows is None or index.size > _MOST_SAMPLES or not index.size
+        if (_backend.kernels() is None or self._rows is None or not 0 < index.size <= _MOST_SAMPLES
                 or getattr(type(model), "loss", None) not in self._own_loss or "loss" in vars(model)):
             return None
-        network = _Network(model, self._rows.shape[1])
-        if not network.fits or not 0 <= self._top < model.params[f"b{network.layers}"].size:
+        numbers = self._all_numbers(model, configs)
+        if numbers is None:
             return None
-        rule, dtype, states = self._rule, network.dtype, _STATES[self._rule]
-        numbers, found = {}, {}
-        for name, w in model.params.items():
-            config = configs.get(name)
-            numbers[name] = self._numbers(config) if type(config) is dict else None
-            if numbers[name] is None or not w.flags.writeable:
+        rule, arrays = self._rule, self._arrays
+        shape = (model.num_layers, model.normalization, model.dtype)
+        if self._shape != shape or not self._still_ours(model, configs):
+            names = _names(model)
+            if not _fits(model, names, self._rows.shape[1]) or not 0 <= self._top < model.params[names[-1][1]].size:
                 return None
-            state = [config.get(key) for key in states]
-            if not all(value is None or _plain(value, dtype, w.shape) for value in state):
+            arrays = self._take_over(model, configs)
+            if arrays is None:
                 return None
-            found[name] = state
-        arrays = {}
-        for name, w in model.params.items():
-            held = [self._ours(name, w, copy=rule != "sgd")]
-            for key, value in zip(states, found[name], strict=True):
-                held.append(self._ours((name, key), np.zeros_like(w) if value is None else value))
-            arrays[name] = held + [None] * (3 - len(held))
-
-        def param(name, reg):
-            return (*arrays[name], *numbers[name], reg)
-
-        loss = _run(model, network, self._rows, index, mean, self._y[index], param, rule)
+            self._layers = names
+        loss = _run(model, self._layers, self._rows, index, mean, self._y[index], arrays, numbers, rule)
         if loss is None:
             return None
-        for name, held in arrays.items():
-            model.params[name] = held[0]
-            config = configs[name]
-            for key, default in _SETTINGS[rule]:
-                config.setdefault(key, default)
-            for key, value in zip(states, held[1:], strict=False):
-                config[key] = value
-            if rule == "adam":
-                config["t"] = config.get("t", 0) + 1
+        if arrays is not self._arrays:
+            self._arrays, self._shape = arrays, shape
+            for name, held in arrays.items():
+                model.params[name] = held[0]
+                for key, default in _SETTINGS[rule]:
+                    configs[name].setdefault(key, default)
+                configs[name].update(zip(_STATES[rule], held[1:], strict=False))
+        if rule == "adam":
+            for name in arrays:
+                configs[name]["t"] = configs[name].get("t", 0) + 1
         return loss

@@ -90,6 +90,15 @@ static void DASE_NAME(gather)(const dase_source *s, ptrdiff_t p0, ptrdiff_t p1, 
     else DASE_CAT(DASE_NAME(gather), _double)(s, p0, p1, x, stride);
 }
 
+/* Asks for the features j0..j1 of the samples i0..i1 before they are gathered. */
+static void DASE_NAME(ask)(const dase_source *s, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1)
+{
+    for (ptrdiff_t i = i0; i < i1; i++) {
+        const char *row = (const char *)s->images + (s->index ? s->index[i] : i) * s->features * s->bytes;
+        for (ptrdiff_t k = j0 * s->bytes; k < j1 * s->bytes; k += 64) DASE_READ(row + k);
+    }
+}
+
 /* Sum over the samples of one panel: blocks of rows, added in order, in double. */
 static void DASE_NAME(panel_sums)(ptrdiff_t n, const DASE_TYPE *dout, DASE_TYPE *sums)
 {

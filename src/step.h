@@ -7,8 +7,8 @@
    that follow from the shape. See panels.h for how the activations lie. */
 
 #ifndef DASE_TYPE /* ---- once ---- */
-#ifndef DASE_STEP_H
-#define DASE_STEP_H
+#ifndef DASE_TRAINING_STEP_H
+#define DASE_TRAINING_STEP_H
 
 #include "microkernel.h"
 #include "update.h"
@@ -123,7 +123,28 @@ typedef struct {
     const DASE_TYPE *bias, *mask;
     DASE_TYPE scale;
     int flags;
+    const dase_source *ahead;    /* images whose features ahead0..ahead1 are gathered next, or NULL */
+    ptrdiff_t ahead0, ahead1;
 } DASE_NAME(product);
+
+/* Asks for rows k0..k1 of the next panel of B while this one is multiplied: rows lie pages apart,
+   where the processor does not look ahead by itself. */
+static inline void DASE_NAME(ask_panel)(const DASE_NAME(product) *p, ptrdiff_t j, ptrdiff_t k, ptrdiff_t from, ptrdiff_t to,
+                                        int cols, ptrdiff_t depth)
+{
+    const int line = 64 / (int)sizeof(DASE_TYPE);
+    if (p->transposed) {
+        /* Columns of the panel are rows of the matrix, `depth` long. */
+        for (ptrdiff_t c = from * cols / depth; c < to * cols / depth; c++)
+            for (ptrdiff_t i = 0; i < depth; i += line) DASE_READ(p->b + (j + c) * p->ldb + k + i);
+    } else {
+        for (ptrdiff_t i = from; i < to; i++) {
+            const DASE_TYPE *row = p->b + (k + i) * p->ldb + j;
+            for (int c = 0; c < cols; c += line) DASE_READ(row + c);
+            DASE_READ(row + cols - 1);
+        }
+    }
+}
 
 static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1,
                                 ptrdiff_t k0, ptrdiff_t k1, DASE_TYPE *pack)
@@ -131,6 +152,8 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
     const ptrdiff_t rows = i1 - i0, blocks = DASE_UP(k1 - k0, DASE_KC);
     const ptrdiff_t kc = DASE_UP(DASE_UP(k1 - k0, blocks), DASE_PANEL) * DASE_PANEL;
     const int tiles = (int)DASE_UP(rows, DASE_MR);
+    const ptrdiff_t turns = blocks * DASE_UP(j1 - j0, WIDTH) * tiles, samples = p->ahead ? p->ahead->n : 0;
+    ptrdiff_t turn = 0;
     DASE_NAME(job) job;
     if (rows <= 0) return;
     job.rs = DASE_PANEL;
@@ -165,6 +188,13 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
                     job.ldc = p->cols;
                     job.cvs = DASE_VL;
                 }
+                if (p->ahead)
+                    DASE_NAME(ask)(p->ahead, dase_cut(samples, (int)turns, (int)turn),
+                                   dase_cut(samples, (int)turns, (int)turn + 1), p->ahead0, p->ahead1);
+                turn++;
+                if (j + WIDTH < j1)
+                    DASE_NAME(ask_panel)(p, j + WIDTH, k, dase_cut(depth, tiles, t), dase_cut(depth, tiles, t + 1),
+                                         j1 - j - WIDTH < WIDTH ? (int)(j1 - j - WIDTH) : WIDTH, depth);
                 DASE_NAME(job_tile)(&job, (int)(end - i), cols, depth);
             }
         }
@@ -207,14 +237,23 @@ static void DASE_NAME(add_partials)(const dase_step *s, ptrdiff_t panel, int rel
     DASE_TYPE *h = (DASE_TYPE *)layer->h + panel * stride, bias[DASE_PANEL] = {0};
     for (int j = 0; j < features; j++) bias[j] = ((const DASE_TYPE *)layer->bias.w)[panel * DASE_PANEL + j];
     for (ptrdiff_t i = 0; i < n; i++) {
-        DASE_TYPE sum[DASE_PANEL];
-        for (int j = 0; j < DASE_PANEL; j++) sum[j] = from[i * DASE_PANEL + j];
-        for (int k = 1; k < DASE_SPLITS; k++)
-            for (int j = 0; j < DASE_PANEL; j++) sum[j] += from[k * each + i * DASE_PANEL + j];
-        for (int j = 0; j < DASE_PANEL; j++) {
-            const DASE_TYPE out = sum[j] + bias[j];
-            h[i * DASE_PANEL + j] = j >= features || (relu && out <= 0) ? 0 : out;
+        DASE_TYPE *out = h + i * DASE_PANEL;
+#ifdef DASE_VECTORS
+        for (int j = 0; j < DASE_PANEL; j += DASE_VL) {
+            DASE_NAME(vec) sum = *(const DASE_NAME(vec) *)(from + i * DASE_PANEL + j);
+            for (int k = 1; k < DASE_SPLITS; k++) sum += *(const DASE_NAME(vec) *)(from + k * each + i * DASE_PANEL + j);
+            sum += *(const DASE_NAME(vec_at) *)(bias + j);
+            *(DASE_NAME(vec) *)(out + j) = relu ? DASE_NAME(relu)(sum) : sum;
         }
+#else
+        for (int j = 0; j < DASE_PANEL; j++) {
+            DASE_TYPE sum = from[i * DASE_PANEL + j];
+            for (int k = 1; k < DASE_SPLITS; k++) sum += from[k * each + i * DASE_PANEL + j];
+            sum += bias[j];
+            out[j] = relu && sum <= 0 ? 0 : sum;
+        }
+#endif
+        for (int j = features; j < DASE_PANEL; j++) out[j] = 0;
     }
 }
 
@@ -259,13 +298,15 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
     if (splits > 1) {
         /* A thread gathers the features that it multiplies: they stay in its own cache. */
         const ptrdiff_t each = DASE_UP(s->layer[0].fan_out, DASE_PANEL) * stride;
-        DASE_NAME(gather)(&s->source, dase_cut(panels, splits, s0), dase_cut(panels, splits, s1), x, stride);
         for (int k = s0; k < s1; k++) {
+            const ptrdiff_t p0 = dase_cut(panels, splits, k), p1 = dase_cut(panels, splits, k + 1);
+            const ptrdiff_t end = p1 * DASE_PANEL < features ? p1 * DASE_PANEL : features;
+            const ptrdiff_t after = k + 1 < s1 ? dase_cut(panels, splits, k + 2) * DASE_PANEL : end;
             const DASE_NAME(product) p = {x, stride, s->layer[0].weights.w, s->layer[0].fan_out, 0,
-                                          (DASE_TYPE *)s->partial + k * each, 1, s->layer[0].fan_out, NULL, NULL, 1, 0};
-            const ptrdiff_t end = dase_cut(panels, splits, k + 1) * DASE_PANEL;
-            DASE_NAME(multiply)(&p, 0, n, 0, p.cols, dase_cut(panels, splits, k) * DASE_PANEL,
-                                end < features ? end : features, pack);
+                                          (DASE_TYPE *)s->partial + k * each, 1, s->layer[0].fan_out, NULL, NULL, 1, 0,
+                                          &s->source, end, after < features ? after : features};
+            DASE_NAME(gather)(&s->source, p0, p1, x, stride);
+            DASE_NAME(multiply)(&p, 0, n, 0, p.cols, p0 * DASE_PANEL, end, pack);
         }
     } else {
         DASE_NAME(gather)(&s->source, dase_cut(panels, parts, part), dase_cut(panels, parts, part + 1), x, stride);
@@ -281,7 +322,7 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
         } else {
             const DASE_NAME(product) p = {l ? s->layer[l - 1].h : x, stride, layer->weights.w, layer->fan_out, 0,
                                           layer->h, 1, layer->fan_out, layer->bias.w, NULL, 1,
-                                          DASE_BIAS | (relu ? DASE_RELU : 0)};
+                                          DASE_BIAS | (relu ? DASE_RELU : 0), NULL, 0, 0};
             if (part == 0) DASE_NAME(clear_rest)(n, layer->fan_out, stride, layer->h);
             DASE_NAME(share)(&p, n, layer->fan_in, part, parts, pack);
             /* Whole pairs of panels were shared out; only an even cut is the same for panels. */
@@ -300,7 +341,7 @@ static void DASE_NAME(loss)(dase_step *s, int part, int parts, DASE_TYPE *pack)
     dase_layer *layer = &s->layer[s->layers - 1];
     const ptrdiff_t c = layer->fan_out, i0 = dase_cut(n, parts, part), i1 = dase_cut(n, parts, part + 1);
     const DASE_NAME(product) p = {s->layers > 1 ? s->layer[s->layers - 2].h : s->x, stride, layer->weights.w, c, 0,
-                                  s->scores, 0, c, layer->bias.w, NULL, 1, DASE_BIAS};
+                                  s->scores, 0, c, layer->bias.w, NULL, 1, DASE_BIAS, NULL, 0, 0};
     DASE_TYPE *dout = layer->dout;
     DASE_NAME(multiply)(&p, i0, i1, 0, c, 0, layer->fan_in, pack);
     for (ptrdiff_t i = i0; i < i1; i++) {
@@ -320,7 +361,8 @@ static void DASE_NAME(backward)(dase_step *s, int part, int parts, DASE_TYPE *pa
         dase_layer *upper = &s->layer[l], *layer = &s->layer[l - 1];
         const ptrdiff_t d = layer->fan_out, panels = DASE_UP(d, DASE_PANEL);
         const DASE_NAME(product) p = {upper->dout, stride, upper->weights.w, upper->fan_out, 1, layer->dout, 1, d,
-                                      NULL, layer->h, layer->uniform ? (DASE_TYPE)(1 / layer->keep) : 1, DASE_MASK};
+                                      NULL, layer->h, layer->uniform ? (DASE_TYPE)(1 / layer->keep) : 1, DASE_MASK,
+                                      NULL, 0, 0};
         DASE_TYPE *dout = layer->dout, *dgamma = layer->dgamma, *dbeta = layer->dbeta;
         const DASE_TYPE *xhat = layer->xhat, *inv = layer->inv;
         if (part == 0) DASE_NAME(clear_rest)(n, d, stride, dout);

@@ -81,36 +81,39 @@ cdef void *_readable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t
     return cnp.PyArray_DATA(<cnp.ndarray> array)
 
 
-cdef int _set_param(dase_param *p, str label, tuple given, int rule, int t, Py_ssize_t rows, Py_ssize_t columns) except -1:
-    """given: (w, grad) to store a gradient, else (w, first state, second state); then the numbers of the rule."""
-    w, first, second, p.rate, p.keep1, p.keep2, p.eps, p.scale, p.reg = given
+cdef int _set_param(dase_param *p, str label, tuple arrays, tuple numbers, double reg, int rule, int t,
+                    Py_ssize_t rows, Py_ssize_t columns) except -1:
+    """arrays: (w, grad, None) to store a gradient, else (w, first state, second state)."""
+    p.reg = reg
     if rule == DASE_STORE:
-        p.w = _readable(label, w, t, rows, columns)
-        p.grad = _writable(label, first, t, rows, columns)
+        p.w = _readable(label, arrays[0], t, rows, columns)
+        p.grad = _writable(label, arrays[1], t, rows, columns)
         return 0
-    p.w = p.next_w = _writable(label, w, t, rows, columns)
+    p.w = p.next_w = _writable(label, arrays[0], t, rows, columns)
     if rule != DASE_SGD:
-        p.first = p.next_first = _writable(label, first, t, rows, columns)
+        p.first = p.next_first = _writable(label, arrays[1], t, rows, columns)
     if rule == DASE_ADAM:
-        p.second = p.next_second = _writable(label, second, t, rows, columns)
+        p.second = p.next_second = _writable(label, arrays[2], t, rows, columns)
+    p.rate, p.keep1, p.keep2, p.eps, p.scale = numbers
     return 0
 
 
 cdef int _set_layer(dase_layer *layer, tuple given, int rule, int norm, int t, Py_ssize_t n, Py_ssize_t fan_in,
                     bint hidden) except -1:
-    """given: (weights, bias, gamma, beta, statistics, dropout), the last four None where they are not used."""
-    weights, bias, gamma, beta, statistics, dropout = given
+    """given: for each of weights, bias, gamma, beta the arrays and then the rule's numbers; the penalty;
+    statistics; dropout. What is not used is None."""
+    weights, bias, gamma, beta, weights_by, bias_by, gamma_by, beta_by, reg, statistics, dropout = given
     if not isinstance(weights[0], cnp.ndarray) or cnp.PyArray_NDIM(weights[0]) != 2:
         raise TypeError("train_step: weights are not a matrix")
     cdef Py_ssize_t m = cnp.PyArray_DIM(weights[0], 1)
     layer.fan_in, layer.fan_out = fan_in, m
-    _set_param(&layer.weights, "weights", weights, rule, t, fan_in, m)
-    _set_param(&layer.bias, "bias", bias, rule, t, m, -1)
+    _set_param(&layer.weights, "weights", weights, weights_by, reg, rule, t, fan_in, m)
+    _set_param(&layer.bias, "bias", bias, bias_by, 0, rule, t, m, -1)
     if not hidden:
         return 0
     if norm != DASE_NO_NORM:
-        _set_param(&layer.gamma, "gamma", gamma, rule, t, m, -1)
-        _set_param(&layer.beta, "beta", beta, rule, t, m, -1)
+        _set_param(&layer.gamma, "gamma", gamma, gamma_by, 0, rule, t, m, -1)
+        _set_param(&layer.beta, "beta", beta, beta_by, 0, rule, t, m, -1)
         mean, var, next_mean, next_var, layer.eps, layer.momentum = statistics
         if norm == DASE_BATCH_NORM:
             layer.running_mean = _readable("running_mean", mean, t, m, -1)
@@ -171,7 +174,7 @@ def train_step(
     """Loss of the batch; the gradients are stored (rule None), or the parameters updated in place."""
     cdef dase_step step
     cdef Py_ssize_t count = len(layers), l, fan_in
-    cdef double loss, work = 0
+    cdef double loss = 0, work = 0
     cdef size_t size
     cdef int t
     if count == 0:

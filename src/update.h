@@ -170,10 +170,12 @@ static double DASE_NAME(update_tile)(const DASE_NAME(job) *p, int rows, int cols
     double total = 0;
     if (u->rule != DASE_STORE)
         for (int i = 0; i < rows; i++)
-            for (int j = 0; j < cols; j += 64 / (int)sizeof(DASE_TYPE)) {
-                DASE_FETCH(u->w + at + i * ld + j);
-                if (u->rule >= DASE_MOMENTUM) DASE_FETCH(u->first + at + i * ld + j);
-                if (u->rule == DASE_ADAM) DASE_FETCH(u->second + at + i * ld + j);
+            for (int j = 0; j < cols + 63 / (int)sizeof(DASE_TYPE); j += 64 / (int)sizeof(DASE_TYPE)) {
+                /* The last line too, where the row does not begin with one. */
+                const ptrdiff_t k = at + i * ld + (j < cols ? j : cols - 1);
+                DASE_FETCH(u->w + k);
+                if (u->rule >= DASE_MOMENTUM) DASE_FETCH(u->first + k);
+                if (u->rule == DASE_ADAM) DASE_FETCH(u->second + k);
             }
     const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile);
     if (p->flags & DASE_ADD)
