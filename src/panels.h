@@ -20,6 +20,7 @@
 #define DASE_PANEL 16
 #define DASE_UP(a, b) (((a) + (b) - 1) / (b))
 #define DASE_SUM_ROWS 64 /* rows of one partial sum */
+#define DASE_SAMPLES 4   /* gathered at a time */
 
 /* Elements from panel to panel: never a power of two, in which panels would share sets. */
 static inline ptrdiff_t dase_panel_stride(ptrdiff_t n) { return (n + 1) * DASE_PANEL; }
@@ -49,30 +50,29 @@ typedef struct {
 #endif
 #else /* ---- once per type ---- */
 
+/* A few samples at a time: a sample's numbers are read in one piece, and what is written to a panel
+   is a piece too. The rows were asked for before. */
 #define DASE_GATHER(NAME, FROM)                                                               \
     static void DASE_CAT(DASE_NAME(gather), _##NAME)(const dase_source *s, ptrdiff_t p0,      \
                                                      ptrdiff_t p1, DASE_TYPE *x, ptrdiff_t stride) \
     {                                                                                         \
-        const ptrdiff_t end = p1 * DASE_PANEL < s->features ? p1 * DASE_PANEL : s->features;  \
-        for (ptrdiff_t i = 0; i < s->n; i++) {                                                \
-            const FROM *row = (const FROM *)s->images + (s->index ? s->index[i] : i) * s->features; \
-            /* Rows of a batch lie anywhere: the one after the next is asked for in time. */  \
-            const ptrdiff_t later = i + 2 < s->n ? i + 2 : i;                                 \
-            const FROM *ahead = (const FROM *)s->images + (s->index ? s->index[later] : later) * s->features; \
+        for (ptrdiff_t i0 = 0; i0 < s->n; i0 += DASE_SAMPLES) {                               \
+            const ptrdiff_t i1 = i0 + DASE_SAMPLES < s->n ? i0 + DASE_SAMPLES : s->n;         \
             for (ptrdiff_t p = p0; p < p1; p++) {                                             \
-                const ptrdiff_t j0 = p * DASE_PANEL;                                          \
-                DASE_TYPE *to = x + p * stride + i * DASE_PANEL;                              \
-                for (size_t k = 0; k < DASE_PANEL * sizeof(FROM); k += 64)                    \
-                    DASE_READ((const char *)(ahead + j0) + k);                                \
-                if (j0 + DASE_PANEL <= end) {                                                 \
-                    if (s->mean)                                                              \
-                        for (int j = 0; j < DASE_PANEL; j++) to[j] = (DASE_TYPE)((double)row[j0 + j] - s->mean[j0 + j]); \
+                const ptrdiff_t j0 = p * DASE_PANEL, rest = s->features - j0;                 \
+                const double *mean = s->mean ? s->mean + j0 : NULL;                           \
+                DASE_TYPE *to = x + p * stride + i0 * DASE_PANEL;                             \
+                for (ptrdiff_t i = i0; i < i1; i++, to += DASE_PANEL) {                       \
+                    const FROM *row = (const FROM *)s->images + (s->index ? s->index[i] : i) * s->features + j0; \
+                    if (rest < DASE_PANEL)                                                    \
+                        for (int j = 0; j < DASE_PANEL; j++)                                  \
+                            to[j] = j >= rest ? 0 : mean ? (DASE_TYPE)((double)row[j] - mean[j]) : (DASE_TYPE)row[j]; \
+                    else if (mean)                                                            \
+                        for (int j = 0; j < DASE_PANEL; j++) to[j] = (DASE_TYPE)((double)row[j] - mean[j]); \
+                    else if (sizeof(FROM) == sizeof(DASE_TYPE))                               \
+                        memcpy(to, row, DASE_PANEL * sizeof(DASE_TYPE));                      \
                     else                                                                      \
-                        for (int j = 0; j < DASE_PANEL; j++) to[j] = (DASE_TYPE)row[j0 + j];  \
-                } else {                                                                      \
-                    for (int j = 0; j < DASE_PANEL; j++)                                      \
-                        to[j] = j0 + j >= end ? 0 : s->mean ? (DASE_TYPE)((double)row[j0 + j] - s->mean[j0 + j]) \
-                                                            : (DASE_TYPE)row[j0 + j];         \
+                        for (int j = 0; j < DASE_PANEL; j++) to[j] = (DASE_TYPE)row[j];       \
                 }                                                                             \
             }                                                                                 \
         }                                                                                     \

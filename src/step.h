@@ -18,6 +18,7 @@
 
 #define DASE_KC 256      /* a block of k: its panel of B stays in the first-level cache */
 #define DASE_SPLITS 8    /* parts of the inner dimension of the first product, when its result is small */
+#define DASE_GATHERED 16         /* panels gathered at once: their rows stay in the second-level cache */
 #define DASE_SPLIT_FROM 1024     /* features from which the first product is split */
 #define DASE_SPLIT_RESULT 65536  /* elements up to which its result counts as small */
 
@@ -305,11 +306,17 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
             const DASE_NAME(product) p = {x, stride, s->layer[0].weights.w, s->layer[0].fan_out, 0,
                                           (DASE_TYPE *)s->partial + k * each, 1, s->layer[0].fan_out, NULL, NULL, 1, 0,
                                           &s->source, end, after < features ? after : features};
+            if (k == s0) DASE_NAME(ask)(&s->source, 0, n, p0 * DASE_PANEL, end);
             DASE_NAME(gather)(&s->source, p0, p1, x, stride);
             DASE_NAME(multiply)(&p, 0, n, 0, p.cols, p0 * DASE_PANEL, end, pack);
         }
     } else {
-        DASE_NAME(gather)(&s->source, dase_cut(panels, parts, part), dase_cut(panels, parts, part + 1), x, stride);
+        const ptrdiff_t p1 = dase_cut(panels, parts, part + 1);
+        for (ptrdiff_t p = dase_cut(panels, parts, part); p < p1; p += DASE_GATHERED) {
+            const ptrdiff_t end = p + DASE_GATHERED < p1 ? p + DASE_GATHERED : p1;
+            DASE_NAME(ask)(&s->source, 0, n, p * DASE_PANEL, end * DASE_PANEL < features ? end * DASE_PANEL : features);
+            DASE_NAME(gather)(&s->source, p, end, x, stride);
+        }
     }
     dase_meet(&s->barrier, parts);
     for (int l = 0; l + 1 < s->layers; l++) {
