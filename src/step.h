@@ -16,6 +16,7 @@
 #include "softmax.h"
 #include "team.h"
 
+#define DASE_PLAIN_TILES 20 /* fewer tiles of rows read a panel of B where it lies: packing would not pay */
 #define DASE_KC 256      /* a block of k: its panel of B stays in the first-level cache */
 #define DASE_SPLITS 8    /* parts of the inner dimension of the first product, when its result is small */
 #define DASE_GATHERED 16         /* panels gathered at once: their rows stay in the second-level cache */
@@ -169,10 +170,11 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
         for (ptrdiff_t j = j0; j < j1; j += WIDTH) {
             const int cols = j1 - j < WIDTH ? (int)(j1 - j) : WIDTH;
             job.flags = (first ? 0 : DASE_ADD) | (last ? p->flags : 0);
+            const int plain = !p->transposed && cols == WIDTH && tiles <= DASE_PLAIN_TILES;
             if (p->transposed) DASE_NAME(pack_columns)(depth, cols, p->b + j * p->ldb + k, p->ldb, pack);
-            else DASE_NAME(pack_rows)(depth, cols, p->b + k * p->ldb + j, p->ldb, pack);
-            job.b = pack;
-            job.ldb = cols > DASE_VL ? WIDTH : DASE_VL;
+            else if (!plain) DASE_NAME(pack_rows)(depth, cols, p->b + k * p->ldb + j, p->ldb, pack);
+            job.b = plain ? p->b + k * p->ldb + j : pack;
+            job.ldb = plain ? p->ldb : cols > DASE_VL ? WIDTH : DASE_VL;
             job.bvs = DASE_VL;
             job.bias = p->bias == NULL ? NULL : p->bias + j;
             for (int t = 0; t < tiles; t++) {
