@@ -10,7 +10,11 @@ include "images.pxi"
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
 
-cdef extern from "pool2x2.h" nogil:
+cdef extern from "pool_rows.h" nogil:
+    void dase_pool_row_float(const float *x, Py_ssize_t w, Py_ssize_t fh, Py_ssize_t fw, Py_ssize_t s, Py_ssize_t n,
+                             float *out, unsigned char *narrow, int *wide) noexcept
+    void dase_pool_row_double(const double *x, Py_ssize_t w, Py_ssize_t fh, Py_ssize_t fw, Py_ssize_t s, Py_ssize_t n,
+                              double *out, unsigned char *narrow, int *wide) noexcept
     void dase_pool2x2_float(const float *upper, const float *lower, Py_ssize_t n, float *out,
                             unsigned char *code) noexcept
     void dase_pool2x2_double(const double *upper, const double *lower, Py_ssize_t n, double *out,
@@ -25,7 +29,6 @@ ctypedef fused place:
     int32_t
 
 cdef enum:
-    COLUMNS = 64       # windows of a row that are compared at once, in buffers on the stack
     BYTE_PLACES = 256
 
 
@@ -34,44 +37,18 @@ cdef inline bint _halves(Windows* p) noexcept nogil:
     return p.fh == 2 and p.fw == 2 and p.stride == 2
 
 
-cdef inline void _compare(const real* x, Py_ssize_t step, Py_ssize_t n, int32_t code,
-                          real* best, int32_t* which) noexcept nogil:
-    cdef Py_ssize_t j
-    cdef real v
-    cdef bint replaces
-    for j in range(n):
-        v = x[j * step]
-        # True for a larger number and for the first NaN; | and & keep the loop free of branches.
-        replaces = (not v <= best[j]) & (best[j] == best[j])
-        which[j] = code if replaces else which[j]
-        best[j] = v if replaces else best[j]
-
-
-cdef void _pool_row(const real* x, real* out, place* arg, Windows* p) noexcept nogil:
+cdef inline void _pool_row(const real* x, real* out, place* arg, Windows* p) noexcept nogil:
     """One row of windows; x is at the upper left corner of the first."""
-    cdef real best[COLUMNS]
-    cdef int32_t which[COLUMNS]
-    cdef Py_ssize_t chunk, j0, n, ii, jj, j, s = p.stride
-    cdef const real* at
-    for chunk in range((p.ow + COLUMNS - 1) // COLUMNS):
-        j0 = chunk * COLUMNS
-        n = min(<Py_ssize_t> COLUMNS, p.ow - j0)
-        for j in range(n):
-            best[j] = x[(j0 + j) * s]
-            which[j] = 0
-        for ii in range(p.fh):
-            for jj in range(p.fw):
-                at = x + ii * p.w + jj + j0 * s
-                # A step that the compiler knows becomes vector code.
-                if s == 1:
-                    _compare(at, 1, n, <int32_t> (ii * p.fw + jj), best, which)
-                elif s == 2:
-                    _compare(at, 2, n, <int32_t> (ii * p.fw + jj), best, which)
-                else:
-                    _compare(at, s, n, <int32_t> (ii * p.fw + jj), best, which)
-        for j in range(n):
-            out[j0 + j] = best[j]
-            arg[j0 + j] = <place> which[j]
+    cdef unsigned char* narrow = NULL
+    cdef int* wide = NULL
+    if place is uint8_t:
+        narrow = <unsigned char*> arg
+    else:
+        wide = <int*> arg
+    if real is float:
+        dase_pool_row_float(x, p.w, p.fh, p.fw, p.stride, p.ow, out, narrow, wide)
+    else:
+        dase_pool_row_double(x, p.w, p.fh, p.fw, p.stride, p.ow, out, narrow, wide)
 
 
 cdef void _pool_plane(const real* x, real* out, place* arg, Windows* p) noexcept nogil:
@@ -87,8 +64,16 @@ cdef void _pool_plane(const real* x, real* out, place* arg, Windows* p) noexcept
         _pool_row(x + i * p.stride * p.w, out + i * p.ow, arg + i * p.ow, p)
 
 
-cdef void _unpool_plane(const real* dout, const place* arg, real* dx, Windows* p) noexcept nogil:
-    cdef Py_ssize_t i, j, ii, k
+cdef inline Py_ssize_t _offset(Py_ssize_t k, Windows* p) noexcept nogil:
+    """From the corner of a window to its k-th element, in the image."""
+    return k // p.fw * p.w + k % p.fw
+
+
+cdef void _unpool_plane(const real* dout, const place* arg, real* dx, const Py_ssize_t* offsets,
+                        Windows* p) noexcept nogil:
+    """offsets: of the places that a byte can hold, since a division for each window takes longest."""
+    cdef Py_ssize_t i, j
+    cdef real* corner
     if place is uint8_t:
         if _halves(p):
             for i in range(p.oh):
@@ -106,9 +91,11 @@ cdef void _unpool_plane(const real* dout, const place* arg, real* dx, Windows* p
     memset(dx, 0, p.h * p.w * sizeof(real))
     for i in range(p.oh):
         for j in range(p.ow):
-            k = arg[i * p.ow + j]
-            ii = k // p.fw
-            dx[(i * p.stride + ii) * p.w + j * p.stride + k - ii * p.fw] += dout[i * p.ow + j]
+            corner = dx + i * p.stride * p.w + j * p.stride
+            if place is uint8_t:
+                corner[offsets[arg[i * p.ow + j]]] += dout[i * p.ow + j]
+            else:
+                corner[_offset(arg[i * p.ow + j], p)] += dout[i * p.ow + j]
 
 
 cdef void pool_kernel(
@@ -132,13 +119,16 @@ cdef void unpool_kernel(
     real* dx_nchw,           # OUT
     Windows* p, Py_ssize_t planes, int num_threads,
 ) noexcept nogil:
+    cdef Py_ssize_t[BYTE_PLACES] offsets
     cdef Py_ssize_t k, size = p.h * p.w, out_size = p.oh * p.ow
+    for k in range(BYTE_PLACES):
+        offsets[k] = _offset(k, p)
     if num_threads > 1:
         for k in prange(planes, num_threads=num_threads, schedule="static"):
-            _unpool_plane(dout_nchw + k * out_size, arg_nchw + k * out_size, dx_nchw + k * size, p)
+            _unpool_plane(dout_nchw + k * out_size, arg_nchw + k * out_size, dx_nchw + k * size, offsets, p)
     else:
         for k in range(planes):
-            _unpool_plane(dout_nchw + k * out_size, arg_nchw + k * out_size, dx_nchw + k * size, p)
+            _unpool_plane(dout_nchw + k * out_size, arg_nchw + k * out_size, dx_nchw + k * size, offsets, p)
 
 
 cdef Py_ssize_t _highest(const place* arg, Py_ssize_t size) noexcept nogil:

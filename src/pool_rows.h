@@ -1,11 +1,11 @@
-/* Max pooling with windows of 2 x 2, two apart: one row of windows at a time.
+/* Max pooling, one row of windows at a time: any window, and 2 x 2 two apart in fewer steps.
 
    One source for float and double: the file includes itself once per type (see the end).
-   A code is the place of the maximum in its window: 0 1 in the upper row, 2 3 in the lower. */
+   A code is the place of the maximum in its window, counted row by row: ii * fw + jj. */
 
 #ifndef DASE_TYPE /* ---- once ---- */
-#ifndef DASE_POOL2X2_H
-#define DASE_POOL2X2_H
+#ifndef DASE_POOL_ROWS_H
+#define DASE_POOL_ROWS_H
 
 #include "microkernel.h"
 
@@ -15,14 +15,14 @@
 #define DASE_TYPE float
 #define DASE_INT int
 #define DASE_VL DASE_VL_FLOAT
-#include "pool2x2.h"
+#include "pool_rows.h"
 #undef DASE_TYPE
 #undef DASE_INT
 #undef DASE_VL
 #define DASE_TYPE double
 #define DASE_INT long long
 #define DASE_VL DASE_VL_DOUBLE
-#include "pool2x2.h"
+#include "pool_rows.h"
 #undef DASE_TYPE
 #undef DASE_INT
 #undef DASE_VL
@@ -43,16 +43,60 @@
 #define vec_at DASE_NAME(vec_at)
 #define vec_int DASE_NAME(vec_int)
 #define codes DASE_NAME(codes)
+#define words_of DASE_NAME(words)
 
 #if defined(DASE_VECTORS) && defined(DASE_SHUFFLES)
 
 typedef unsigned char codes __attribute__((vector_size(DASE_VL)));
+typedef int words_of __attribute__((vector_size(4 * DASE_VL)));
 
 /* Lanes in which b takes the place of a: b is larger, or the first NaN. */
 static inline vec_int DASE_NAME(replaces)(vec a, vec b) { return (vec_int)(~(vec_int)(b <= a) & (vec_int)(a == a)); }
 static inline vec DASE_NAME(choose)(vec_int mask, vec a, vec b)
 {
     return (vec)(((vec_int)b & mask) | ((vec_int)a & ~mask));
+}
+
+/* x[0], x[s], ..., m of them; nothing else is read but what lies between. */
+static inline vec DASE_NAME(every)(const DASE_TYPE *x, ptrdiff_t s, int m)
+{
+    if (s == 1) return DASE_NAME(load)(x, m);
+    if (s == 2) {
+        const int span = 2 * m - 1, first = span < DASE_VL ? span : DASE_VL, second = span - first;
+        const vec low = DASE_NAME(load)(x, first), high = DASE_NAME(load)(second ? x + DASE_VL : x, second);
+        return __builtin_shufflevector(low, high, DASE_LANES(DASE_EVEN, 0));
+    }
+    DASE_TYPE taken[DASE_VL];
+    for (int i = 0; i < DASE_VL; i++) taken[i] = i < m ? x[i * s] : 0;
+    return *(const vec_at *)taken;
+}
+
+/* x: the upper left corner of the first of n windows; narrow or wide takes the codes. */
+static void DASE_NAME(pool_row)(const DASE_TYPE *x, ptrdiff_t w, ptrdiff_t fh, ptrdiff_t fw, ptrdiff_t s,
+                                ptrdiff_t n,                                             /* IN */
+                                DASE_TYPE *out, unsigned char *narrow, int *wide)        /* OUT */
+{
+    for (ptrdiff_t j = 0; j < n; j += DASE_VL) {
+        const int m = n - j < DASE_VL ? (int)(n - j) : DASE_VL;
+        vec best = DASE_NAME(every)(x + j * s, s, m);
+        vec_int which = {0};
+        for (ptrdiff_t ii = 0; ii < fh; ii++)
+            for (ptrdiff_t jj = 0; jj < fw; jj++) {
+                const vec v = DASE_NAME(every)(x + ii * w + jj + j * s, s, m);
+                const vec_int mask = DASE_NAME(replaces)(best, v);
+                best = DASE_NAME(choose)(mask, best, v);
+                which = (which & ~mask) | (mask & (DASE_INT)(ii * fw + jj));
+            }
+        DASE_NAME(store)(out + j, best, m);
+        if (narrow != NULL) {
+            const codes k = __builtin_convertvector(which, codes);
+            if (m == DASE_VL) memcpy(narrow + j, &k, DASE_VL);
+            else for (int i = 0; i < m; i++) narrow[j + i] = k[i];
+        } else {
+            const words_of k = __builtin_convertvector(which, words_of);
+            for (int i = 0; i < m; i++) wide[j + i] = k[i];
+        }
+    }
 }
 
 static void DASE_NAME(pool2x2)(const DASE_TYPE *upper, const DASE_TYPE *lower, ptrdiff_t n, /* IN */
@@ -107,6 +151,26 @@ static void DASE_NAME(unpool2x2)(const DASE_TYPE *dout, const unsigned char *cod
 
 #else /* no vector extensions: the same functions in plain loops */
 
+static void DASE_NAME(pool_row)(const DASE_TYPE *x, ptrdiff_t w, ptrdiff_t fh, ptrdiff_t fw, ptrdiff_t s,
+                                ptrdiff_t n, DASE_TYPE *out, unsigned char *narrow, int *wide)
+{
+    for (ptrdiff_t j = 0; j < n; j++) {
+        DASE_TYPE best = x[j * s];
+        ptrdiff_t which = 0;
+        for (ptrdiff_t ii = 0; ii < fh; ii++)
+            for (ptrdiff_t jj = 0; jj < fw; jj++) {
+                const DASE_TYPE v = x[ii * w + jj + j * s];
+                if (!(v <= best) && best == best) {
+                    best = v;
+                    which = ii * fw + jj;
+                }
+            }
+        out[j] = best;
+        if (narrow != NULL) narrow[j] = (unsigned char)which;
+        else wide[j] = (int)which;
+    }
+}
+
 static void DASE_NAME(pool2x2)(const DASE_TYPE *upper, const DASE_TYPE *lower, ptrdiff_t n,
                                DASE_TYPE *out, unsigned char *code)
 {
@@ -138,4 +202,5 @@ static void DASE_NAME(unpool2x2)(const DASE_TYPE *dout, const unsigned char *cod
 #undef vec_at
 #undef vec_int
 #undef codes
+#undef words_of
 #endif
