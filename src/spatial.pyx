@@ -15,8 +15,11 @@ cdef extern from "gemm_scratch.h" nogil:
     void *dase_scratch_take(size_t size) noexcept
     void dase_scratch_give(void *scratch) noexcept
 
-cdef enum:
-    LANES = 32
+cdef extern from "plane_sums.h" nogil:
+    void dase_plane_moments_float(const float *x, Py_ssize_t size, double *moments) noexcept
+    void dase_plane_moments_double(const double *x, Py_ssize_t size, double *moments) noexcept
+    void dase_plane_dots_float(const float *dout, const float *xhat, Py_ssize_t size, double *dots) noexcept
+    void dase_plane_dots_double(const double *dout, const double *xhat, Py_ssize_t size, double *dots) noexcept
 
 
 cdef struct Sets:
@@ -49,68 +52,26 @@ cdef inline Py_ssize_t _set_of(const Sets* s, Py_ssize_t plane) noexcept nogil:
     return plane % s.c if s.by_channel else plane // s.planes
 
 
-cdef inline double _lane_total(double* lanes) noexcept nogil:
-    """Halves are added onto each other, which leaves them in vectors to the end."""
-    cdef Py_ssize_t k
-    for k in range(16):
-        lanes[k] += lanes[k + 16]
-    for k in range(8):
-        lanes[k] += lanes[k + 8]
-    for k in range(4):
-        lanes[k] += lanes[k + 4]
-    return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
-
-
-cdef void plane_moments(
+cdef inline void plane_moments(
     const real* x,     # IN
     double* moments,   # OUT, sum and squared distance from the plane's own mean
     Py_ssize_t size,
 ) noexcept nogil:
-    """Two passes keep float32 exact enough; the second finds the plane in the nearest cache."""
-    cdef double lanes[LANES]
-    cdef double mean, centred
-    cdef Py_ssize_t b, k, whole = size // LANES
-    for k in range(LANES):
-        lanes[k] = 0
-    for b in range(whole):
-        for k in range(LANES):
-            lanes[k] += x[b * LANES + k]
-    for k in range(size - whole * LANES):
-        lanes[k] += x[whole * LANES + k]
-    moments[0] = _lane_total(lanes)
-    mean = moments[0] / size
-    for k in range(LANES):
-        lanes[k] = 0
-    for b in range(whole):
-        for k in range(LANES):
-            centred = x[b * LANES + k] - mean
-            lanes[k] += centred * centred
-    for k in range(size - whole * LANES):
-        centred = x[whole * LANES + k] - mean
-        lanes[k] += centred * centred
-    moments[1] = _lane_total(lanes)
+    if real is float:
+        dase_plane_moments_float(x, size, moments)
+    else:
+        dase_plane_moments_double(x, size, moments)
 
 
-cdef void plane_dots(
+cdef inline void plane_dots(
     const real* dout, const real* xhat,  # IN
     double* dots,                        # OUT, sum(dout) and sum(dout * xhat)
     Py_ssize_t size,
 ) noexcept nogil:
-    cdef double sums[LANES]
-    cdef double products[LANES]
-    cdef Py_ssize_t b, k, whole = size // LANES
-    for k in range(LANES):
-        sums[k] = 0
-        products[k] = 0
-    for b in range(whole):
-        for k in range(LANES):
-            sums[k] += dout[b * LANES + k]
-            products[k] += <double> dout[b * LANES + k] * xhat[b * LANES + k]
-    for k in range(size - whole * LANES):
-        sums[k] += dout[whole * LANES + k]
-        products[k] += <double> dout[whole * LANES + k] * xhat[whole * LANES + k]
-    dots[0] = _lane_total(sums)
-    dots[1] = _lane_total(products)
+    if real is float:
+        dase_plane_dots_float(dout, xhat, size, dots)
+    else:
+        dase_plane_dots_double(dout, xhat, size, dots)
 
 
 cdef inline void _merge(const double* moments, double eps, real* mean_s, real* var_s, real* inv_s,
