@@ -100,7 +100,8 @@ def test_col2im_is_the_adjoint(backend, geometry):
 def test_indices(backend, geometry):
     N, C, H, W, fh, fw, pad, stride = geometry
     k, i, j = run(backend, get_im2col_indices, (N, C, H, W), fh, fw, pad, stride)[0]
-    for actual, expected in zip((k, i, j), reference.get_im2col_indices((N, C, H, W), fh, fw, pad, stride), strict=True):
+    twins = reference.get_im2col_indices((N, C, H, W), fh, fw, pad, stride)
+    for actual, expected in zip((k, i, j), twins, strict=True):
         assert actual.dtype.kind == "i"
         same_values(actual, expected)
     out_h, out_w = out_size(H, W, fh, fw, pad, stride)
@@ -138,7 +139,10 @@ def test_other_kinds_become_float64(level, kind):
 
 @pytest.mark.parametrize("kind", SPECIAL)
 def test_special_values_pass(level, dtype, kind):
-    check(3, 2, 6, 5, 3, 2, 1, 1, dtype, make=lambda key, *shape, dtype: planted(normal(key, *shape, dtype=dtype), kind))
+    def make(key, *shape, dtype):
+        return planted(normal(key, *shape, dtype=dtype), kind)
+
+    check(3, 2, 6, 5, 3, 2, 1, 1, dtype, make)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
