@@ -198,6 +198,25 @@ def test_images_of_different_levels(level, dtype):
     check(x, gamma, beta, dout, groups=2)
 
 
+def test_statistics_far_from_zero_are_exact(level, dtype):
+    """Steps of the last bit of float32, which squares of x itself would lose even in double."""
+    x = (2.0**20 + small_integers("x", 3, 4, 9, 11) / 8).astype(dtype)
+    (_, _), dicts = run("compiled", spatial_batchnorm_forward, x, np.ones(4, dtype), np.zeros(4, dtype),
+                        {"mode": "train", "momentum": 0.0})
+    np.testing.assert_allclose(dicts[0]["running_var"], rows(x).var(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(dicts[0]["running_mean"], rows(x).mean(axis=0), rtol=1e-7)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize("pixel", [(0, 0), (4, 6)])
+def test_mean_of_a_channel_with_an_infinity(level, dtype, value, pixel):
+    x, gamma, beta, _ = inputs((2, 3, 5, 7), dtype)
+    x[1, 2, pixel[0], pixel[1]] = value
+    (_, dicts), (_, dicts0) = both(spatial_batchnorm_forward, x, gamma, beta, {"mode": "train"})
+    assert dicts[0]["running_mean"][2] == dicts0[0]["running_mean"][2] == value
+    np.testing.assert_allclose(dicts[0]["running_mean"], dicts0[0]["running_mean"], rtol=1e-4)
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.0, 1024.0])
 def test_constant_images(level, dtype, value):
     """Without variance, eps alone keeps the division finite."""
