@@ -16,6 +16,13 @@ from daseCV_c._layers.normalization import (
     layernorm_backward,
     layernorm_forward,
 )
+from daseCV_c._layers.pool import max_pool_backward_naive, max_pool_forward_naive
+from daseCV_c._layers.spatial import (
+    spatial_batchnorm_backward,
+    spatial_batchnorm_forward,
+    spatial_groupnorm_backward,
+    spatial_groupnorm_forward,
+)
 
 __all__ = [
     "affine_backward",
@@ -27,8 +34,14 @@ __all__ = [
     "dropout_forward",
     "layernorm_backward",
     "layernorm_forward",
+    "max_pool_backward_naive",
+    "max_pool_forward_naive",
     "relu_backward",
     "relu_forward",
     "softmax_loss",
+    "spatial_batchnorm_backward",
+    "spatial_batchnorm_forward",
+    "spatial_groupnorm_backward",
+    "spatial_groupnorm_forward",
     "svm_loss",
 ]

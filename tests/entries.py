@@ -95,6 +95,48 @@ def _batch(name, dtype, n, d, m):
     return [images, rng_of(name).integers(0, n, n), images.mean(axis=0), _empty(dtype, n, d)], (3,)
 
 
+def _image_shape(n, d, m):
+    """Images whose size grows with the three; six channels, so that they fall into groups."""
+    return max(2, n // 10), 6, m // 4 + 5, d // 4 + 4
+
+
+def _im2col(name, dtype, n, d, m):
+    N, C, H, W = _image_shape(n, d, m)
+    x, cols = (N, C, H, W), (C * 6, (H // 2 + 1) * ((W + 1) // 2) * N)  # windows of 2 x 3, pad 1, stride 2
+    if name == "im2col":
+        return [normal(name, *x, dtype=dtype), _empty(dtype, *cols), 2, 3, 1, 2], (1,)
+    if name == "col2im":
+        return [normal(name, *cols, dtype=dtype), _empty(dtype, *x), 2, 3, 1, 2], (1,)
+    return [normal(name, C, 2, 3, N, H - 1, W - 2, dtype=dtype), _empty(dtype, *x), 0, 1], (1,)
+
+
+def _pool(name, dtype, n, d, m):
+    N, C, H, W = _image_shape(n, d, m)
+    out = N, C, H - 1, W - 2  # windows of 2 x 3, one apart
+    if name == "max_pool_forward":
+        return [normal(name, N, C, H, W, dtype=dtype), _empty(dtype, *out), np.full(out, 99, np.uint8), 2, 3, 1], (1, 2)
+    place = rng_of(name).integers(0, 6, out).astype(np.uint8)
+    return [normal(name, *out, dtype=dtype), place, _empty(dtype, N, C, H, W), 2, 3, 1], (2,)
+
+
+def _spatial(name, dtype, n, d, m):
+    x = _image_shape(n, d, m)
+    images = [normal((name, k), *x, dtype=dtype) for k in range(2)]
+    vectors = [normal((name, k), 6, dtype=dtype) for k in range(3)]
+    groups = name.startswith("spatial_groupnorm")
+    positive = np.abs(normal(name, *((x[0], 3) if groups else (6,)), dtype=dtype)) + dtype(0.5)
+    if name == "spatial_batchnorm_forward_train":
+        args = [images[0], *vectors[:2], 1e-5, _empty(dtype, *x), _empty(dtype, *x)]
+        return [*args, *(_empty(dtype, 6) for _ in range(3))], (4, 5, 6, 7, 8)
+    if name == "spatial_batchnorm_forward_test":
+        args = [images[0], *vectors, positive, 1e-5, _empty(dtype, *x), _empty(dtype, *x), _empty(dtype, 6)]
+        return args, (6, 7, 8)
+    if name == "spatial_groupnorm_forward":
+        args = [images[0], *vectors[:2], 3, 1e-5, _empty(dtype, *x), _empty(dtype, *x)]
+        return [*args, *(_empty(dtype, x[0], 3) for _ in range(3))], (5, 6, 7, 8, 9)
+    return [*images, vectors[0], positive, _empty(dtype, *x), _empty(dtype, 6), _empty(dtype, 6)], (4, 5, 6)
+
+
 _MAKERS = {
     "affine": (_affine, ("affine_forward", "affine_backward_dx", "affine_backward_dw", "matmul")),
     "activation": (_activation, ("relu_forward", "relu_backward")),
@@ -106,6 +148,12 @@ _MAKERS = {
     "losses": (_losses, ("svm_loss", "softmax_loss")),
     "optim": (_optim, ("sgd", "sgd_momentum", "rmsprop", "adam")),
     "batch": (_batch, ("gather",)),
+    "im2col": (_im2col, ("im2col", "col2im", "col2im_6d")),
+    "pool": (_pool, ("max_pool_forward", "max_pool_backward")),
+    "spatial": (_spatial, (
+        "spatial_batchnorm_forward_train", "spatial_batchnorm_forward_test", "spatial_batchnorm_backward",
+        "spatial_batchnorm_backward_test", "spatial_groupnorm_forward", "spatial_groupnorm_backward",
+    )),
 }
 ENTRIES = [f"{family}.{name}" for family, (_, names) in _MAKERS.items() for name in names]
 

@@ -8,6 +8,14 @@ from .activation import relu_backward, relu_forward
 from .affine import affine_backward, affine_forward
 from .batch import gather_batch
 from .dropout import dropout_backward, dropout_forward
+from .im2col import (
+    col2im_6d_cython,
+    col2im_cython,
+    col2im_indices,
+    get_im2col_indices,
+    im2col_cython,
+    im2col_indices,
+)
 from .losses import softmax_loss, svm_loss
 from .normalization import (
     batchnorm_backward,
@@ -17,6 +25,16 @@ from .normalization import (
     layernorm_forward,
 )
 from .optim import adam, rmsprop, sgd, sgd_momentum
+from .pool import (
+    max_pool_backward_fast,
+    max_pool_backward_im2col,
+    max_pool_backward_naive,
+    max_pool_backward_reshape,
+    max_pool_forward_fast,
+    max_pool_forward_im2col,
+    max_pool_forward_naive,
+    max_pool_forward_reshape,
+)
 from .sandwich import (
     affine_bn_relu_backward,
     affine_bn_relu_forward,
@@ -24,6 +42,12 @@ from .sandwich import (
     affine_ln_relu_forward,
     affine_relu_backward,
     affine_relu_forward,
+)
+from .spatial import (
+    spatial_batchnorm_backward,
+    spatial_batchnorm_forward,
+    spatial_groupnorm_backward,
+    spatial_groupnorm_forward,
 )
 
 __all__ = [
@@ -39,16 +63,34 @@ __all__ = [
     "batchnorm_backward",
     "batchnorm_backward_alt",
     "batchnorm_forward",
+    "col2im_6d_cython",
+    "col2im_cython",
+    "col2im_indices",
     "dropout_backward",
     "dropout_forward",
     "gather_batch",
+    "get_im2col_indices",
+    "im2col_cython",
+    "im2col_indices",
     "layernorm_backward",
     "layernorm_forward",
+    "max_pool_backward_fast",
+    "max_pool_backward_im2col",
+    "max_pool_backward_naive",
+    "max_pool_backward_reshape",
+    "max_pool_forward_fast",
+    "max_pool_forward_im2col",
+    "max_pool_forward_naive",
+    "max_pool_forward_reshape",
     "relu_backward",
     "relu_forward",
     "rmsprop",
     "sgd",
     "sgd_momentum",
     "softmax_loss",
+    "spatial_batchnorm_backward",
+    "spatial_batchnorm_forward",
+    "spatial_groupnorm_backward",
+    "spatial_groupnorm_forward",
     "svm_loss",
 ]
