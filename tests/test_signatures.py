@@ -4,9 +4,9 @@ import inspect
 
 import pytest
 
-from daseCV_c import data_utils, layer_utils, layers, optim, reference
+from daseCV_c import data_utils, fast_layers, layer_utils, layers, optim, reference
 
-MODULES = (layers, layer_utils, optim)
+MODULES = (layers, layer_utils, fast_layers, optim)
 PAIRS = [(module, name) for module in MODULES for name in module.__all__] + [(data_utils, "gather_batch")]
 
 
