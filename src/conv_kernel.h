@@ -192,40 +192,60 @@ static const DASE_NAME(conv_kernel) DASE_NAME(conv_kernels)[CONV_MR][2] = {
 #endif
 };
 
-static inline void DASE_NAME(conv_store)(vec sum, DASE_TYPE *out, ptrdiff_t lane, int n, /* INOUT */
-                                         DASE_TYPE bias, int flags)
+static inline vec DASE_NAME(conv_finish)(vec sum, const DASE_TYPE *out, int n, DASE_TYPE bias, int flags)
 {
-    if (lane == 1) {
-        if (flags & DASE_ADD) sum += DASE_NAME(load)(out, n);
-        if (flags & DASE_BIAS) sum += bias;
-        if (flags & DASE_RELU) sum = DASE_NAME(relu)(sum);
-        DASE_NAME(store)(out, sum, n);
-        return;
-    }
-    for (int i = 0; i < n; i++) {
-        DASE_TYPE one = sum[i];
-        if (flags & DASE_ADD) one += out[i * lane];
-        if (flags & DASE_BIAS) one += bias;
-        if ((flags & DASE_RELU) && one <= 0) one = 0;
-        out[i * lane] = one;
-    }
+    if (flags & DASE_ADD) sum += DASE_NAME(load)(out, n);
+    if (flags & DASE_BIAS) sum += bias;
+    if (flags & DASE_RELU) sum = DASE_NAME(relu)(sum);
+    return sum;
 }
 
 /* Outputs of `rows` filters at two vectors of places, n0 and n1 of whose lanes exist (n1 may be 0).
-   Filters lie `plane` apart in out, neighbouring outputs `lane` apart. */
+   Filters lie `plane` apart in out. */
 static void DASE_NAME(conv_tile)(int rows, ptrdiff_t kc, const DASE_TYPE *a, const ptrdiff_t *tap, /* IN */
                                  const DASE_TYPE *x0, const DASE_TYPE *x1, int n0, int n1,         /* IN */
-                                 DASE_TYPE *out0, DASE_TYPE *out1, ptrdiff_t plane, ptrdiff_t lane, /* INOUT */
-                                 const DASE_TYPE *bias, int flags)                                  /* IN */
+                                 DASE_TYPE *out0, DASE_TYPE *out1, ptrdiff_t plane,                /* INOUT */
+                                 const DASE_TYPE *bias, int flags)                                 /* IN */
 {
     vec tile[2 * CONV_MR];
     const int nv = n1 ? 2 : 1;
-    DASE_NAME(conv_kernels)[rows - 1][nv - 1](kc, a, tap, x0, x1, tile);
+    /* The rows of out lie pages apart: without a word in time each store waits for its line. */
     for (int i = 0; i < rows; i++) {
-        const DASE_TYPE add = (flags & DASE_BIAS) ? bias[i] : 0;
-        DASE_NAME(conv_store)(tile[i * nv], out0 + i * plane, lane, n0, add, flags);
-        if (n1) DASE_NAME(conv_store)(tile[i * nv + 1], out1 + i * plane, lane, n1, add, flags);
+        __builtin_prefetch(out0 + i * plane, 1);
+        __builtin_prefetch(out1 + i * plane, 1);
     }
+    DASE_NAME(conv_kernels)[rows - 1][nv - 1](kc, a, tap, x0, x1, tile);
+    if (n0 == DASE_VL && n1 == DASE_VL)
+        for (int i = 0; i < rows; i++, out0 += plane, out1 += plane) {
+            const DASE_TYPE add = (flags & DASE_BIAS) ? bias[i] : 0;
+            *(vec_at *)out0 = DASE_NAME(conv_finish)(tile[2 * i], out0, DASE_VL, add, flags);
+            *(vec_at *)out1 = DASE_NAME(conv_finish)(tile[2 * i + 1], out1, DASE_VL, add, flags);
+        }
+    else
+        for (int i = 0; i < rows; i++, out0 += plane, out1 += plane) {
+            const DASE_TYPE add = (flags & DASE_BIAS) ? bias[i] : 0;
+            DASE_NAME(store)(out0, DASE_NAME(conv_finish)(tile[i * nv], out0, n0, add, flags), n0);
+            if (n1) DASE_NAME(store)(out1, DASE_NAME(conv_finish)(tile[i * nv + 1], out1, n1, add, flags), n1);
+        }
+}
+
+/* One filter's part of dout for the dot products: `nv` vectors from each of `images`, `step` apart in
+   packed, with zeros in the lanes that do not exist. Returns their sum. */
+static double DASE_NAME(conv_pack)(ptrdiff_t images, ptrdiff_t image, ptrdiff_t nv, const DASE_TYPE *dout, /* IN */
+                                   const ptrdiff_t *to, const ptrdiff_t *lanes, ptrdiff_t step,            /* IN */
+                                   DASE_TYPE *packed)                                                      /* OUT */
+{
+    double total = 0;
+    for (ptrdiff_t n = 0; n < images; n++, dout += image) {
+        vec sum = {0};
+        for (ptrdiff_t v = 0; v < nv; v++, packed += step) {
+            const vec one = DASE_NAME(load)(dout + to[v], (int)lanes[v]);
+            *(vec *)packed = one;
+            sum += one;
+        }
+        for (int l = 0; l < DASE_VL; l++) total += sum[l];
+    }
+    return total;
 }
 
 CONV_DOTS(1) CONV_DOTS(2) CONV_DOTS(3)
@@ -300,7 +320,7 @@ static void DASE_NAME(conv_dots)(int rows, ptrdiff_t nv, const DASE_TYPE *dout, 
 
 static void DASE_NAME(conv_tile)(int rows, ptrdiff_t kc, const DASE_TYPE *a, const ptrdiff_t *tap,
                                  const DASE_TYPE *x0, const DASE_TYPE *x1, int n0, int n1,
-                                 DASE_TYPE *out0, DASE_TYPE *out1, ptrdiff_t plane, ptrdiff_t lane,
+                                 DASE_TYPE *out0, DASE_TYPE *out1, ptrdiff_t plane,
                                  const DASE_TYPE *bias, int flags)
 {
     for (int v = 0; v < (n1 ? 2 : 1); v++) {
@@ -312,13 +332,26 @@ static void DASE_NAME(conv_tile)(int rows, ptrdiff_t kc, const DASE_TYPE *a, con
         }
         for (int i = 0; i < rows; i++)
             for (int l = 0; l < (v ? n1 : n0); l++) {
-                DASE_TYPE *out = (v ? out1 : out0) + i * plane + l * lane, sum = tile[i][l];
+                DASE_TYPE *out = (v ? out1 : out0) + i * plane + l, sum = tile[i][l];
                 if (flags & DASE_ADD) sum += *out;
                 if (flags & DASE_BIAS) sum += bias[i];
                 if ((flags & DASE_RELU) && sum <= 0) sum = 0;
                 *out = sum;
             }
     }
+}
+
+static double DASE_NAME(conv_pack)(ptrdiff_t images, ptrdiff_t image, ptrdiff_t nv, const DASE_TYPE *dout,
+                                   const ptrdiff_t *to, const ptrdiff_t *lanes, ptrdiff_t step, DASE_TYPE *packed)
+{
+    double total = 0;
+    for (ptrdiff_t n = 0; n < images; n++, dout += image)
+        for (ptrdiff_t v = 0; v < nv; v++, packed += step)
+            for (int l = 0; l < DASE_VL; l++) {
+                packed[l] = l < lanes[v] ? dout[to[v] + l] : 0;
+                total += packed[l];
+            }
+    return total;
 }
 
 static void DASE_NAME(conv_dots)(int rows, ptrdiff_t nv, const DASE_TYPE *dout, const DASE_TYPE *x,

@@ -22,10 +22,15 @@ cdef extern from "conv_kernel.h" nogil:
         DASE_RELU
     void dase_conv_tile_float(int rows, Py_ssize_t kc, const float *a, const Py_ssize_t *tap,
                               const float *x0, const float *x1, int n0, int n1, float *out0, float *out1,
-                              Py_ssize_t plane, Py_ssize_t lane, const float *bias, int flags) noexcept
+                              Py_ssize_t plane, const float *bias, int flags) noexcept
     void dase_conv_tile_double(int rows, Py_ssize_t kc, const double *a, const Py_ssize_t *tap,
                                const double *x0, const double *x1, int n0, int n1, double *out0, double *out1,
-                               Py_ssize_t plane, Py_ssize_t lane, const double *bias, int flags) noexcept
+                               Py_ssize_t plane, const double *bias, int flags) noexcept
+    double dase_conv_pack_float(Py_ssize_t images, Py_ssize_t image, Py_ssize_t nv, const float *dout,
+                                const Py_ssize_t *to, const Py_ssize_t *lanes, Py_ssize_t step, float *packed) noexcept
+    double dase_conv_pack_double(Py_ssize_t images, Py_ssize_t image, Py_ssize_t nv, const double *dout,
+                                 const Py_ssize_t *to, const Py_ssize_t *lanes, Py_ssize_t step,
+                                 double *packed) noexcept
     void dase_conv_dots_float(int rows, Py_ssize_t nv, const float *dout, const float *x, const Py_ssize_t *start,
                               const Py_ssize_t *lanes, int masked, const Py_ssize_t *tap, float *sums) noexcept
     void dase_conv_dots_double(int rows, Py_ssize_t nv, const double *dout, const double *x, const Py_ssize_t *start,
@@ -101,15 +106,15 @@ cdef bint _prefers_flat(Py_ssize_t rows, Py_ssize_t cols, int lanes) noexcept no
     return 16 * rows * _up(cols, lanes) > 17 * _up(rows * cols, lanes)
 
 
-cdef void _set_sizes(Layout *p, Py_ssize_t taps, size_t itemsize, Py_ssize_t bands) noexcept nogil:
+cdef void _set_sizes(Layout *p, Py_ssize_t taps, size_t itemsize, Py_ssize_t bytes, Py_ssize_t bands) noexcept nogil:
     """Choose the blocks of channels, which decide about the result's bits, from the shape alone;
-    and at least so many bands, which do not, so that the planes of a band are small."""
+    and at least so many bands, which do not, so that the planes of a band fit in so many bytes."""
     cdef Py_ssize_t planes, rows
     p.blocks = max(<Py_ssize_t>1, min(p.channels, _up(p.channels * taps, TAPS)))
     # The last vector of a row reads past the end of the row: into the next one, or into the slack.
     p.pitch = p.out_cols if p.flat else p.out_cols + p.wide
     planes = max(<Py_ssize_t>1, _block_channels(p) * p.row_starts * p.col_starts)
-    rows = PLANE_BYTES // <Py_ssize_t>(planes * p.pitch * itemsize) - p.reach
+    rows = bytes // <Py_ssize_t>(planes * p.pitch * itemsize) - p.reach
     p.bands = _up(p.out_rows, max(<Py_ssize_t>1, rows))
     p.bands = max(p.bands, min(p.out_rows, bands))
     p.band = _up(p.out_rows, p.bands)
@@ -145,6 +150,9 @@ cdef void _lay_out(Layout *p, const real *image, Py_ssize_t channels, Py_ssize_t
                             to[x] = 0
                         if step == 1:
                             memcpy(to + x0, row + x0, (x1 - x0) * sizeof(real))
+                        elif step == 2:
+                            for x in range(x0, x1):     # known at compile time: the loop becomes vectors
+                                to[x] = row[2 * x]
                         else:
                             for x in range(x0, x1):
                                 to[x] = row[x * step]
@@ -154,14 +162,14 @@ cdef void _lay_out(Layout *p, const real *image, Py_ssize_t channels, Py_ssize_t
 
 
 # Vectors of output places. `at` counts from the first element of a plane's band, `to` from the
-# first output of the band, whose rows lie row_to and neighbours `lane` elements apart.
+# first output of the band, whose rows lie row_to elements apart.
 
 cdef inline Py_ssize_t _vectors(Layout *p, Py_ssize_t rows, Py_ssize_t cols, int lanes) noexcept nogil:
     return _up(rows * cols, lanes) if p.flat else rows * _up(cols, lanes)
 
 
 cdef inline void _vector(Layout *p, Py_ssize_t v, Py_ssize_t rows, Py_ssize_t cols, int lanes, Py_ssize_t row_to,
-                         Py_ssize_t lane, Py_ssize_t *at, Py_ssize_t *to, Py_ssize_t *count) noexcept nogil:
+                         Py_ssize_t *at, Py_ssize_t *to, Py_ssize_t *count) noexcept nogil:
     cdef Py_ssize_t a_row, y, x
     if p.flat:
         at[0] = to[0] = v * lanes
@@ -170,7 +178,7 @@ cdef inline void _vector(Layout *p, Py_ssize_t v, Py_ssize_t rows, Py_ssize_t co
         a_row = _up(cols, lanes)
         y, x = v // a_row, v % a_row * lanes
         at[0] = y * p.pitch + x
-        to[0] = y * row_to + x * lane
+        to[0] = y * row_to + x
         count[0] = min(<Py_ssize_t>lanes, cols - x)
 
 

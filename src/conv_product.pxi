@@ -9,7 +9,8 @@
 cdef struct Job:
     Py_ssize_t taps         # of a channel
     Py_ssize_t rows, cols   # of the output
-    Py_ssize_t to           # where its first element lies in a plane of the output
+    Py_ssize_t to           # where its output begins
+    Py_ssize_t first        # where its first output belongs in a plane of dx
     Py_ssize_t at_tap, at_a # where its taps and its packed weights begin
 
 
@@ -18,7 +19,8 @@ cdef struct Plan:
     Py_ssize_t images, m                   # images, planes of the output
     Py_ssize_t jobs
     Py_ssize_t out_plane                   # elements of a plane of the output
-    Py_ssize_t row_to, lane                # elements from one output of a job to the next
+    Py_ssize_t job_plane, row_to           # elements of a plane and of a row of a job's output
+    Py_ssize_t step, width                 # pixels between the outputs of a job, and in a row of dx
     Py_ssize_t w_row, w_channel            # elements of w from one output plane, or channel, to the next
     int flags
     size_t itemsize
@@ -44,12 +46,12 @@ cdef void _pack_weights(Plan *p, Job *job, const real *w, const Py_ssize_t *plac
 
 
 cdef inline void _tile(int rows, Py_ssize_t kc, const real *a, const Py_ssize_t *tap, const real *x0, const real *x1,
-                       int n0, int n1, real *out0, real *out1, Py_ssize_t plane, Py_ssize_t lane,
+                       int n0, int n1, real *out0, real *out1, Py_ssize_t plane,
                        const real *bias, int flags) noexcept nogil:
     if real is float:
-        dase_conv_tile_float(rows, kc, a, tap, x0, x1, n0, n1, out0, out1, plane, lane, bias, flags)
+        dase_conv_tile_float(rows, kc, a, tap, x0, x1, n0, n1, out0, out1, plane, bias, flags)
     else:
-        dase_conv_tile_double(rows, kc, a, tap, x0, x1, n0, n1, out0, out1, plane, lane, bias, flags)
+        dase_conv_tile_double(rows, kc, a, tap, x0, x1, n0, n1, out0, out1, plane, bias, flags)
 
 
 cdef void _job(Plan *p, Job *job, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t c0, Py_ssize_t channels,
@@ -62,35 +64,63 @@ cdef void _job(Plan *p, Job *job, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t c0, P
     cdef Py_ssize_t block, pair, v, t, i, at0, at1, to0, to1, n0, n1
     cdef const Py_ssize_t *taps = tap + job.at_tap * _block_channels(&p.layout)
     cdef const real *weights = a + job.at_a + c0 * job.taps * tiles * CONV_MR
-    cdef real *first = out + job.to + y0 * p.row_to
     for block in range(_up(tiles, ROW_TILES)):
         for pair in range(_up(vectors, 2)):
             v = 2 * pair
-            _vector(&p.layout, v, last - y0, job.cols, lanes, p.row_to, p.lane, &at0, &to0, &n0)
+            _vector(&p.layout, v, last - y0, job.cols, lanes, p.row_to, &at0, &to0, &n0)
             at1, to1, n1 = at0, to0, 0
             if v + 1 < vectors:
-                _vector(&p.layout, v + 1, last - y0, job.cols, lanes, p.row_to, p.lane, &at1, &to1, &n1)
+                _vector(&p.layout, v + 1, last - y0, job.cols, lanes, p.row_to, &at1, &to1, &n1)
             for t in range(block * ROW_TILES, min(tiles, (block + 1) * ROW_TILES)):
                 i = _cut(p.m, tiles, t)
                 rows = <int>(_cut(p.m, tiles, t + 1) - i)
                 _tile(rows, kc, weights + t * kc * CONV_MR, taps, planes + at0, planes + at1, <int>n0, <int>n1,
-                      first + to0 + i * p.out_plane, first + to1 + i * p.out_plane, p.out_plane, p.lane,
-                      bias + i, flags)
+                      out + to0 + i * p.job_plane, out + to1 + i * p.job_plane, p.job_plane, bias + i, flags)
+
+
+cdef void _spread(Plan *p, Job *jobs, Py_ssize_t y0, Py_ssize_t y1, const real *apart, real *out) noexcept nogil:
+    """The outputs of the jobs, which lie apart, side by side in an image of dx."""
+    cdef Py_ssize_t s = p.step, j, i, y, x, width = p.width
+    cdef const real *a
+    cdef const real *b
+    cdef real *row
+    for i in range(p.m):
+        for j in range(p.jobs):
+            for y in range(y0, min(y1, jobs[j].rows)):
+                a = apart + jobs[j].to + i * p.job_plane + (y - y0) * p.row_to
+                row = out + i * p.out_plane + y * s * width + jobs[j].first
+                if s == 2 and width > 1:
+                    # Two jobs at once: pairs of neighbours become whole vectors.
+                    if j % 2:
+                        continue
+                    b = a + jobs[j + 1].to - jobs[j].to
+                    for x in range(jobs[j + 1].cols):
+                        row[2 * x] = a[x]
+                        row[2 * x + 1] = b[x]
+                    if jobs[j].cols > jobs[j + 1].cols:
+                        row[2 * jobs[j + 1].cols] = a[jobs[j + 1].cols]
+                else:
+                    for x in range(jobs[j].cols):
+                        row[x * s] = a[x]
 
 
 cdef void _unit(Plan *p, Job *jobs, Py_ssize_t unit, const real *images, const Py_ssize_t *tap, const real *a,
-                const real *bias, real *out, real *planes) noexcept nogil:
+                const real *bias, real *out, real *planes, real *apart) noexcept nogil:
     """One band of one image."""
     cdef Layout *l = &p.layout
     cdef Py_ssize_t n = unit // l.bands, y0 = _band(l, unit % l.bands), y1 = _band(l, unit % l.bands + 1)
     cdef Py_ssize_t block, c0, c1, j
+    cdef real *image = out + n * p.m * p.out_plane
+    cdef real *to = image + y0 * p.row_to if p.step == 1 else apart
     cdef int flags
     for block in range(l.blocks):
         c0, c1 = _cut(l.channels, l.blocks, block), _cut(l.channels, l.blocks, block + 1)
         _lay_out(l, images + (n * l.channels + c0) * l.height * l.width, c1 - c0, y0, y1 - y0 + l.reach, planes)
         flags = (DASE_ADD if block else 0) | (p.flags if block == l.blocks - 1 else 0)
         for j in range(p.jobs):
-            _job(p, jobs + j, y0, y1, c0, c1 - c0, planes, tap, a, bias, out + n * p.m * p.out_plane, flags)
+            _job(p, jobs + j, y0, y1, c0, c1 - c0, planes, tap, a, bias, to + jobs[j].to, flags)
+    if p.step > 1:
+        _spread(p, jobs, y0, y1, apart, image)
 
 
 cdef struct Room:       # the scratch of a call, cut up
@@ -100,25 +130,31 @@ cdef struct Room:       # the scratch of a call, cut up
     Py_ssize_t *taps    # the taps of a block of channels
     void *a             # packed weights
     void *planes
+    void *apart         # outputs of the jobs
+
+
+cdef inline Py_ssize_t _apart_size(Plan *p) noexcept nogil:
+    return _whole(p.jobs * p.m * p.job_plane) if p.step > 1 else 0
 
 
 cdef Py_ssize_t _room(Plan *p, Py_ssize_t taps, int lanes, int threads, Room *room, char *scratch) noexcept nogil:
     """Bytes of scratch; with `scratch` given, room is filled in."""
-    cdef Py_ssize_t counts[6]
+    cdef Py_ssize_t counts[7]
     cdef Py_ssize_t at = 0, k
-    cdef void *starts[6]
+    cdef void *starts[7]
     counts[0] = p.jobs * sizeof(Job)
     counts[1] = counts[2] = taps * sizeof(Py_ssize_t)
     counts[3] = _block_channels(&p.layout) * taps * sizeof(Py_ssize_t)
     counts[4] = _up(p.m, CONV_MR) * CONV_MR * p.layout.channels * taps * p.itemsize
     counts[5] = threads * _planes_size(&p.layout, lanes) * p.itemsize
-    for k in range(6):
+    counts[6] = threads * _apart_size(p) * p.itemsize
+    for k in range(7):
         starts[k] = scratch + at
         at += _up(counts[k], 64) * 64
     if scratch != NULL:
         room.jobs = <Job *>starts[0]
         room.places, room.tap, room.taps = <Py_ssize_t *>starts[1], <Py_ssize_t *>starts[2], <Py_ssize_t *>starts[3]
-        room.a, room.planes = starts[4], starts[5]
+        room.a, room.planes, room.apart = starts[4], starts[5], starts[6]
     return at
 
 
@@ -127,17 +163,20 @@ cdef void _execute(Plan *p, Room *room, const real *images, const real *w, const
     """Pack the weights, then share out the units."""
     cdef Py_ssize_t j, unit, units = p.images * p.layout.bands, planes = _planes_size(&p.layout, _lanes(out))
     cdef real *a = <real *>room.a
+    cdef Py_ssize_t apart = _apart_size(p)
     cdef real *own = <real *>room.planes
+    cdef real *own_apart = <real *>room.apart
     for j in range(p.jobs):
         _taps_of_block(&p.layout, room.tap + room.jobs[j].at_tap, room.jobs[j].taps,
                        room.taps + room.jobs[j].at_tap * _block_channels(&p.layout))
         _pack_weights(p, room.jobs + j, w, room.places, a)
     if threads == 1:
         for unit in range(units):
-            _unit(p, room.jobs, unit, images, room.taps, a, bias, out, own)
+            _unit(p, room.jobs, unit, images, room.taps, a, bias, out, own, own_apart)
     else:
         for unit in prange(units, num_threads=threads, schedule="dynamic", chunksize=1):
-            _unit(p, room.jobs, unit, images, room.taps, a, bias, out, own + threadid() * planes)
+            _unit(p, room.jobs, unit, images, room.taps, a, bias, out, own + threadid() * planes,
+                  own_apart + threadid() * apart)
 
 
 cdef int _threads(double products, Py_ssize_t units, int lanes, int num_threads) noexcept nogil:
@@ -171,9 +210,10 @@ cdef int conv_forward_kernel(
     cdef Py_ssize_t k, taps = s.fh * s.fw
     cdef char *scratch
     p.layout = _forward_layout(s.c, s.h, s.w, s.fh, s.fw, s.oh, s.ow, s.stride, s.pad, lanes)
-    _set_sizes(&p.layout, taps, sizeof(real), _bands_for(threads, s.n))
+    _set_sizes(&p.layout, taps, sizeof(real), PLANE_BYTES, _bands_for(threads, s.n))
     p.images, p.m, p.jobs = s.n, s.f, 1
-    p.out_plane, p.row_to, p.lane = s.oh * s.ow, s.ow, 1
+    p.out_plane = p.job_plane = s.oh * s.ow
+    p.row_to, p.width, p.step = s.ow, s.ow, 1
     p.w_row, p.w_channel = s.c * taps, taps
     p.flags, p.itemsize = DASE_BIAS | (DASE_RELU if relu else 0), sizeof(real)
     scratch = <char *>dase_scratch_take(_room(&p, taps, lanes, threads, &room, NULL))
@@ -181,7 +221,7 @@ cdef int conv_forward_kernel(
         return -1
     _room(&p, taps, lanes, threads, &room, scratch)
     room.jobs[0].taps, room.jobs[0].rows, room.jobs[0].cols = taps, s.oh, s.ow
-    room.jobs[0].to = room.jobs[0].at_tap = room.jobs[0].at_a = 0
+    room.jobs[0].to = room.jobs[0].first = room.jobs[0].at_tap = room.jobs[0].at_a = 0
     _forward_taps(&p.layout, s.fh, s.fw, room.tap)
     for k in range(taps):
         room.places[k] = k
@@ -198,7 +238,8 @@ cdef void _backward_jobs(const Shape *s, Plan *p, Room *room) noexcept nogil:
     for py in range(min(s.stride, s.h)):
         for px in range(min(s.stride, s.w)):
             job.rows, job.cols = _up(s.h - py, s.stride), _up(s.w - px, s.stride)
-            job.to, job.at_tap = py * s.w + px, k
+            job.first, job.at_tap = py * s.w + px, k
+            job.to = (py * min(s.stride, s.w) + px) * p.m * p.job_plane if p.step > 1 else 0
             job.at_a = k * p.layout.channels * _up(p.m, CONV_MR) * CONV_MR
             i0, j0 = (py + s.pad) % s.stride, (px + s.pad) % s.stride
             for ni in range(_up(s.fh - i0, s.stride) if s.fh > i0 else 0):
@@ -238,9 +279,13 @@ cdef int conv_backward_dx_kernel(
     l.wide = (s.pad + s.stride - 1) // s.stride + l.left
     l.flat = s.stride == 1 and _prefers_flat(l.out_rows, l.out_cols, lanes)
     l.col_starts = l.wide + 1 if l.flat else 1
-    _set_sizes(l, _up(s.fh, s.stride) * _up(s.fw, s.stride), sizeof(real), _bands_for(threads, s.n))
+    _set_sizes(l, _up(s.fh, s.stride) * _up(s.fw, s.stride), sizeof(real), PLANE_BYTES,
+               _bands_for(threads, s.n))
     p.images, p.m, p.jobs = s.n, s.c, min(s.stride, s.h) * min(s.stride, s.w)
-    p.out_plane, p.row_to, p.lane = s.h * s.w, s.stride * s.w, s.stride
+    p.out_plane, p.width, p.step = s.h * s.w, s.w, s.stride
+    # With a stride the outputs of a job are not neighbours in dx: they are put apart first.
+    p.row_to = l.out_cols
+    p.job_plane = p.out_plane if p.step == 1 else l.band * l.out_cols
     p.w_row, p.w_channel = taps, s.c * taps
     p.flags, p.itemsize = 0, sizeof(real)
     scratch = <char *>dase_scratch_take(_room(&p, taps, lanes, threads, &room, NULL))

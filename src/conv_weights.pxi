@@ -8,6 +8,7 @@
 
 cdef enum:
     DOT_VECTORS = 64        # places of a block: the part of dout for a tile stays in the first-level cache
+    WEIGHT_BYTES = 384 << 10 # planes of a block: they stay in the second-level cache
     CHUNKS = 8              # partial sums of dw
     CHUNK_WEIGHTS = 1 << 20 # weights in all partial sums together
 
@@ -31,31 +32,12 @@ cdef inline void _dots(int rows, Py_ssize_t nv, const real *dout, const real *x,
         dase_conv_dots_double(rows, nv, dout, x, start, lanes, masked, tap, sums)
 
 
-cdef double _pack_dout(Weights *p, const real *dout, Py_ssize_t images, Py_ssize_t vectors, Py_ssize_t rows,
-                       const Py_ssize_t *to, const Py_ssize_t *lanes, Py_ssize_t tile_rows, real *packed) noexcept nogil:
-    """One filter's part of a block, vector by vector with zeros behind; returns its sum."""
-    cdef int width = _lanes(packed)
-    cdef Py_ssize_t n, v, l
-    cdef const real *row
-    cdef double[16] part
-    cdef double total = 0
-    for l in range(16):
-        part[l] = 0
-    for n in range(images):
-        for v in range(vectors):
-            row = dout + n * p.filters * p.out_places + to[v]
-            if lanes[v] == width:
-                for l in range(width):
-                    packed[l] = row[l]
-                    part[l] += row[l]
-            else:
-                for l in range(width):
-                    packed[l] = row[l] if l < lanes[v] else 0
-                    part[l] += packed[l]
-            packed += tile_rows * width
-    for l in range(width):
-        total += part[l]
-    return total
+cdef inline double _pack(Py_ssize_t images, Py_ssize_t image, Py_ssize_t nv, const real *dout, const Py_ssize_t *to,
+                         const Py_ssize_t *lanes, Py_ssize_t step, real *packed) noexcept nogil:
+    if real is float:
+        return dase_conv_pack_float(images, image, nv, dout, to, lanes, step, packed)
+    else:
+        return dase_conv_pack_double(images, image, nv, dout, to, lanes, step, packed)
 
 
 cdef void _block(Weights *p, Py_ssize_t block, Py_ssize_t f0, Py_ssize_t f1, bint first, const real *x,
@@ -78,7 +60,7 @@ cdef void _block(Weights *p, Py_ssize_t block, Py_ssize_t f0, Py_ssize_t f1, bin
     cdef real *at
     cdef const real *tile
     for v in range(vectors):
-        _vector(l, v, y1 - y0, l.out_cols, lanes, l.out_cols, 1, start + v, to + v, count + v)
+        _vector(l, v, y1 - y0, l.out_cols, lanes, l.out_cols, start + v, to + v, count + v)
         masked = masked or count[v] < lanes
     for n in range(1, images):
         for v in range(vectors):
@@ -88,9 +70,10 @@ cdef void _block(Weights *p, Py_ssize_t block, Py_ssize_t f0, Py_ssize_t f1, bin
         f = f0 + _cut(f1 - f0, tiles, t)
         rows = <int>(f0 + _cut(f1 - f0, tiles, t + 1) - f)
         for i in range(rows):
-            db[f + i] = (0 if first else db[f + i]) + _pack_dout(
-                p, dout + (n0 * p.filters + f + i) * p.out_places + y0 * l.out_cols, images, vectors, y1 - y0, to,
-                count, rows, packed + ((f - f0) * all_vectors + i) * lanes)
+            db[f + i] = (0 if first else db[f + i]) + _pack(
+                images, p.filters * p.out_places, vectors,
+                dout + (n0 * p.filters + f + i) * p.out_places + y0 * l.out_cols, to, count, rows * lanes,
+                packed + ((f - f0) * all_vectors + i) * lanes)
     for b in range(l.blocks):
         c0, c1 = _cut(l.channels, l.blocks, b), _cut(l.channels, l.blocks, b + 1)
         kc = (c1 - c0) * p.taps
@@ -145,12 +128,12 @@ cdef int conv_backward_dw_kernel(
     p.images, p.filters, p.taps, p.out_places = s.n, s.f, taps, s.oh * s.ow
     # A block has about DOT_VECTORS vectors: bands of an image, or several small images.
     per_image = _vectors(l, s.oh, s.ow, lanes)
-    _set_sizes(l, taps, sizeof(real), max(<Py_ssize_t>1, min(s.oh, per_image // DOT_VECTORS)))
+    _set_sizes(l, taps, sizeof(real), WEIGHT_BYTES, max(<Py_ssize_t>1, min(s.oh, per_image // DOT_VECTORS)))
     p.image_planes = _planes_size(l, lanes)
     p.group = 1
     if l.bands == 1:
         p.group = min(DOT_VECTORS // max(<Py_ssize_t>1, per_image),
-                      PLANE_BYTES // <Py_ssize_t>(p.image_planes * sizeof(real)))
+                      WEIGHT_BYTES // <Py_ssize_t>(p.image_planes * sizeof(real)))
         p.group = max(<Py_ssize_t>1, p.group)
     p.groups = _up(s.n, p.group)
     p.vectors = p.group * _vectors(l, l.band, s.ow, lanes)
