@@ -72,6 +72,8 @@
 #define CONV_ENTRY(ROWS) \
     {DASE_CAT(DASE_NAME(conv_kernel), _##ROWS##x1), DASE_CAT(DASE_NAME(conv_kernel), _##ROWS##x2)}
 
+#define CONV_EVEN(l, s) (2 * (l)) /* lane l of a shuffle that takes every other lane of two vectors */
+
 /* X(row, column) of a tile of dot products. */
 #if CONV_DOT_COLS == 6
 #define CONV_COLS(X, i) X(i, 0) X(i, 1) X(i, 2) X(i, 3) X(i, 4) X(i, 5)
@@ -191,6 +193,32 @@ static const DASE_NAME(conv_kernel) DASE_NAME(conv_kernels)[CONV_MR][2] = {
     CONV_ENTRY(9), CONV_ENTRY(10), CONV_ENTRY(11), CONV_ENTRY(12),
 #endif
 };
+
+/* A row of a plane: to[x] = row[x * step] for x0 <= x < x1, zeros elsewhere in 0 <= x < pitch. */
+static void DASE_NAME(conv_row)(ptrdiff_t pitch, const DASE_TYPE *row, ptrdiff_t x0, ptrdiff_t x1, ptrdiff_t step,
+                                DASE_TYPE *to)
+{
+    for (ptrdiff_t x = 0; x < x0; x++) to[x] = 0;
+    for (ptrdiff_t x = x1; x < pitch; x++) to[x] = 0;
+    if (step == 1) {
+        ptrdiff_t x = x0;
+        for (; x + DASE_VL <= x1; x += DASE_VL) *(vec_at *)(to + x) = *(const vec_at *)(row + x);
+        if (x < x1) DASE_NAME(store)(to + x, DASE_NAME(load)(row + x, (int)(x1 - x)), (int)(x1 - x));
+        return;
+    }
+#ifdef DASE_SHUFFLES
+    if (step == 2) {
+        for (ptrdiff_t x = x0; x < x1; x += DASE_VL) {
+            const int n = x1 - x < DASE_VL ? (int)(x1 - x) : DASE_VL, last = 2 * n - 1; /* pixels in between */
+            const vec low = DASE_NAME(load)(row + 2 * x, last < DASE_VL ? last : DASE_VL);
+            const vec high = last > DASE_VL ? DASE_NAME(load)(row + 2 * x + DASE_VL, last - DASE_VL) : (vec){0};
+            DASE_NAME(store)(to + x, __builtin_shufflevector(low, high, DASE_LANES(CONV_EVEN, 0)), n);
+        }
+        return;
+    }
+#endif
+    for (ptrdiff_t x = x0; x < x1; x++) to[x] = row[x * step];
+}
 
 static inline vec DASE_NAME(conv_finish)(vec sum, const DASE_TYPE *out, int n, DASE_TYPE bias, int flags)
 {
@@ -339,6 +367,12 @@ static void DASE_NAME(conv_tile)(int rows, ptrdiff_t kc, const DASE_TYPE *a, con
                 *out = sum;
             }
     }
+}
+
+static void DASE_NAME(conv_row)(ptrdiff_t pitch, const DASE_TYPE *row, ptrdiff_t x0, ptrdiff_t x1, ptrdiff_t step,
+                                DASE_TYPE *to)
+{
+    for (ptrdiff_t x = 0; x < pitch; x++) to[x] = x >= x0 && x < x1 ? row[x * step] : 0;
 }
 
 static double DASE_NAME(conv_pack)(ptrdiff_t images, ptrdiff_t image, ptrdiff_t nv, const DASE_TYPE *dout,

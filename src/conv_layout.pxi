@@ -7,8 +7,6 @@
 # - flat: a plane for each column of the filter, as wide as the output. All outputs of the
 #   plane follow each other, which suits rows that would fill a vector badly.
 
-from libc.string cimport memcpy
-
 cdef extern from "conv_kernel.h" nogil:
     enum:
         CONV_MR
@@ -26,6 +24,10 @@ cdef extern from "conv_kernel.h" nogil:
     void dase_conv_tile_double(int rows, Py_ssize_t kc, const double *a, const Py_ssize_t *tap,
                                const double *x0, const double *x1, int n0, int n1, double *out0, double *out1,
                                Py_ssize_t plane, const double *bias, int flags) noexcept
+    void dase_conv_row_float(Py_ssize_t pitch, const float *row, Py_ssize_t x0, Py_ssize_t x1, Py_ssize_t step,
+                             float *to) noexcept
+    void dase_conv_row_double(Py_ssize_t pitch, const double *row, Py_ssize_t x0, Py_ssize_t x1, Py_ssize_t step,
+                              double *to) noexcept
     double dase_conv_pack_float(Py_ssize_t images, Py_ssize_t image, Py_ssize_t nv, const float *dout,
                                 const Py_ssize_t *to, const Py_ssize_t *lanes, Py_ssize_t step, float *packed) noexcept
     double dase_conv_pack_double(Py_ssize_t images, Py_ssize_t image, Py_ssize_t nv, const double *dout,
@@ -126,11 +128,18 @@ cdef inline Py_ssize_t _planes_size(Layout *p, int lanes) noexcept nogil:
     return _whole(_block_channels(p) * p.row_starts * p.col_starts * p.plane + 2 * lanes)
 
 
+cdef inline void _row(Py_ssize_t pitch, const real *row, Py_ssize_t x0, Py_ssize_t x1, Py_ssize_t step,
+                      real *to) noexcept nogil:
+    if real is float:
+        dase_conv_row_float(pitch, row, x0, x1, step, to)
+    else:
+        dase_conv_row_double(pitch, row, x0, x1, step, to)
+
+
 cdef void _lay_out(Layout *p, const real *image, Py_ssize_t channels, Py_ssize_t y0, Py_ssize_t rows,
                    real *planes) noexcept nogil:
     """The planes of `channels` channels, from plane row y0 on; image is the first of the channels."""
-    cdef Py_ssize_t c, a, b, r, x, x0, x1, y, start, pitch = p.pitch, step = p.step
-    cdef const real *row
+    cdef Py_ssize_t c, a, b, r, x0, x1, y, start, pitch = p.pitch, step = p.step
     cdef real *to
     for c in range(channels):
         for a in range(p.row_starts):
@@ -142,22 +151,9 @@ cdef void _lay_out(Layout *p, const real *image, Py_ssize_t channels, Py_ssize_t
                 for r in range(rows):
                     y = (y0 + r) * step + a - p.top
                     if y < 0 or y >= p.height:
-                        for x in range(pitch):
-                            to[x] = 0
+                        _row(pitch, image, 0, 0, step, to)
                     else:
-                        row = image + (c * p.height + y) * p.width + start
-                        for x in range(x0):
-                            to[x] = 0
-                        if step == 1:
-                            memcpy(to + x0, row + x0, (x1 - x0) * sizeof(real))
-                        elif step == 2:
-                            for x in range(x0, x1):     # known at compile time: the loop becomes vectors
-                                to[x] = row[2 * x]
-                        else:
-                            for x in range(x0, x1):
-                                to[x] = row[x * step]
-                        for x in range(x1, pitch):
-                            to[x] = 0
+                        _row(pitch, image + (c * p.height + y) * p.width + start, x0, x1, step, to)
                     to += pitch
 
 
