@@ -10,7 +10,15 @@
 #ifndef DASE_CONV_KERNEL_H
 #define DASE_CONV_KERNEL_H
 
+#if defined(__GNUC__) /* the tiles of the matrix product are not used here */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wunused-const-variable"
 #include "microkernel.h"
+#pragma GCC diagnostic pop
+#else
+#include "microkernel.h"
+#endif
 
 /* Rows of a tile of the product (two vectors wide), rows and columns of a tile of dot products. */
 #if defined(__AVX512F__)
@@ -29,6 +37,16 @@
 #define CONV_DOT_COLS 4
 #endif
 #define CONV_SUMS 32 /* room for the sums of a tile of dot products, in whole vectors */
+
+/* Ask for the lines of memory between two addresses; they come while other work is done. */
+static inline void dase_conv_prefetch(const void *start, const void *end)
+{
+#if defined(__GNUC__)
+    for (const char *line = (const char *)start; line < (const char *)end; line += 64) __builtin_prefetch(line);
+#else
+    (void)start; (void)end;
+#endif
+}
 
 #define CONV_ROWS_1(X) X(0)
 #define CONV_ROWS_2(X) CONV_ROWS_1(X) X(1)

@@ -24,6 +24,7 @@ cdef extern from "conv_kernel.h" nogil:
     void dase_conv_tile_double(int rows, Py_ssize_t kc, const double *a, const Py_ssize_t *tap,
                                const double *x0, const double *x1, int n0, int n1, double *out0, double *out1,
                                Py_ssize_t plane, const double *bias, int flags) noexcept
+    void dase_conv_prefetch(const void *start, const void *end) noexcept
     void dase_conv_row_float(Py_ssize_t pitch, const float *row, Py_ssize_t x0, Py_ssize_t x1, Py_ssize_t step,
                              float *to) noexcept
     void dase_conv_row_double(Py_ssize_t pitch, const double *row, Py_ssize_t x0, Py_ssize_t x1, Py_ssize_t step,

@@ -51,14 +51,16 @@ cdef void _block(Weights *p, Py_ssize_t block, Py_ssize_t f0, Py_ssize_t f1, bin
     cdef Py_ssize_t y0 = _band(l, block % l.bands), y1 = _band(l, block % l.bands + 1)
     cdef Py_ssize_t vectors = _vectors(l, y1 - y0, l.out_cols, lanes), all_vectors = images * vectors
     cdef Py_ssize_t tiles = _up(f1 - f0, CONV_DOT_ROWS), filter_taps = l.channels * p.taps
-    cdef Py_ssize_t n, v, t, f, i, j, k, kc, b, c0, c1
+    cdef Py_ssize_t n, v, t, f, i, j, k, kc, b, c0, c1, tap_tiles
     cdef Py_ssize_t *start = lists
     cdef Py_ssize_t *count = lists + p.vectors
     cdef Py_ssize_t *to = lists + 2 * p.vectors
     cdef bint masked = False
     cdef real[32] sums      # CONV_SUMS
-    cdef real *at
-    cdef const real *tile
+    cdef real *tile
+    cdef real *to_dw
+    cdef const real *ahead
+    cdef const real *end
     for v in range(vectors):
         _vector(l, v, y1 - y0, l.out_cols, lanes, l.out_cols, start + v, to + v, count + v)
         masked = masked or count[v] < lanes
@@ -66,14 +68,6 @@ cdef void _block(Weights *p, Py_ssize_t block, Py_ssize_t f0, Py_ssize_t f1, bin
         for v in range(vectors):
             start[n * vectors + v] = start[v] + n * p.image_planes
             count[n * vectors + v] = count[v]
-    for t in range(tiles):
-        f = f0 + _cut(f1 - f0, tiles, t)
-        rows = <int>(f0 + _cut(f1 - f0, tiles, t + 1) - f)
-        for i in range(rows):
-            db[f + i] = (0 if first else db[f + i]) + _pack(
-                images, p.filters * p.out_places, vectors,
-                dout + (n0 * p.filters + f + i) * p.out_places + y0 * l.out_cols, to, count, rows * lanes,
-                packed + ((f - f0) * all_vectors + i) * lanes)
     for b in range(l.blocks):
         c0, c1 = _cut(l.channels, l.blocks, b), _cut(l.channels, l.blocks, b + 1)
         kc = (c1 - c0) * p.taps
@@ -84,13 +78,25 @@ cdef void _block(Weights *p, Py_ssize_t block, Py_ssize_t f0, Py_ssize_t f1, bin
             f = f0 + _cut(f1 - f0, tiles, t)
             rows = <int>(f0 + _cut(f1 - f0, tiles, t + 1) - f)
             tile = packed + (f - f0) * all_vectors * lanes
-            for v in range(_up(kc, CONV_DOT_COLS)):
+            if b == 0:
+                for i in range(rows):
+                    db[f + i] = (0 if first else db[f + i]) + _pack(
+                        images, p.filters * p.out_places, vectors,
+                        dout + (n0 * p.filters + f + i) * p.out_places + y0 * l.out_cols, to, count, rows * lanes,
+                        tile + i * lanes)
+            # With whole images, what the next tile packs lies behind this one's part of dout.
+            ahead = end = dout + (n0 * p.filters + f + rows) * p.out_places
+            if l.blocks == 1 and l.bands == 1 and images == 1:
+                end = dout + min(p.images * p.filters, n0 * p.filters + f + 2 * rows) * p.out_places
+            tap_tiles = _up(kc, CONV_DOT_COLS)
+            for v in range(tap_tiles):
                 k = v * CONV_DOT_COLS
+                dase_conv_prefetch(ahead + _cut(end - ahead, tap_tiles, v), ahead + _cut(end - ahead, tap_tiles, v + 1))
                 _dots(rows, all_vectors, tile, planes, start, count, masked, tap + k, sums)
                 for i in range(rows):
-                    at = dw + (f + i) * filter_taps + c0 * p.taps + k
+                    to_dw = dw + (f + i) * filter_taps + c0 * p.taps + k
                     for j in range(min(<Py_ssize_t>CONV_DOT_COLS, kc - k)):
-                        at[j] = (0 if first else at[j]) + sums[i * CONV_DOT_COLS + j]
+                        to_dw[j] = (0 if first else to_dw[j]) + sums[i * CONV_DOT_COLS + j]
 
 
 cdef void _chunk(Weights *p, Py_ssize_t unit, const real *x, const real *dout, const Py_ssize_t *tap,
