@@ -13,7 +13,8 @@ from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.solver import Solver
 
 # (n, d, m): above the sizes from which work is shared out, and not multiples of any block.
-LARGE = {"conv": [(40, 33, 37), (3, 150, 133)], "default": [(1030, 133, 70), (70, 1031, 5)], "affine": [(1030, 301, 133), (100, 3072, 101), (257, 515, 10)]}
+LARGE = {"default": [(1030, 133, 70), (70, 1031, 5)], "affine": [(1030, 301, 133), (100, 3072, 101), (257, 515, 10)]}
+LARGE["conv"] = [(40, 33, 37), (3, 150, 133)]
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
