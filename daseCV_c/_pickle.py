@@ -6,6 +6,7 @@ of those names. A maker cannot be changed from inside a pickle, and checks what 
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import pickle
@@ -15,7 +16,7 @@ import numpy as np
 _CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERICS = ("numpy.core.numeric", "numpy._core.numeric")
 _SCALAR_TYPES = {"float32": np.float32, "float64": np.float64}
-_MODEL_MODULES = ("daseCV_c.classifiers.fc_net", "daseCV.classifiers.fc_net")
+_MODEL_MODULES = {"TwoLayerNet": "fc_net", "FullyConnectedNet": "fc_net", "ThreeLayerConvNet": "cnn"}
 
 
 class BadPickleError(pickle.UnpicklingError, ValueError):
@@ -148,7 +149,14 @@ class _FullyConnectedNet(_Model):
     network = "FullyConnectedNet"
 
 
-_MODEL_STANDINS = {"TwoLayerNet": _TwoLayerNet, "FullyConnectedNet": _FullyConnectedNet}
+class _ThreeLayerConvNet(_Model):
+    __slots__ = ()
+    network = "ThreeLayerConvNet"
+
+
+_MODEL_STANDINS = {
+    "TwoLayerNet": _TwoLayerNet, "FullyConnectedNet": _FullyConnectedNet, "ThreeLayerConvNet": _ThreeLayerConvNet,
+}
 
 
 class _Unpickler(pickle.Unpickler):
@@ -168,7 +176,8 @@ class _Unpickler(pickle.Unpickler):
             return _Maker(name)
         if module == "numpy" and name == "dtype":
             return _Maker(name, self._objects)
-        if self._models and module in _MODEL_MODULES and name in _MODEL_STANDINS:
+        if self._models and name in _MODEL_STANDINS and module in (
+                f"{package}.classifiers.{_MODEL_MODULES[name]}" for package in ("daseCV_c", "daseCV")):
             return _MODEL_STANDINS[name]
         raise BadPickleError(f"it asks for {module}.{name}, which is not data")
 
@@ -202,8 +211,8 @@ def _plain(value, done):
         for key in value:
             value[key] = _plain(value[key], done)
         return value
-    from daseCV_c.classifiers import fc_net
-    network = getattr(fc_net, value.network)
+    module = importlib.import_module(f"daseCV_c.classifiers.{_MODEL_MODULES[value.network]}")
+    network = getattr(module, value.network)
     model = done[id(value)] = network.__new__(network)
     model.__dict__.update(_plain(value.attributes, done))
     return model

@@ -3,6 +3,14 @@
 from daseCV_c import layers
 from daseCV_c._checks import cache_of
 from daseCV_c._layers.affine import _affine_backward, _affine_relu
+from daseCV_c._layers.conv_sandwich import (
+    conv_bn_relu_backward,
+    conv_bn_relu_forward,
+    conv_relu_backward,
+    conv_relu_forward,
+    conv_relu_pool_backward,
+    conv_relu_pool_forward,
+)
 from daseCV_c.layers import *  # noqa: F403  a notebook that imports this module has the layers too
 from daseCV_c.layers import (
     affine_forward,
@@ -22,6 +30,12 @@ __all__ = [
     "affine_ln_relu_forward",
     "affine_relu_backward",
     "affine_relu_forward",
+    "conv_bn_relu_backward",
+    "conv_bn_relu_forward",
+    "conv_relu_backward",
+    "conv_relu_forward",
+    "conv_relu_pool_backward",
+    "conv_relu_pool_forward",
 ]
 
 

@@ -137,6 +137,16 @@ def _spatial(name, dtype, n, d, m):
     return [*images, vectors[0], positive, _empty(dtype, *x), _empty(dtype, 6), _empty(dtype, 6)], (4, 5, 6)
 
 
+def _conv(name, dtype, n, d, m):
+    """n images of d channels, 7 x 6 pixels; m filters of 3 x 2, stride 1, pad 1."""
+    x, w, b, dout = (normal(name, *s, dtype=dtype) for s in ((n, d, 7, 6), (m, d, 3, 2), (m,), (n, m, 7, 7)))
+    if name == "conv_forward":
+        return [x, w, b, _empty(dtype, *dout.shape), 1, 1, True], (3,)
+    if name == "conv_backward_dx":
+        return [dout, w, _empty(dtype, *x.shape), 1, 1], (2,)
+    return [x, dout, _empty(dtype, *w.shape), _empty(dtype, m), 1, 1], (2, 3)
+
+
 _MAKERS = {
     "affine": (_affine, ("affine_forward", "affine_backward_dx", "affine_backward_dw", "matmul")),
     "activation": (_activation, ("relu_forward", "relu_backward")),
@@ -154,6 +164,7 @@ _MAKERS = {
         "spatial_batchnorm_forward_train", "spatial_batchnorm_forward_test", "spatial_batchnorm_backward",
         "spatial_batchnorm_backward_test", "spatial_groupnorm_forward", "spatial_groupnorm_backward",
     )),
+    "conv": (_conv, ("conv_forward", "conv_backward_dx", "conv_backward_dw")),
 }
 ENTRIES = [f"{family}.{name}" for family, (_, names) in _MAKERS.items() for name in names]
 

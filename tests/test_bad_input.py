@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from adversarial import frozen
 
-from daseCV_c import layer_utils, layers, optim
+from daseCV_c import fast_layers, layer_utils, layers, optim
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.data_utils import gather_batch
 from daseCV_c.solver import Solver
@@ -48,7 +48,19 @@ def ln_cache():
     return layers.layernorm_forward(np.arange(12.0).reshape(3, 4), ones(4), ones(4), {})[1]
 
 
+def conv(stride=1, pad=1):
+    return {"stride": stride, "pad": pad}
+
+
+def conv_cache(**more):
+    """Of four images of 3 x 5 x 5 and two filters of 3 x 3 x 3."""
+    held = {"x": ones(4, 3, 5, 5), "w": ones(2, 3, 3, 3), "b": ones(2), "conv_param": conv()} | more
+    return tuple(held.values())
+
+
 L, U = layers, layer_utils
+CONV_FORWARD = (L.conv_forward_naive, fast_layers.conv_forward_fast, U.conv_relu_forward)
+CONV_BACKWARD = (L.conv_backward_naive, fast_layers.conv_backward_fast)
 # function, a maker of arguments, the error, what its message names
 CASES = [
     (L.affine_forward, lambda: (ones(2, 3), ones(4, 5), ones(5)), ValueError, "x"),
@@ -163,6 +175,33 @@ CASES = [
     (gather_batch, lambda: (ones(3, 2), [0], ones(3)), ValueError, "mean"),
     (gather_batch, lambda: (ones(3, 2), [0], None, np.int32), ValueError, "dtype"),
     (gather_batch, lambda: (np.ones((3, 2), complex), [0]), TypeError, "X"),
+    *[(function, lambda more=more: conv_cache(**more), error, argument) for function in CONV_FORWARD
+      for more, error, argument in (
+          ({"x": ones(3, 5, 5)}, ValueError, "x"), ({"x": ones(4, 2, 5, 5)}, ValueError, "x"),
+          ({"x": 1.0}, ValueError, "x"), ({"x": None}, TypeError, "x"),
+          ({"w": ones(2, 3, 3)}, ValueError, "w"), ({"w": ones(2, 4, 3, 3)}, ValueError, "w"),
+          ({"w": ones(2, 3, 0, 3)}, ValueError, "w"), ({"w": ones(2, 3, 8, 3)}, ValueError, "w"),
+          ({"w": ones(2, 3, 3, 8)}, ValueError, "w"), ({"x": ones(4, 3, 0, 5)}, ValueError, "w"),
+          ({"b": ones(3)}, ValueError, "b"), ({"b": ones(2, 1)}, ValueError, "b"),
+          ({"conv_param": None}, TypeError, "conv_param"), ({"conv_param": [1, 1]}, TypeError, "conv_param"),
+          ({"conv_param": {"pad": 1}}, ValueError, "stride"), ({"conv_param": {"stride": 1}}, ValueError, "pad"),
+          *(({"conv_param": conv(stride=s)}, ValueError, "stride") for s in (0, -1, 3, 2**40)),
+          *(({"conv_param": conv(pad=p)}, ValueError, "pad") for p in (-1, 2**40)),
+          ({"x": ones(4, 3, 5, 6), "conv_param": conv(stride=2)}, ValueError, "stride"),
+          ({"x": ones(4, 3, 6, 5), "conv_param": conv(stride=2)}, ValueError, "stride"),
+          *(({"conv_param": conv(stride=s)}, TypeError, "stride") for s in (1.0, "1", None, True, [1], np.True_)),
+          *(({"conv_param": conv(pad=p)}, TypeError, "pad") for p in (0.5, "1", None, False)),
+      )],
+    *[(function, lambda dout=dout, cache=cache: (dout, cache), error, argument) for function in CONV_BACKWARD
+      for dout, cache, error, argument in (
+          (ones(4, 2, 5, 4), conv_cache(), ValueError, "dout"), (ones(4, 2, 25), conv_cache(), ValueError, "dout"),
+          (ones(2, 4, 5, 5), conv_cache(), ValueError, "dout"), (None, conv_cache(), TypeError, "dout"),
+          (ones(4, 2, 5, 5), None, ValueError, "cache"), (ones(4, 2, 5, 5), conv_cache()[:3], ValueError, "cache"),
+          (ones(4, 2, 5, 5), conv_cache(x=ones(4, 2, 5, 5)), ValueError, "x"),
+          (ones(4, 2, 5, 5), conv_cache(conv_param=conv(stride=0)), ValueError, "stride"),
+      )],
+    *[(function, lambda: (ones(4, 2, 5, 5), (1,)), ValueError, "cache")
+      for function in (U.conv_relu_backward, U.conv_bn_relu_backward, U.conv_relu_pool_backward)],
     (U.affine_relu_forward, lambda: (ones(2, 3), ones(4, 5), ones(5)), ValueError, "x"),
     (U.affine_relu_backward, lambda: (ones(2, 5), None), ValueError, "cache"),
     (U.affine_bn_relu_backward, lambda: (ones(2, 5), (1, 2)), ValueError, "cache"),
@@ -190,6 +229,10 @@ for make in OBJECTS.values():
         (L.dropout_backward, lambda make=make: (make(3, 4), (train(), ones(3, 4))), TypeError, "dout"),
         (L.svm_loss, lambda make=make: (make(3, 4), np.zeros(3, int)), TypeError, "x"),
         (L.softmax_loss, lambda make=make: (make(3, 4), np.zeros(3, int)), TypeError, "x"),
+        *[(function, lambda make=make, name=name, shape=shape: conv_cache(**{name: make(*shape)}), TypeError, name)
+          for function in CONV_FORWARD for name, shape in (("x", (4, 3, 5, 5)), ("w", (2, 3, 3, 3)), ("b", (2,)))],
+        *[(function, lambda make=make: (make(4, 2, 5, 5), conv_cache()), TypeError, "dout")
+          for function in CONV_BACKWARD],
         (optim.sgd, lambda make=make: (make(3), ones(3)), TypeError, "w"),
         *[(rule, lambda make=make: (ones(3), make(3)), TypeError, "dw")
           for rule in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam)],

@@ -7,6 +7,16 @@ when the backend is 'numpy'; the tests hold the kernels against them.
 from .activation import relu_backward, relu_forward
 from .affine import affine_backward, affine_forward
 from .batch import gather_batch
+from .conv import (
+    conv_backward_fast,
+    conv_backward_im2col,
+    conv_backward_naive,
+    conv_backward_strides,
+    conv_forward_fast,
+    conv_forward_im2col,
+    conv_forward_naive,
+    conv_forward_strides,
+)
 from .dropout import dropout_backward, dropout_forward
 from .im2col import (
     col2im_6d_cython,
@@ -42,6 +52,12 @@ from .sandwich import (
     affine_ln_relu_forward,
     affine_relu_backward,
     affine_relu_forward,
+    conv_bn_relu_backward,
+    conv_bn_relu_forward,
+    conv_relu_backward,
+    conv_relu_forward,
+    conv_relu_pool_backward,
+    conv_relu_pool_forward,
 )
 from .spatial import (
     spatial_batchnorm_backward,
@@ -66,6 +82,20 @@ __all__ = [
     "col2im_6d_cython",
     "col2im_cython",
     "col2im_indices",
+    "conv_backward_fast",
+    "conv_backward_im2col",
+    "conv_backward_naive",
+    "conv_backward_strides",
+    "conv_bn_relu_backward",
+    "conv_bn_relu_forward",
+    "conv_forward_fast",
+    "conv_forward_im2col",
+    "conv_forward_naive",
+    "conv_forward_strides",
+    "conv_relu_backward",
+    "conv_relu_forward",
+    "conv_relu_pool_backward",
+    "conv_relu_pool_forward",
     "dropout_backward",
     "dropout_forward",
     "gather_batch",

@@ -1,0 +1,164 @@
+"""Convolutional networks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from daseCV_c import _checks, fast_layers, layer_utils, layers
+from daseCV_c._layers.affine import _affine_backward
+from daseCV_c._layers.conv_sandwich import _conv_relu_pool_backward, _conv_relu_pool_forward
+from daseCV_c.classifiers.fc_net import _labels, _penalty, _positive
+from daseCV_c.fast_layers import *  # noqa: F403
+from daseCV_c.layer_utils import *  # noqa: F403
+from daseCV_c.layer_utils import _affine_relu_backward, _affine_relu_forward
+from daseCV_c.layers import *  # noqa: F403
+from daseCV_c.layers import affine_forward, softmax_loss
+
+# A notebook's `from daseCV.classifiers.cnn import *` also expects the layers.
+__all__ = ["ThreeLayerConvNet", *layers.__all__, *layer_utils.__all__, *fast_layers.__all__]
+__all__ = list(dict.fromkeys(__all__))
+
+_POOL = {"pool_height": 2, "pool_width": 2, "stride": 2}
+
+
+def _image_shape(name, input_dim):
+    """(C, H, W) as three positive integers, with an image that 2 x 2 windows fit into."""
+    if not isinstance(input_dim, Sequence) or isinstance(input_dim, (str, bytes)) or len(input_dim) != 3:
+        raise ValueError(f"{name}: input_dim is {input_dim!r}, expected (C, H, W)")
+    shape = tuple(_positive(name, "a size in input_dim", size) for size in input_dim)
+    if min(shape[1:]) < 2:
+        raise ValueError(f"{name}: input_dim is {input_dim!r}, expected a height and width of at least 2")
+    return shape
+
+
+class ThreeLayerConvNet:
+    """conv - ReLU - 2x2 max pool - affine - ReLU - affine - softmax.
+
+    The convolution has stride 1 and ``pad = (filter_size - 1) // 2``, so that it keeps the height
+    and width of the images. The loss is the softmax loss plus ``0.5 * reg`` times the sum of
+    squares of W1, W2 and W3.
+
+    Parameters
+    ----------
+    input_dim : tuple of int, (C, H, W)
+    num_filters, filter_size, hidden_dim, num_classes : int
+        filter_size is odd.
+    weight_scale : float
+        Standard deviation of the initial weights, drawn W1, W2, W3 from NumPy's global generator
+        and then cast.
+    reg : float
+        Strength of the L2 penalty on the weights.
+    dtype : dtype
+        float32 or float64: parameters and arithmetic.
+
+    Attributes
+    ----------
+    params : dict
+        W1 (F, C, HH, WW), b1 (F,), W2 (F * H/2 * W/2, hidden_dim), b2, W3 (hidden_dim, num_classes), b3.
+    reg, dtype
+        May be changed between calls.
+
+    Raises
+    ------
+    ValueError
+        A size is not a positive integer, an even filter_size, or an unknown dtype.
+    TypeError
+        weight_scale or reg is not a number.
+
+    References
+    ----------
+    CS231n, "Convolutional Networks", https://cs231n.github.io/convolutional-networks/
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net = ThreeLayerConvNet((3, 4, 4), num_filters=2, filter_size=3, hidden_dim=5, num_classes=3)
+    >>> net.params['W1'].shape, net.params['W2'].shape
+    ((2, 3, 3, 3), (8, 5))
+    >>> net.loss(np.ones((2, 3, 4, 4))).shape
+    (2, 3)
+    """
+
+    def __init__(self, input_dim=(3, 32, 32), num_filters=32, filter_size=7, hidden_dim=100, num_classes=10,
+                 weight_scale=1e-3, reg=0.0, dtype=np.float32):
+        name = "ThreeLayerConvNet"
+        C, H, W = _image_shape(name, input_dim)
+        F, HH, hidden, classes = (_positive(name, argument, value) for argument, value in (
+            ("num_filters", num_filters), ("filter_size", filter_size), ("hidden_dim", hidden_dim),
+            ("num_classes", num_classes)))
+        if HH % 2 == 0:
+            raise ValueError(f"{name}: filter_size is {HH}, expected an odd number, which keeps the size of the images")
+        scale = _checks.real_number(name, "weight_scale", weight_scale)
+        self.reg = _checks.real_number(name, "reg", reg)
+        self.dtype = np.dtype(dtype).type
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"{name}: dtype is {np.dtype(dtype)}, expected float32 or float64")
+        self.params = {}
+        for i, shape in enumerate([(F, C, HH, HH), (F * (H // 2) * (W // 2), hidden), (hidden, classes)], 1):
+            outputs = F if i == 1 else shape[1]
+            self.params[f"W{i}"] = (scale * np.random.randn(*shape)).astype(self.dtype)
+            self.params[f"b{i}"] = np.zeros(outputs, self.dtype)
+
+    def _images(self, X):
+        """X checked against W1 and W2, in the network's dtype."""
+        name, W1, W2 = "ThreeLayerConvNet.loss", self.params["W1"], self.params["W2"]
+        X = _checks.as_array(name, "X", X)
+        if X.ndim != 4:
+            raise ValueError(f"{name}: X has {X.ndim} dimensions (shape {X.shape}), expected (N, C, H, W)")
+        if X.shape[1] != np.shape(W1)[1]:
+            raise ValueError(f"{name}: X has {X.shape[1]} channels (shape {X.shape}), but W1 has {np.shape(W1)[1]}")
+        features = np.shape(W1)[0] * (X.shape[2] // 2) * (X.shape[3] // 2)
+        if features != np.shape(W2)[0]:
+            raise ValueError(f"{name}: X of shape {X.shape} gives {features} features after pooling, "
+                             f"but W2 has {np.shape(W2)[0]} rows")
+        return X.astype(self.dtype, copy=False)
+
+    def loss(self, X, y=None):
+        """Scores of X, or with labels the loss and the gradients of every parameter.
+
+        Parameters
+        ----------
+        X : array, (N, C, H, W)
+            Cast to the network's dtype.
+        y : array of integers, (N,), optional
+
+        Returns
+        -------
+        scores : array, (N, num_classes)
+            When y is None.
+        loss, grads : float, dict
+            Otherwise; grads has the keys of `params`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            X does not fit W1 and W2, or y is not one label per sample.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = ThreeLayerConvNet((3, 4, 4), num_filters=2, filter_size=3, hidden_dim=5, num_classes=3)
+        >>> loss, grads = net.loss(np.ones((2, 3, 4, 4)), np.array([0, 2]))
+        >>> sorted(grads)
+        ['W1', 'W2', 'W3', 'b1', 'b2', 'b3']
+        """
+        params = self.params
+        X = self._images(X)
+        if y is not None:
+            y = _labels("ThreeLayerConvNet.loss", y, X, params["W3"])
+        conv_param = {"stride": 1, "pad": (np.shape(params["W1"])[2] - 1) // 2}
+        out, cache1 = _conv_relu_pool_forward(X, params["W1"], params["b1"], conv_param, _POOL)
+        out, cache2 = _affine_relu_forward(out, params["W2"], params["b2"])
+        scores, cache3 = affine_forward(out, params["W3"], params["b3"])
+        if y is None:
+            return scores
+        loss, dout = softmax_loss(scores, y)
+        grads = {}
+        dout, grads["W3"], grads["b3"] = _affine_backward(dout, cache3)
+        dout, grads["W2"], grads["b2"] = _affine_relu_backward(dout, cache2)
+        # Nobody asks for the gradient of the images.
+        _, grads["W1"], grads["b1"] = _conv_relu_pool_backward(dout, cache1, need_dx=False)
+        loss += _penalty(self.reg, [params[w] for w in ("W1", "W2", "W3")])
+        for w in ("W1", "W2", "W3"):
+            grads[w] += float(self.reg) * params[w]
+        return loss, grads

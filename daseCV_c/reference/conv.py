@@ -1,0 +1,104 @@
+"""Convolution in plain NumPy: once in the loops of its definition, once as a product with a column matrix."""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from ._common import as_float
+
+
+def _padded(x, conv_param):
+    """x with zeros around each image."""
+    pad = conv_param["pad"]
+    return np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+
+
+def _out_shape(x, w, conv_param):
+    stride, pad = conv_param["stride"], conv_param["pad"]
+    N, _, H, W = x.shape
+    F, _, HH, WW = w.shape
+    return N, F, (H + 2 * pad - HH) // stride + 1, (W + 2 * pad - WW) // stride + 1
+
+
+def conv_forward_naive(x, w, b, conv_param):
+    """out[n, f, i, j] = sum of (window (i, j) of the padded x[n]) * w[f], plus b[f]."""
+    x_, w_, b_ = as_float(x, w, b)
+    stride = conv_param["stride"]
+    HH, WW = w_.shape[2:]
+    padded = _padded(x_, conv_param)
+    out = np.empty(_out_shape(x_, w_, conv_param), x_.dtype)
+    N, F, out_h, out_w = out.shape
+    for n in range(N):
+        for f in range(F):
+            for i in range(out_h):
+                for j in range(out_w):
+                    window = padded[n, :, i * stride:i * stride + HH, j * stride:j * stride + WW]
+                    out[n, f, i, j] = np.sum(window * w_[f]) + b_[f]
+    return out, (x, w, b, conv_param)
+
+
+def conv_backward_naive(dout, cache):
+    """Every product of the forward pass passes dout[n, f, i, j] on to both its factors."""
+    x, w, b, conv_param = cache
+    dout_, x_, w_, _ = as_float(dout, x, w, b)
+    stride, pad = conv_param["stride"], conv_param["pad"]
+    H, W = x_.shape[2:]
+    HH, WW = w_.shape[2:]
+    padded = _padded(x_, conv_param)
+    dpadded, dw, db = np.zeros_like(padded), np.zeros_like(w_), np.zeros(w_.shape[0], w_.dtype)
+    N, F, out_h, out_w = dout_.shape
+    for n in range(N):
+        for f in range(F):
+            for i in range(out_h):
+                for j in range(out_w):
+                    upstream = dout_[n, f, i, j]
+                    rows, cols = slice(i * stride, i * stride + HH), slice(j * stride, j * stride + WW)
+                    dpadded[n, :, rows, cols] += w_[f] * upstream
+                    dw[f] += padded[n, :, rows, cols] * upstream
+                    db[f] += upstream
+    return dpadded[:, :, pad:pad + H, pad:pad + W].copy(), dw, db
+
+
+def _windows(x, w, conv_param):
+    """(N, C, out_h, out_w, HH, WW): a view of the padded x."""
+    stride = conv_param["stride"]
+    return sliding_window_view(_padded(x, conv_param), w.shape[2:], axis=(2, 3))[:, :, ::stride, ::stride]
+
+
+def conv_forward_fast(x, w, b, conv_param):
+    """The windows as columns of a matrix, and its product with the filters as rows of another."""
+    x_, w_, b_ = as_float(x, w, b)
+    out_nijf = np.tensordot(_windows(x_, w_, conv_param), w_, axes=((1, 4, 5), (1, 2, 3))) + b_
+    return np.ascontiguousarray(out_nijf.transpose(0, 3, 1, 2)), (x, w, b, conv_param)
+
+
+def conv_backward_dx(dout, w, x_shape, conv_param):
+    """dx tap by tap: output (i, j) passes on to pixel (i * stride + tap row, j * stride + tap column)."""
+    stride, pad = conv_param["stride"], conv_param["pad"]
+    N, C, H, W = x_shape
+    HH, WW = w.shape[2:]
+    out_h, out_w = dout.shape[2:]
+    dpadded = np.zeros((N, C, H + 2 * pad, W + 2 * pad), dout.dtype)
+    for i in range(HH):
+        for j in range(WW):
+            passed_on = np.tensordot(dout, w[:, :, i, j], axes=(1, 0)).transpose(0, 3, 1, 2)
+            dpadded[:, :, i:i + stride * out_h:stride, j:j + stride * out_w:stride] += passed_on
+    return dpadded[:, :, pad:pad + H, pad:pad + W].copy()
+
+
+def conv_backward_dw(dout, x, w, conv_param):
+    """dw = dout as rows of a matrix times the column matrix, db = the sums of those rows."""
+    dw = np.tensordot(dout, _windows(x, w, conv_param), axes=((0, 2, 3), (0, 2, 3)))
+    return np.ascontiguousarray(dw), dout.sum(axis=(0, 2, 3))
+
+
+def conv_backward_fast(dout, cache):
+    """Gradients of conv_forward_fast: dx, dw, db."""
+    x, w, b, conv_param = cache
+    dout_, x_, w_, _ = as_float(dout, x, w, b)
+    dw, db = conv_backward_dw(dout_, x_, w_, conv_param)
+    return conv_backward_dx(dout_, w_, x_.shape, conv_param), dw, db
+
+
+# The same result under the names of the ways that the course computes it.
+conv_forward_im2col = conv_forward_strides = conv_forward_fast
+conv_backward_im2col = conv_backward_strides = conv_backward_fast
