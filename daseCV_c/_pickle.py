@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,18 @@ _MODEL_MODULES = ("daseCV_c.classifiers.fc_net", "daseCV.classifiers.fc_net")
 
 class BadPickleError(pickle.UnpicklingError, ValueError):
     """A pickle that is damaged, or asks for more than data. The message names the file."""
+
+
+class Left(NamedTuple):
+    """An array whose bytes `load_leaving` has left in the file."""
+
+    shape: tuple
+    dtype: np.dtype
+    fortran: bool
+
+
+# Stands for bytes that were left in the file. No file can know it.
+_LEFT = os.urandom(16)
 
 
 def _text(value):
@@ -55,6 +68,8 @@ class _Dtype:
 class _Array(np.ndarray):
     """An array that checks the state it is given; `_plain` turns it into an ordinary one."""
 
+    left = None
+
     def __setstate__(self, state):
         shape, dtype, fortran, raw = state[-4:]
         if not isinstance(dtype, _Dtype):
@@ -65,6 +80,9 @@ class _Array(np.ndarray):
         if kind.hasobject:
             if not isinstance(raw, list) or len(raw) != count:
                 raise BadPickleError("it holds an array whose size does not fit its data")
+        elif isinstance(raw, bytes) and raw == _LEFT:
+            self.left = Left(shape, kind, bool(fortran))
+            return
         else:
             raw = raw.encode("latin1") if isinstance(raw, str) else raw
             if not isinstance(raw, bytes) or len(raw) != count * kind.itemsize:
@@ -115,6 +133,8 @@ class _Maker:
             return _from_bytes(args[1], args[0])[0]
         if self.name == "_frombuffer":
             raw, dtype, shape, order = args
+            if isinstance(raw, (bytes, bytearray)) and raw == _LEFT and isinstance(dtype, _Dtype):
+                return Left(_shape(shape), dtype.real(), _text(order) != "C")
             return _from_bytes(raw, dtype).reshape(_shape(shape), order=_text(order)).copy(order="K")
         raise BadPickleError(f"it calls {self.name}")
 
@@ -177,6 +197,8 @@ def _plain(value, done):
     """`value` with ordinary arrays, types and networks in place of the stand-ins."""
     kind = type(value)
     if kind is _Array:
+        if value.left is not None:
+            return value.left
         array = value.view(np.ndarray)
         if array.dtype.hasobject:
             array = array.copy()
@@ -209,6 +231,44 @@ def _plain(value, done):
     return model
 
 
+# Opcodes of long strings, and the bytes of the length that follows each: BINSTRING, BINBYTES,
+# BINBYTES8, BYTEARRAY8.
+_LONG = {b"T": 4, b"B": 4, b"\x8e": 8, b"\x96": 8}
+
+
+class _Leaving:
+    """A file that leaves out strings of `size` bytes: the unpickler gets `_LEFT` in their place.
+
+    An unpickler asks for an opcode with read(1), for a length with the next read, then for the
+    string. Nothing else that follows a single byte of these values has 4 or 8 bytes.
+    """
+
+    def __init__(self, file, size):
+        self._file, self._size = file, size
+        self._end = os.fstat(file.fileno()).st_size
+        self._opcode, self._stand_in = None, False
+        self.offsets = []
+        self.readline = file.readline
+
+    def read(self, n=-1):
+        if self._stand_in:
+            self._stand_in = False
+            return _LEFT
+        data = self._file.read(n)
+        if n == 1:
+            self._opcode = data
+            return data
+        if _LONG.get(self._opcode) == n and int.from_bytes(data, "little") == self._size <= self._end:
+            start = self._file.tell()
+            # A file that ends too soon is read as it is, and found to be cut.
+            if start + self._size <= self._end:
+                self.offsets.append(start)
+                self._file.seek(start + self._size)
+                self._stand_in, data = True, len(_LEFT).to_bytes(n, "little")
+        self._opcode = None
+        return data
+
+
 def load(file, name=None, *, encoding="latin1", models=False, objects=False):
     """Read one pickle from an open binary file.
 
@@ -231,3 +291,14 @@ def load_path(path, **options):
     """`load`, from a path."""
     with open(path, "rb") as file:
         return load(file, os.fspath(path), **options)
+
+
+def load_leaving(path, size):
+    """(value, offsets): as `load_path` with encoding bytes, but strings of `size` bytes stay in the file.
+
+    Arrays made of them are `Left`; offsets tells where in the file the strings are. An unpickler
+    would hold such a string twice for a moment.
+    """
+    with open(path, "rb") as file:
+        leaving = _Leaving(file, size)
+        return load(leaving, os.fspath(path), encoding="bytes"), leaving.offsets
