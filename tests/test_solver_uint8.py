@@ -154,5 +154,5 @@ def test_images_that_do_not_fit_the_mean_image():
     with pytest.raises(ValueError, match=r"Solver: .*an image has shape \(24,\)"):
         Solver(net_of(np.float64), {**data, "X_val": data["X_val"].reshape(25, 24)})
     solver = Solver(net_of(np.float64), data, verbose=False)
-    with pytest.raises(ValueError, match=r"check_accuracy: X has shape \(25, 24\), .* mean image has shape \(2, 3, 4\)"):
+    with pytest.raises(ValueError, match=r"check_accuracy: X has shape \(25, 24\), .* has shape \(2, 3, 4\)"):
         solver.check_accuracy(data["X_val"].reshape(25, 24), data["y_val"])
