@@ -57,13 +57,13 @@ def find_batches(function, root=None):
 class _Batch:
     """One checked file: its `labels`, (10000,) int64, and its pixels, some rows at a time.
 
-    The pixels stay in the file where they can, so reading takes next to no memory.
+    The pixels stay in the file, so reading takes next to no memory; those that cannot be found there
+    as they are, of a text pickle or in Fortran's order, are unpickled whenever they are asked for.
     """
 
     def __init__(self, path):
         self.path = Path(path)
-        self._pixels = None  # (10000, 3072) uint8, only if they could not stay in the file
-        self._offset, self._pitch = 0, PIXELS  # of the rows in the file
+        self._in_file, self._offset, self._pitch = True, 0, PIXELS  # of the rows in the file
         if self.path.suffix == ".bin":
             self._open_binary()
         else:
@@ -81,15 +81,23 @@ class _Batch:
         self.labels = np.concatenate([records[:, 0].astype(np.int64) for records in self._records(0, ROWS)])
 
     def _open_pickled(self):
-        batch, offsets = _pickle.load_leaving(self.path, ROWS * PIXELS)
+        batch, offset = _pickle.load_leaving(self.path, ROWS * PIXELS)
         pixels, labels = self._fields(batch)
-        if len(offsets) == 1 and pixels == _pickle.Left((ROWS, PIXELS), np.dtype(np.uint8), False):
-            self._offset = offsets[0]
+        if isinstance(pixels, _pickle.Left) and pixels == ((ROWS, PIXELS), np.uint8, False):
+            self._offset = offset
         else:
-            if offsets:  # something else of that size: read it after all
-                pixels, labels = self._fields(_pickle.load_path(self.path, encoding="bytes"))
-            self._pixels = self._checked_pixels(pixels)
+            self._in_file = False
+            self._unpickled()
         self.labels = self._checked_labels(labels)
+
+    def _unpickled(self):
+        """The pixels, (10000, 3072) uint8, checked."""
+        pixels, _ = self._fields(_pickle.load_path(self.path, encoding="bytes"))
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (ROWS, PIXELS):
+            what = (f"{pixels.dtype} of shape {pixels.shape}" if isinstance(pixels, np.ndarray)
+                    else type(pixels).__name__)
+            raise ValueError(f"{self.path} holds data that is {what}, expected uint8 of shape ({ROWS}, {PIXELS})")
+        return pixels
 
     def _fields(self, batch):
         # Read as bytes: a Python 2 string of 30 MB would else be decoded and encoded again.
@@ -100,13 +108,6 @@ class _Batch:
             if key not in batch:
                 raise ValueError(f"{self.path} has no key {key!r}")
         return batch["data"], batch["labels"]
-
-    def _checked_pixels(self, pixels):
-        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (ROWS, PIXELS):
-            what = (f"{pixels.dtype} of shape {pixels.shape}" if isinstance(pixels, np.ndarray)
-                    else type(pixels).__name__)
-            raise ValueError(f"{self.path} holds data that is {what}, expected uint8 of shape ({ROWS}, {PIXELS})")
-        return pixels
 
     def _checked_labels(self, labels):
         if isinstance(labels, list) and not all(type(label) is int for label in labels):
@@ -133,10 +134,11 @@ class _Batch:
 
     def rows(self, start, stop):
         """Yield (place, pixels), the place counted from `start`, the pixels valid until the next."""
-        if self._pixels is not None:
+        if not self._in_file:
+            pixels = self._unpickled()
             for row in range(start, stop, _CHUNK):
                 end = min(row + _CHUNK, stop)
-                yield slice(row - start, end - start), self._pixels[row:end]
+                yield slice(row - start, end - start), pixels[row:end]
             return
         done = 0
         for records in self._records(start, stop):
@@ -242,8 +244,8 @@ def get_CIFAR10_data(num_training=49000, num_validation=1000, num_test=1000, sub
 
     The first `num_training` of the 50,000 training images are for training, the next
     `num_validation` for validation; the first `num_test` of the 10,000 test images for testing.
-    Each file is read straight into its place in the result, some rows at a time, so the peak
-    memory is that of the result.
+    The files are read some rows at a time into their place in the result, those of floats once more
+    for the mean before, so the peak memory is that of the result.
 
     Parameters
     ----------
@@ -289,41 +291,44 @@ def get_CIFAR10_data(num_training=49000, num_validation=1000, num_test=1000, sub
         raise ValueError(f"get_CIFAR10_data: dtype is {dtype}, expected float64, float32 or uint8")
     paths = find_batches("get_CIFAR10_data", data_dir)
 
-    data, sums = {}, np.zeros(PIXELS, np.int64)
-    splits = {"train": (0, num_training), "val": (num_training, num_training + num_validation),
+    wanted = {"train": (0, num_training), "val": (num_training, num_training + num_validation),
               "test": (5 * ROWS, 5 * ROWS + num_test)}
-    for split, (first, end) in splits.items():
+    parts = []  # (split, file, its first row, the last, their place in the split)
+    for k, path in enumerate(paths):
+        batch = None
+        for split, (first, end) in wanted.items():
+            start, stop = max(first, k * ROWS), min(end, (k + 1) * ROWS)
+            if start < stop:
+                batch = batch or _Batch(path)
+                parts.append((split, batch, start - k * ROWS, stop - k * ROWS, slice(start - first, stop - first)))
+
+    # Floats are written once, already centred, so their mean takes a reading of its own.
+    sums, mean = np.zeros(PIXELS, np.int64), None
+    if subtract_mean and dtype != np.uint8:
+        for split, batch, start, stop, _ in parts:
+            if split == "train":
+                for _, pixels in batch.rows(start, stop):
+                    _add_rows(sums, pixels)
+        mean = sums / num_training
+    data = {}
+    for split, (first, end) in wanted.items():
         data[f"X_{split}"] = np.empty((end - first, 3, 32, 32), dtype)
         data[f"y_{split}"] = np.empty(end - first, np.int64)
-    for k, path in enumerate(paths):
-        file_first, file_end = k * ROWS, (k + 1) * ROWS
-        parts = [(split, max(first, file_first), min(end, file_end), first)
-                 for split, (first, end) in splits.items() if first < file_end and end > file_first and end > first]
-        if not parts:
-            continue
-        batch = _Batch(path)
-        for split, start, stop, first in parts:
-            target = slice(start - first, stop - first)
-            data[f"y_{split}"][target] = batch.labels[start - file_first:stop - file_first]
-            images = data[f"X_{split}"][target].reshape(-1, PIXELS)
-            for place, pixels in batch.rows(start - file_first, stop - file_first):
-                images[place] = pixels
-                if split == "train" and subtract_mean:
-                    # The narrow type is twice as fast, and the sum of integers is exact.
-                    sums += pixels.sum(axis=0, dtype=np.uint16)
-    if subtract_mean:
-        # The sum of integers is exact, so this is NumPy's own mean to the last bit.
-        mean = sums / num_training
-        if dtype == np.uint8:
-            data["mean_image"] = mean.reshape(3, 32, 32)
-        else:
-            for split in splits:
-                _subtract(data[f"X_{split}"].reshape(-1, PIXELS), mean)
+    for split, batch, start, stop, place in parts:
+        data[f"y_{split}"][place] = batch.labels[start:stop]
+        images = data[f"X_{split}"][place].reshape(-1, PIXELS)
+        for rows, pixels in batch.rows(start, stop):
+            if mean is not None:
+                np.subtract(pixels, mean, out=images[rows], casting="same_kind")
+                continue
+            images[rows] = pixels
+            if subtract_mean and split == "train":
+                _add_rows(sums, pixels)
+    if subtract_mean and dtype == np.uint8:
+        data["mean_image"] = (sums / num_training).reshape(3, 32, 32)
     return data
 
 
-def _subtract(images, mean):
-    """Subtract in place, in float64; chunks keep the conversion of float32 in the cache."""
-    for start in range(0, len(images), 64):
-        rows = images[start:start + 64]
-        np.subtract(rows, mean, out=rows, casting="same_kind")
+def _add_rows(sums, pixels):
+    """Add the sums of at most 257 rows. Sums of integers are exact: the mean is NumPy's to the last bit."""
+    sums += pixels.sum(axis=0, dtype=np.uint16)  # the narrow type is twice as fast

@@ -6,6 +6,7 @@ of those names. A maker cannot be changed from inside a pickle, and checks what 
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import pickle
@@ -231,44 +232,6 @@ def _plain(value, done):
     return model
 
 
-# Opcodes of long strings, and the bytes of the length that follows each: BINSTRING, BINBYTES,
-# BINBYTES8, BYTEARRAY8.
-_LONG = {b"T": 4, b"B": 4, b"\x8e": 8, b"\x96": 8}
-
-
-class _Leaving:
-    """A file that leaves out strings of `size` bytes: the unpickler gets `_LEFT` in their place.
-
-    An unpickler asks for an opcode with read(1), for a length with the next read, then for the
-    string. Nothing else that follows a single byte of these values has 4 or 8 bytes.
-    """
-
-    def __init__(self, file, size):
-        self._file, self._size = file, size
-        self._end = os.fstat(file.fileno()).st_size
-        self._opcode, self._stand_in = None, False
-        self.offsets = []
-        self.readline = file.readline
-
-    def read(self, n=-1):
-        if self._stand_in:
-            self._stand_in = False
-            return _LEFT
-        data = self._file.read(n)
-        if n == 1:
-            self._opcode = data
-            return data
-        if _LONG.get(self._opcode) == n and int.from_bytes(data, "little") == self._size <= self._end:
-            start = self._file.tell()
-            # A file that ends too soon is read as it is, and found to be cut.
-            if start + self._size <= self._end:
-                self.offsets.append(start)
-                self._file.seek(start + self._size)
-                self._stand_in, data = True, len(_LEFT).to_bytes(n, "little")
-        self._opcode = None
-        return data
-
-
 def load(file, name=None, *, encoding="latin1", models=False, objects=False):
     """Read one pickle from an open binary file.
 
@@ -293,12 +256,37 @@ def load_path(path, **options):
         return load(file, os.fspath(path), **options)
 
 
-def load_leaving(path, size):
-    """(value, offsets): as `load_path` with encoding bytes, but strings of `size` bytes stay in the file.
+# Opcodes of long strings, and the bytes of the length that follows each: BINSTRING, BINBYTES,
+# BINBYTES8, BYTEARRAY8.
+_LONG = {b"T": 4, b"B": 4, b"\x8e": 8, b"\x96": 8}
 
-    Arrays made of them are `Left`; offsets tells where in the file the strings are. An unpickler
-    would hold such a string twice for a moment.
+
+def load_leaving(path, size):
+    """(value, offset): as `load_path` with encoding bytes, but a string of `size` bytes stays in the file.
+
+    An array made of it is `Left`, and the string is at `offset`. An unpickler would hold it twice
+    for a moment. The offset is None if no such string was found; then everything was read.
     """
     with open(path, "rb") as file:
-        leaving = _Leaving(file, size)
-        return load(leaving, os.fspath(path), encoding="bytes"), leaving.offsets
+        pickled, offset = _without_string(file, size)
+    if offset is not None:
+        try:
+            return load(io.BytesIO(pickled), os.fspath(path), encoding="bytes"), offset
+        except BadPickleError:
+            pass  # what looked like the string was something else, or the pickle is bad as a whole
+    return load_path(path, encoding="bytes"), None
+
+
+def _without_string(file, size):
+    """The pickle with `_LEFT` in place of its string of `size` bytes, and where that string begins."""
+    total = os.fstat(file.fileno()).st_size
+    if total <= size:
+        return None, None
+    head = file.read(total - size)  # the string begins in here, whatever follows it
+    for opcode, width in _LONG.items():
+        at = head.find(opcode + size.to_bytes(width, "little"))
+        offset = at + 1 + width
+        if at >= 0 and offset + size <= total:
+            file.seek(offset + size)
+            return b"".join((head[:at], opcode, len(_LEFT).to_bytes(width, "little"), _LEFT, file.read())), offset
+    return None, None

@@ -25,13 +25,12 @@ WRITERS["python2"] = python2
 def left(tmp_path, content, size):
     path = tmp_path / "batch"
     path.write_bytes(content)
-    value, offsets = _pickle.load_leaving(path, size)
-    return value, offsets, path.read_bytes()
+    return *_pickle.load_leaving(path, size), path.read_bytes()
 
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_bytes_stay_in_the_file(tmp_path, writer):
-    value, (offset,), content = left(tmp_path, WRITERS[writer](ARRAY), ARRAY.nbytes)
+    value, offset, content = left(tmp_path, WRITERS[writer](ARRAY), ARRAY.nbytes)
     data = value[b"data"] if writer == "python2" else value["data"]
     assert data == _pickle.Left(ARRAY.shape, ARRAY.dtype, False)
     assert content[offset:offset + ARRAY.nbytes] == ARRAY.tobytes()
@@ -40,18 +39,26 @@ def test_bytes_stay_in_the_file(tmp_path, writer):
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("more", [-1, 1])
 def test_other_sizes_are_read(tmp_path, writer, more):
-    value, offsets, _ = left(tmp_path, WRITERS[writer](ARRAY), ARRAY.nbytes + more)
-    assert offsets == []
+    value, offset, _ = left(tmp_path, WRITERS[writer](ARRAY), ARRAY.nbytes + more)
+    assert offset is None
     assert np.array_equal(value[b"data"] if writer == "python2" else value["data"], ARRAY)
 
 
-def test_what_follows_is_read(tmp_path):
-    """Also where a number has the value of an opcode, just before a string of 4 or 8 bytes."""
-    rest = [b"T", 84, b"x" * 84, "B" * 66, 2**31, -1.5, {142: b"\x8e" * 142, 150: (150, b"12345678")}, None]
-    for protocol in (3, 4, 5):
-        value, offsets, _ = left(tmp_path, pickle.dumps([1, ARRAY, rest, ARRAY.tobytes()], protocol), ARRAY.nbytes)
-        assert len(offsets) == 2 and value[0] == 1 and value[2] == rest
-        assert isinstance(value[1], _pickle.Left)
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_what_stands_around_is_read(tmp_path, protocol):
+    rest = [b"T", 84, b"x" * 84, -1.5, {142: b"\x8e" * 142}, None, ARRAY.tobytes()[1:]]
+    value, offset, _ = left(tmp_path, pickle.dumps([rest, ARRAY, rest], protocol), ARRAY.nbytes)
+    assert value == [rest, _pickle.Left(ARRAY.shape, ARRAY.dtype, False), rest] and offset > ARRAY.nbytes
+    (first, second), _, _ = left(tmp_path, pickle.dumps([ARRAY, ARRAY.copy()], protocol), ARRAY.nbytes)
+    assert isinstance(first, _pickle.Left) and np.array_equal(second, ARRAY)
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_what_only_looks_like_the_string(tmp_path, protocol):
+    """The opcode and the length may stand inside another string."""
+    fake = b"B" + ARRAY.nbytes.to_bytes(4, "little")
+    value, offset, _ = left(tmp_path, pickle.dumps([fake, ARRAY, [1, 2]], protocol), ARRAY.nbytes)
+    assert offset is None and value[0] == fake and np.array_equal(value[1], ARRAY) and value[2] == [1, 2]
 
 
 def test_cut_inside_the_string(tmp_path):
