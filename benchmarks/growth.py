@@ -69,6 +69,7 @@ def report(results):
 
 def chart(results, path):
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     axes_found = list(dict.fromkeys(r["axis"] for r in results))
     figure = Figure(figsize=(3.6 * len(axes_found), 3.4), layout="constrained")
@@ -80,6 +81,8 @@ def chart(results, path):
         axes.plot(values, [r["limit"] / 1e3 for r in chosen], "--", color="black", label="limit")
         axes.set(xscale="log", yscale="log", xlabel=axis, ylabel="milliseconds a step")
         axes.set_xticks(values, [str(v) for v in values])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)

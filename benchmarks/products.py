@@ -72,8 +72,8 @@ def chart(results, path):
         chosen = [r for r in results if (r["dtype"], r["threads"]) == (dtype, threads)]
         axes.bar(range(len(chosen)), [r["ratio"] for r in chosen])
         axes.axhline(1, color="black", linewidth=1)
-        axes.set_xticks(range(len(chosen)), [f"{r['product']}\n{r['n']}x{r['d']}\nx{r['m']}" for r in chosen],
-                        fontsize=6)
+        axes.set_xticks(range(len(chosen)), [f"{r['product']}\n{r['n']}\nx{r['d']}\nx{r['m']}" for r in chosen],
+                        fontsize="x-small")
         axes.set_title(f"{dtype}, {threads} thread{'s' * (threads > 1)}", fontsize="medium")
         axes.set_ylabel("NumPy / daseCV_c")
     figure.savefig(path, dpi=110)

@@ -108,7 +108,7 @@ def chart(results, path):
     # A slow peer would press the others flat.
     shown = sorted(t / r["limit"] for r in results for t in r["microseconds"].values())
     axes.set_ylim(0, min(shown[-1], 8) * 1.05)
-    axes.legend(ncols=4, fontsize="small", loc="upper right")
+    figure.legend(ncols=4, fontsize="small", loc="outside upper center")
     figure.savefig(path, dpi=120)
 
 
