@@ -55,7 +55,7 @@ def find_batches(function, root=None):
 
 
 class _Batch:
-    """One checked file: its `labels`, (10000,) int64, and its pixels, some rows at a time.
+    """One file: its `labels`, (10000,) int64, checked, and its pixels, some rows at a time.
 
     The pixels stay in the file, so reading takes next to no memory; those that cannot be found there
     as they are, of a text pickle or in Fortran's order, are unpickled whenever they are asked for.
@@ -87,7 +87,6 @@ class _Batch:
             self._offset = offset
         else:
             self._in_file = False
-            self._unpickled()
         self.labels = self._checked_labels(labels)
 
     def _unpickled(self):

@@ -285,8 +285,8 @@ def _without_string(file, size):
     head = file.read(total - size)  # the string begins in here, whatever follows it
     for opcode, width in _LONG.items():
         at = head.find(opcode + size.to_bytes(width, "little"))
-        offset = at + 1 + width
-        if at >= 0 and offset + size <= total:
+        if at >= 0:
+            offset = at + 1 + width
             file.seek(offset + size)
             return b"".join((head[:at], opcode, len(_LEFT).to_bytes(width, "little"), _LEFT, file.read())), offset
     return None, None

@@ -78,10 +78,10 @@ IMAGES = np.random.default_rng(2).integers(0, 256, PIXELS.shape, np.uint8)
 
 @pytest.mark.parametrize("content", [
     lambda: pickle.dumps({"data": np.asfortranarray(IMAGES), "labels": LABELS}),
-    lambda: pickle.dumps({"data": np.asfortranarray(IMAGES), "labels": LABELS}, 4),
+    lambda: pickle.dumps({"data": np.asfortranarray(IMAGES), "labels": LABELS}, 5),
     lambda: pickle.dumps({"more": bytes(IMAGES.nbytes), "data": IMAGES, "labels": LABELS}, 4),
     lambda: pickle.dumps({"data": IMAGES, "labels": LABELS}, 1),
-], ids=["fortran", "fortran 4", "two strings", "as text"])
+], ids=["fortran", "fortran 5", "two strings", "as text"])
 def test_batches_that_are_read_after_all(tmp_path, content):
     path = tmp_path / "data_batch_1"
     path.write_bytes(content())
