@@ -80,10 +80,11 @@ KERNELS = {
         AFFINE, affine, "layers.affine_forward(x, w, b)", "reference.affine_forward(x, w, b)",
         "torch.addmm(b, x, w)"),
     "affine_backward dx": Kernel(
-        AFFINE, affine, "kernels.affine.affine_backward_dx(dout, w, np.empty_like(x), threads)",
+        AFFINE, affine, "(dx := np.empty_like(x), kernels.affine.affine_backward_dx(dout, w, dx, threads))",
         "reference.affine.affine_backward_dx(dout, w)", "dout @ w.T"),
     "affine_backward dw": Kernel(
-        AFFINE, affine, "kernels.affine.affine_backward_dw(x, dout, np.empty_like(w), np.empty_like(b), threads)",
+        AFFINE, affine, "(dw := np.empty_like(w), db := np.empty_like(b), "
+        "kernels.affine.affine_backward_dw(x, dout, dw, db, threads))",
         "reference.affine.affine_backward_dw(x, dout)", "(x.T @ dout, dout.sum(0))"),
     "relu_forward": Kernel(
         MATRIX, matrix, "layers.relu_forward(x)", "reference.relu_forward(x)", "torch.relu(x)"),

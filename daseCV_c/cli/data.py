@@ -14,7 +14,7 @@ SPLITS = ("train", "val", "test")
 def load_dataset(name: str, data_dir: str | None, mean=None) -> dict:
     """Return the splits as pixels of uint8, and `mean_image`: `mean`, or the mean training image.
 
-    CIFAR-10 takes 0.15 GB this way, an eighth of float64. Batches lose the mean as they are drawn.
+    CIFAR-10 takes 0.16 GB this way, an eighth of float64. Batches lose the mean as they are drawn.
     """
     if name == "digits":
         from daseCV_c.datasets import load_digits_images
