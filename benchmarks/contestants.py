@@ -36,6 +36,19 @@ def numpy(row, threads):
     return dasecv(row, threads)
 
 
+def dasecv_bfloat16(row, threads):
+    """This package, products from bfloat16 inputs."""
+    import daseCV_c
+
+    if not hasattr(daseCV_c, "set_matmul_precision"):
+        raise NotImplementedError("no bfloat16 products")
+    try:
+        daseCV_c.set_matmul_precision("bfloat16")
+    except (RuntimeError, ValueError) as error:
+        raise NotImplementedError(str(error)) from error
+    return dasecv(row, threads)
+
+
 def _torch_model(row, threads):
     import torch
     from torch import nn
@@ -174,4 +187,9 @@ CONTESTANTS = {
     "torch.compile": (torch_compile, ("torch",)),
     "JAX": (jax, ("jax",)),
     "scikit-learn": (sklearn, ("sklearn",)),
+}
+# Coarser arithmetic: only measured when asked for, and no peer of the others.
+BFLOAT16 = {
+    "daseCV_c bfloat16": (dasecv_bfloat16, ()),
+    "PyTorch bfloat16": (torch_bfloat16, ("torch",)),
 }

@@ -15,7 +15,7 @@ TRAIN_NAMES = tuple(f"data_batch_{k}" for k in range(1, 6))
 TEST_NAME = "test_batch"
 # Where the course's notebooks, of several years, keep their data.
 _PLACES = ("input", "daseCV/datasets", "cs231n/datasets", "datasets", "data", ".")
-_CHUNK = 500
+_CHUNK = 250  # rows read at a time: 250 * 255 < 2**16, so their sums fit 16 bits
 
 
 def _batch_paths(folder):
@@ -54,54 +54,95 @@ def find_batches(function, root=None):
         "or download it with daseCV_c.datasets.fetch_cifar10()")
 
 
-def read_batch(path):
-    """Pixels (10000, 3072) uint8, perhaps not contiguous, and labels (10000,) int64 of one checked file."""
-    path = Path(path)
-    if path.suffix == ".bin":
-        pixels, labels = _read_binary(path)
-    else:
-        pixels, labels = _read_pickled(path)
-    if labels.min() < 0 or labels.max() >= CLASSES:
-        bad = labels.min() if labels.min() < 0 else labels.max()
-        raise ValueError(f"{path} holds the label {bad}, expected 0 to {CLASSES - 1}")
-    return pixels, labels
+class _Batch:
+    """One file: its `labels`, (10000,) int64, checked, and its pixels, some rows at a time.
 
+    The pixels stay in the file, so reading takes next to no memory; those that cannot be found there
+    as they are, of a text pickle or in Fortran's order, are unpickled whenever they are asked for.
+    """
 
-def _read_binary(path):
-    size = path.stat().st_size
-    expected = ROWS * (PIXELS + 1)
-    if size != expected:
-        raise ValueError(f"{path} has {size} bytes, expected {expected}: {ROWS} records of {PIXELS + 1}")
-    records = np.fromfile(path, np.uint8, count=expected)
-    if records.size != expected:
-        raise ValueError(f"{path} ended after {records.size} bytes, expected {expected}")
-    records = records.reshape(ROWS, PIXELS + 1)
-    return records[:, 1:], records[:, 0].astype(np.int64)
+    def __init__(self, path):
+        self.path = Path(path)
+        self._in_file, self._offset, self._pitch = True, 0, PIXELS  # of the rows in the file
+        if self.path.suffix == ".bin":
+            self._open_binary()
+        else:
+            self._open_pickled()
+        low, high = self.labels.min(), self.labels.max()
+        if low < 0 or high >= CLASSES:
+            raise ValueError(
+                f"{self.path} holds the label {low if low < 0 else high}, expected 0 to {CLASSES - 1}")
 
+    def _open_binary(self):
+        self._pitch = PIXELS + 1  # a record is a label and the pixels
+        size, expected = self.path.stat().st_size, ROWS * self._pitch
+        if size != expected:
+            raise ValueError(f"{self.path} has {size} bytes, expected {expected}: {ROWS} records of {self._pitch}")
+        self.labels = np.concatenate([records[:, 0].astype(np.int64) for records in self._records(0, ROWS)])
 
-def _read_pickled(path):
-    # As bytes: a Python 2 string of 30 MB would else be decoded and encoded again.
-    batch = _pickle.load_path(path, encoding="bytes")
-    if not isinstance(batch, dict):
-        raise ValueError(f"{path} holds a {type(batch).__name__}, expected a dict with data and labels")
-    batch = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
-    for key in ("data", "labels"):
-        if key not in batch:
-            raise ValueError(f"{path} has no key {key!r}")
-    pixels, labels = batch["data"], batch["labels"]
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (ROWS, PIXELS):
-        what = f"{pixels.dtype} of shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
-        raise ValueError(f"{path} holds data that is {what}, expected uint8 of shape ({ROWS}, {PIXELS})")
-    if isinstance(labels, list) and not all(type(label) is int for label in labels):
-        raise ValueError(f"{path} holds labels that are not integers")
-    try:
-        labels = np.asarray(labels)
-    except (ValueError, OverflowError):
-        labels = np.empty(0)
-    if labels.dtype.kind not in "iu" or labels.shape != (ROWS,):
-        raise ValueError(
-            f"{path} holds labels that are {labels.dtype} of shape {labels.shape}, expected {ROWS} integers")
-    return pixels, labels.astype(np.int64)
+    def _open_pickled(self):
+        batch, offset = _pickle.load_leaving(self.path, ROWS * PIXELS)
+        pixels, labels = self._fields(batch)
+        if isinstance(pixels, _pickle.Left) and pixels == ((ROWS, PIXELS), np.uint8, False):
+            self._offset = offset
+        else:
+            self._in_file = False
+        self.labels = self._checked_labels(labels)
+
+    def _unpickled(self):
+        """The pixels, (10000, 3072) uint8, checked."""
+        pixels, _ = self._fields(_pickle.load_path(self.path, encoding="bytes"))
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (ROWS, PIXELS):
+            what = (f"{pixels.dtype} of shape {pixels.shape}" if isinstance(pixels, np.ndarray)
+                    else type(pixels).__name__)
+            raise ValueError(f"{self.path} holds data that is {what}, expected uint8 of shape ({ROWS}, {PIXELS})")
+        return pixels
+
+    def _fields(self, batch):
+        # Read as bytes: a Python 2 string of 30 MB would else be decoded and encoded again.
+        if not isinstance(batch, dict):
+            raise ValueError(f"{self.path} holds a {type(batch).__name__}, expected a dict with data and labels")
+        batch = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
+        for key in ("data", "labels"):
+            if key not in batch:
+                raise ValueError(f"{self.path} has no key {key!r}")
+        return batch["data"], batch["labels"]
+
+    def _checked_labels(self, labels):
+        if isinstance(labels, list) and not all(type(label) is int for label in labels):
+            raise ValueError(f"{self.path} holds labels that are not integers")
+        try:
+            labels = np.asarray(labels)
+        except (ValueError, OverflowError):
+            labels = np.empty(0)
+        if labels.dtype.kind not in "iu" or labels.shape != (ROWS,):
+            raise ValueError(f"{self.path} holds labels that are {labels.dtype} of shape {labels.shape}, "
+                             f"expected {ROWS} integers")
+        return labels.astype(np.int64)
+
+    def _records(self, start, stop):
+        """Yield rows as the file has them; each block is overwritten by the next."""
+        records = np.empty((_CHUNK, self._pitch), np.uint8)
+        with open(self.path, "rb") as file:
+            file.seek(self._offset + start * self._pitch)
+            for row in range(start, stop, _CHUNK):
+                block = records[:stop - row]
+                if file.readinto(block) != block.nbytes:
+                    raise ValueError(f"{self.path} ended at row {row}, expected {ROWS} rows")
+                yield block
+
+    def rows(self, start, stop):
+        """Yield (place, pixels), the place counted from `start`, the pixels valid until the next."""
+        if not self._in_file:
+            pixels = self._unpickled()
+            for row in range(start, stop, _CHUNK):
+                end = min(row + _CHUNK, stop)
+                yield slice(row - start, end - start), pixels[row:end]
+            return
+        done = 0
+        for records in self._records(start, stop):
+            yield slice(done, done + len(records)), records[:, self._pitch - PIXELS:]
+            done += len(records)
 
 
 def load_CIFAR_batch(filename):
@@ -144,10 +185,10 @@ def load_CIFAR_batch(filename):
 
 
 def _fill_colours_last(path, X, Y):
-    pixels, Y[:] = read_batch(path)
-    for start in range(0, ROWS, _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        X[rows] = pixels[rows].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    batch = _Batch(path)
+    Y[:] = batch.labels
+    for place, pixels in batch.rows(0, ROWS):
+        X[place] = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
 def load_CIFAR10(ROOT):
@@ -196,21 +237,14 @@ def _count(name, value, low, high):
     return int(value)
 
 
-def _add_rows(sums, pixels):
-    """Add the pixel sums of uint8 rows to `sums`, exactly."""
-    for start in range(0, len(pixels), 250):
-        # 250 * 255 < 2**16: the narrow type is twice as fast and cannot overflow.
-        sums += pixels[start:start + 250].sum(axis=0, dtype=np.uint16)
-
-
 def get_CIFAR10_data(num_training=49000, num_validation=1000, num_test=1000, subtract_mean=True, *,
                      data_dir=None, dtype=np.float64):
     """Read CIFAR-10 as the course splits it.
 
     The first `num_training` of the 50,000 training images are for training, the next
     `num_validation` for validation; the first `num_test` of the 10,000 test images for testing.
-    Each file is read straight into its place in the result, so the peak memory is that of the
-    result and of two batch files (62 MB).
+    The files are read some rows at a time into their place in the result, those of floats once more
+    for the mean before, so the peak memory is that of the result.
 
     Parameters
     ----------
@@ -256,41 +290,44 @@ def get_CIFAR10_data(num_training=49000, num_validation=1000, num_test=1000, sub
         raise ValueError(f"get_CIFAR10_data: dtype is {dtype}, expected float64, float32 or uint8")
     paths = find_batches("get_CIFAR10_data", data_dir)
 
-    data, sums = {}, np.zeros(PIXELS, np.int64)
-    splits = {"train": (0, num_training), "val": (num_training, num_training + num_validation),
+    wanted = {"train": (0, num_training), "val": (num_training, num_training + num_validation),
               "test": (5 * ROWS, 5 * ROWS + num_test)}
-    for split, (first, end) in splits.items():
+    parts = []  # (split, file, its first row, the last, their place in the split)
+    for k, path in enumerate(paths):
+        batch = None
+        for split, (first, end) in wanted.items():
+            start, stop = max(first, k * ROWS), min(end, (k + 1) * ROWS)
+            if start < stop:
+                batch = batch or _Batch(path)
+                parts.append((split, batch, start - k * ROWS, stop - k * ROWS, slice(start - first, stop - first)))
+
+    # Floats are written once, already centred, so their mean takes a reading of its own.
+    sums, mean = np.zeros(PIXELS, np.int64), None
+    if subtract_mean and dtype != np.uint8:
+        for split, batch, start, stop, _ in parts:
+            if split == "train":
+                for _, pixels in batch.rows(start, stop):
+                    _add_rows(sums, pixels)
+        mean = sums / num_training
+    data = {}
+    for split, (first, end) in wanted.items():
         data[f"X_{split}"] = np.empty((end - first, 3, 32, 32), dtype)
         data[f"y_{split}"] = np.empty(end - first, np.int64)
-    # The test batch first: only a few of its rows are kept, so the memory it takes for a moment
-    # is gone before the large arrays fill up.
-    for k in (5, 0, 1, 2, 3, 4):
-        file_first, file_end = k * ROWS, (k + 1) * ROWS
-        parts = [(split, max(first, file_first), min(end, file_end), first)
-                 for split, (first, end) in splits.items() if first < file_end and end > file_first and end > first]
-        if not parts:
-            continue
-        pixels, labels = read_batch(paths[k])
-        for split, start, stop, first in parts:
-            source, target = slice(start - file_first, stop - file_first), slice(start - first, stop - first)
-            data[f"X_{split}"][target].reshape(-1, PIXELS)[...] = pixels[source]
-            data[f"y_{split}"][target] = labels[source]
-            if split == "train" and subtract_mean:
-                _add_rows(sums, pixels[source])
-        del pixels
-    if subtract_mean:
-        # The sum of integers is exact, so this is NumPy's own mean to the last bit.
-        mean = sums / num_training
-        if dtype == np.uint8:
-            data["mean_image"] = mean.reshape(3, 32, 32)
-        else:
-            for split in splits:
-                _subtract(data[f"X_{split}"].reshape(-1, PIXELS), mean)
+    for split, batch, start, stop, place in parts:
+        data[f"y_{split}"][place] = batch.labels[start:stop]
+        images = data[f"X_{split}"][place].reshape(-1, PIXELS)
+        for rows, pixels in batch.rows(start, stop):
+            if mean is not None:
+                np.subtract(pixels, mean, out=images[rows], casting="same_kind")
+                continue
+            images[rows] = pixels
+            if subtract_mean and split == "train":
+                _add_rows(sums, pixels)
+    if subtract_mean and dtype == np.uint8:
+        data["mean_image"] = (sums / num_training).reshape(3, 32, 32)
     return data
 
 
-def _subtract(images, mean):
-    """Subtract in place, in float64; chunks keep the conversion of float32 in the cache."""
-    for start in range(0, len(images), 64):
-        rows = images[start:start + 64]
-        np.subtract(rows, mean, out=rows, casting="same_kind")
+def _add_rows(sums, pixels):
+    """Add the sums of at most 257 rows. Sums of integers are exact: the mean is NumPy's to the last bit."""
+    sums += pixels.sum(axis=0, dtype=np.uint16)  # the narrow type is twice as fast

@@ -7,9 +7,11 @@ of those names. A maker cannot be changed from inside a pickle, and checks what 
 from __future__ import annotations
 
 import importlib
+import io
 import math
 import os
 import pickle
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +23,18 @@ _MODEL_MODULES = {"TwoLayerNet": "fc_net", "FullyConnectedNet": "fc_net", "Three
 
 class BadPickleError(pickle.UnpicklingError, ValueError):
     """A pickle that is damaged, or asks for more than data. The message names the file."""
+
+
+class Left(NamedTuple):
+    """An array whose bytes `load_leaving` has left in the file."""
+
+    shape: tuple
+    dtype: np.dtype
+    fortran: bool
+
+
+# Stands for bytes that were left in the file. No file can know it.
+_LEFT = os.urandom(16)
 
 
 def _text(value):
@@ -56,6 +70,8 @@ class _Dtype:
 class _Array(np.ndarray):
     """An array that checks the state it is given; `_plain` turns it into an ordinary one."""
 
+    left = None
+
     def __setstate__(self, state):
         shape, dtype, fortran, raw = state[-4:]
         if not isinstance(dtype, _Dtype):
@@ -66,6 +82,9 @@ class _Array(np.ndarray):
         if kind.hasobject:
             if not isinstance(raw, list) or len(raw) != count:
                 raise BadPickleError("it holds an array whose size does not fit its data")
+        elif isinstance(raw, bytes) and raw == _LEFT:
+            self.left = Left(shape, kind, bool(fortran))
+            return
         else:
             raw = raw.encode("latin1") if isinstance(raw, str) else raw
             if not isinstance(raw, bytes) or len(raw) != count * kind.itemsize:
@@ -116,6 +135,8 @@ class _Maker:
             return _from_bytes(args[1], args[0])[0]
         if self.name == "_frombuffer":
             raw, dtype, shape, order = args
+            if isinstance(raw, (bytes, bytearray)) and raw == _LEFT and isinstance(dtype, _Dtype):
+                return Left(_shape(shape), dtype.real(), _text(order) != "C")
             return _from_bytes(raw, dtype).reshape(_shape(shape), order=_text(order)).copy(order="K")
         raise BadPickleError(f"it calls {self.name}")
 
@@ -186,6 +207,8 @@ def _plain(value, done):
     """`value` with ordinary arrays, types and networks in place of the stand-ins."""
     kind = type(value)
     if kind is _Array:
+        if value.left is not None:
+            return value.left
         array = value.view(np.ndarray)
         if array.dtype.hasobject:
             array = array.copy()
@@ -240,3 +263,39 @@ def load_path(path, **options):
     """`load`, from a path."""
     with open(path, "rb") as file:
         return load(file, os.fspath(path), **options)
+
+
+# Opcodes of long strings, and the bytes of the length that follows each: BINSTRING, BINBYTES,
+# BINBYTES8, BYTEARRAY8.
+_LONG = {b"T": 4, b"B": 4, b"\x8e": 8, b"\x96": 8}
+
+
+def load_leaving(path, size):
+    """(value, offset): as `load_path` with encoding bytes, but a string of `size` bytes stays in the file.
+
+    An array made of it is `Left`, and the string is at `offset`. An unpickler would hold it twice
+    for a moment. The offset is None if no such string was found; then everything was read.
+    """
+    with open(path, "rb") as file:
+        pickled, offset = _without_string(file, size)
+    if offset is not None:
+        try:
+            return load(io.BytesIO(pickled), os.fspath(path), encoding="bytes"), offset
+        except BadPickleError:
+            pass  # what looked like the string was something else, or the pickle is bad as a whole
+    return load_path(path, encoding="bytes"), None
+
+
+def _without_string(file, size):
+    """The pickle with `_LEFT` in place of its string of `size` bytes, and where that string begins."""
+    total = os.fstat(file.fileno()).st_size
+    if total <= size:
+        return None, None
+    head = file.read(total - size)  # the string begins in here, whatever follows it
+    for opcode, width in _LONG.items():
+        at = head.find(opcode + size.to_bytes(width, "little"))
+        if at >= 0:
+            offset = at + 1 + width
+            file.seek(offset + size)
+            return b"".join((head[:at], opcode, len(_LEFT).to_bytes(width, "little"), _LEFT, file.read())), offset
+    return None, None

@@ -21,6 +21,19 @@ def _positive(name, value):
     return int(value)
 
 
+def _mean_image(data, *splits):
+    """The mean image of `data` in float64 if one of the splits is of uint8; else None: they have lost it."""
+    images = [X for X in splits if X.dtype == np.uint8]
+    if not images or "mean_image" not in data:
+        return None
+    mean = _checks.as_array("Solver", "data['mean_image']", data["mean_image"])
+    for X in images:
+        if mean.shape != X.shape[1:]:
+            raise ValueError(
+                f"Solver: data['mean_image'] has shape {mean.shape}, but an image has shape {X.shape[1:]}")
+    return _checks.settle(mean, np.dtype(np.float64))
+
+
 def _statistics(model):
     """Copies of the running mean and variance of each entry of the model's bn_params."""
     return [
@@ -42,7 +55,9 @@ class Solver:
         ``model.params`` is a dict of arrays; ``model.loss(X)`` gives scores and
         ``model.loss(X, y)`` gives ``(loss, grads)``. With a ``dtype`` the batch is cast to it.
     data : dict
-        X_train, y_train, X_val, y_val.
+        X_train, y_train, X_val, y_val; optional mean_image, in the shape of one image. Images of uint8
+        lose the mean image batch by batch, so no array of floats of their number is made; images of
+        other types are taken as they are.
     update_rule : {'sgd', 'sgd_momentum', 'rmsprop', 'adam'}
     optim_config : dict
         Settings of the update rule, such as learning_rate.
@@ -75,7 +90,7 @@ class Solver:
     ValueError
         Unknown keyword, unknown update rule, missing data, sizes that do not fit.
     TypeError
-        optim_config is not a dict, or lr_decay not a number.
+        optim_config is not a dict, lr_decay not a number, or mean_image not an array of real numbers.
 
     References
     ----------
@@ -111,6 +126,7 @@ class Solver:
                 raise ValueError(f"Solver: X_{split} has shape {X.shape}, expected at least one sample")
             setattr(self, f"X_{split}", X)
             setattr(self, f"y_{split}", y)
+        self.mean_image = _mean_image(data, self.X_train, self.X_val)
 
         self.update_rule = kwargs.pop("update_rule", "sgd")
         # A copy: the rules write their state into the configurations made from it.
@@ -180,12 +196,23 @@ class Solver:
     def _batch(self, index):
         """Rows of X_train, cast on the way where the model says to what."""
         X = self.X_train
+        if self._has_mean(X):
+            return self._centred(X, index)
         dtype = getattr(self.model, "dtype", None)
         # A model without a dtype of these gets its data as they are: integers may be word numbers.
         dtype = dtype if dtype in _FLOATS else X.dtype
         if X.dtype.kind in "biuf" and X.dtype.itemsize <= 8 and dtype in _FLOATS:
             return gather_batch(X, index, dtype=dtype)
         return X[index]
+
+    def _has_mean(self, X):
+        """True for images that the mean image is still to be subtracted from."""
+        return self.mean_image is not None and X.dtype == np.uint8
+
+    def _centred(self, X, index):
+        """Rows of X minus the mean image: subtracted in float64, rounded once to the model's dtype."""
+        dtype = getattr(self.model, "dtype", None)
+        return gather_batch(X, index, self.mean_image, dtype if dtype in _FLOATS else np.float64)
 
     def _save_checkpoint(self):
         if self.checkpoint_name is None:
@@ -216,6 +243,7 @@ class Solver:
         Parameters
         ----------
         X : array, (N, d_1, ..., d_k)
+            The mean image of the Solver's data, if it has one, is subtracted from uint8.
         y : array of integers, (N,)
         num_samples : int, optional
             When N is larger, the accuracy is that of so many samples, drawn with replacement.
@@ -229,7 +257,7 @@ class Solver:
         Raises
         ------
         ValueError
-            X and y differ in length, or are empty.
+            X and y differ in length or are empty, or images of uint8 do not have the mean image's shape.
 
         Examples
         --------
@@ -248,6 +276,10 @@ class Solver:
             raise ValueError(
                 f"check_accuracy: X has shape {X.shape} and y {y.shape}, expected one label for each of N > 0 samples"
             )
+        centred = self._has_mean(X)
+        if centred and X.shape[1:] != self.mean_image.shape:
+            raise ValueError(
+                f"check_accuracy: X has shape {X.shape}, but the mean image has shape {self.mean_image.shape}")
         batch_size = _positive("batch_size", batch_size)
         if num_samples is not None:
             num_samples = _positive("num_samples", num_samples)
@@ -255,7 +287,9 @@ class Solver:
             index = np.random.choice(X.shape[0], num_samples)
             X, y = X[index], y[index]
         predictions = [
-            np.argmax(self.model.loss(X[start:start + batch_size]), axis=1)
+            np.argmax(self.model.loss(
+                self._centred(X, np.arange(start, min(start + batch_size, len(X)))) if centred
+                else X[start:start + batch_size]), axis=1)
             for start in range(0, len(X), batch_size)
         ]
         return np.mean(np.concatenate(predictions) == y)

@@ -133,20 +133,20 @@ def test_cifar10_goes_through_the_same_commands(here, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     asked = []
 
-    def small_cifar(*, subtract_mean, data_dir):
-        asked.append((subtract_mean, data_dir))
+    def small_cifar(*, data_dir, dtype):
+        asked.append((dtype, data_dir))
         result = {}
         for split, n in (("train", 60), ("val", 20), ("test", 20)):
-            result[f"X_{split}"] = rng.integers(0, 256, (n, 3, 32, 32)).astype(np.float64)
+            result[f"X_{split}"] = rng.integers(0, 256, (n, 3, 32, 32), np.uint8)
             result[f"y_{split}"] = np.arange(n) % 10
-        return result
+        return {**result, "mean_image": result["X_train"].mean(axis=0)}
 
     monkeypatch.setattr("daseCV_c.data_utils.get_CIFAR10_data", small_cifar)
     assert main(["train", "--dataset", "cifar10", "--data", ".", *QUICK]) == 0
     assert main(["evaluate", os.path.join("runs", "cifar10-1")]) == 0
     assert set(accuracies(capsys.readouterr().out)) == {"train", "validation", "test"}
     # evaluate reads from the folder that the run remembers
-    assert asked == [(False, "."), (False, str(here.resolve()))]
+    assert asked == [(np.uint8, "."), (np.uint8, str(here.resolve()))]
     config = json.loads((here / "runs" / "cifar10-1" / "config.json").read_text())
     assert config["network"]["input_dim"] == 3072 and config["network"]["num_classes"] == 10
 

@@ -11,28 +11,24 @@ from daseCV_c.cli.errors import CommandError, reason
 SPLITS = ("train", "val", "test")
 
 
-def load_dataset(name: str, data_dir: str | None, dtype, mean=None) -> tuple[dict, np.ndarray]:
-    """Return the splits, minus `mean` (default: the mean training image), in `dtype`; and the mean."""
+def load_dataset(name: str, data_dir: str | None, mean=None) -> dict:
+    """Return the splits as pixels of uint8, and `mean_image`: `mean`, or the mean training image.
+
+    CIFAR-10 takes 0.16 GB this way, an eighth of float64. Batches lose the mean as they are drawn.
+    """
     if name == "digits":
         from daseCV_c.datasets import load_digits_images
         if data_dir is not None:
             raise CommandError("--data: the digits are bundled, only cifar10 is read from a folder")
-        data = load_digits_images(subtract_mean=False)
+        data = load_digits_images(dtype=np.uint8)
     else:
         data = _load_cifar10(data_dir)
-    if mean is None:
-        mean = data["X_train"].mean(axis=0, dtype=np.float64)
-    elif mean.shape != data["X_train"].shape[1:]:
-        raise CommandError(f"{name} has images of shape {data['X_train'].shape[1:]}, "
-                           f"the run's are {mean.shape}")
-    result = {}
-    for split in SPLITS:
-        # One split at a time, and let go of: CIFAR-10 in float64 takes more than a gigabyte.
-        images = data.pop(f"X_{split}")
-        result[f"X_{split}"] = subtract_mean(images, mean, dtype)
-        result[f"y_{split}"] = data[f"y_{split}"]
-        del images
-    return result, mean
+    if mean is not None:
+        if mean.shape != data["X_train"].shape[1:]:
+            raise CommandError(f"{name} has images of shape {data['X_train'].shape[1:]}, "
+                               f"the run's are {mean.shape}")
+        data["mean_image"] = mean
+    return data
 
 
 def _load_cifar10(data_dir):
@@ -40,7 +36,7 @@ def _load_cifar10(data_dir):
     if data_dir is not None and not Path(data_dir).is_dir():
         raise CommandError(f"--data: there is no folder {data_dir}")
     try:
-        return get_CIFAR10_data(subtract_mean=False, data_dir=data_dir)
+        return get_CIFAR10_data(data_dir=data_dir, dtype=np.uint8)
     except (OSError, ValueError) as error:
         raise CommandError(f"CIFAR-10: {error}") from error
 

@@ -6,20 +6,26 @@ import os
 
 import numpy as np
 
+from daseCV_c._batch import gather_batch
 from daseCV_c.cli import runs
 from daseCV_c.cli.data import SPLITS, load_dataset, load_images
 from daseCV_c.cli.errors import CommandError, reason
 
 
-def classify(model, images, batch_size=1000) -> np.ndarray:
-    """The class of the highest score, as int64, for any number of images."""
-    parts = [np.argmax(model.loss(images[i:i + batch_size]), axis=1)
-             for i in range(0, len(images), batch_size)]
+def classify(model, images, mean=None, batch_size=1000) -> np.ndarray:
+    """The class of the highest score, as int64, for any number of images; `mean` is subtracted from each."""
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start:start + batch_size]
+        if mean is not None:
+            batch = gather_batch(batch, np.arange(len(batch)), mean, model.dtype)
+        parts.append(np.argmax(model.loss(batch), axis=1))
     return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
 
 
-def accuracy(model, images, labels) -> float:
-    return float(np.mean(classify(model, images) == labels))
+def accuracy(model, data, split) -> float:
+    """Share of right classes in a split of `load_dataset`."""
+    return float(np.mean(classify(model, data[f"X_{split}"], data["mean_image"]) == data[f"y_{split}"]))
 
 
 def evaluate(folder: str, data_dir: str | None = None) -> None:
@@ -27,9 +33,9 @@ def evaluate(folder: str, data_dir: str | None = None) -> None:
     config, model, mean_image = runs.load(folder)
     if data_dir is None:
         data_dir = config.get("data")
-    data, _ = load_dataset(config["dataset"], data_dir, model.dtype, mean_image)
+    data = load_dataset(config["dataset"], data_dir, mean_image)
     for split, word in zip(SPLITS, ("train", "validation", "test"), strict=True):
-        print(f"{word} accuracy: {accuracy(model, data[f'X_{split}'], data[f'y_{split}']):.4f}")
+        print(f"{word} accuracy: {accuracy(model, data, split):.4f}")
 
 
 def _predictions(folder, images, raw):

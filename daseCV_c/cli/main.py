@@ -64,6 +64,11 @@ def _submit(args):
     evaluate.submit(args.folder, args.images, args.phase, raw=args.raw)
 
 
+def _bench(args):
+    from daseCV_c.cli import bench
+    bench.bench(threads=args.threads, seconds=args.seconds)
+
+
 def _config(args):
     from daseCV_c import show_config
     show_config()
@@ -120,6 +125,13 @@ def _parser():
     p = commands.add_parser("submit", parents=[images], help="write the leaderboard's files into output/")
     p.add_argument("--phase", type=_count, default=1, metavar="N", help="default: 1")
     p.set_defaults(run=_submit)
+
+    p = commands.add_parser("bench", help="time the compiled kernels beside the NumPy twins",
+                            description="Time some layers and one training step of some networks, compiled and "
+                                        "with the NumPy twins, in turn. Takes some seconds.")
+    p.add_argument("--threads", type=_threads, metavar="N", default=None, help="threads of the kernels")
+    p.add_argument("--seconds", type=_rate, default=0.15, metavar="S", help="spent on each number; default: 0.15")
+    p.set_defaults(run=_bench)
 
     p = commands.add_parser("config", help="print how the package was built and what it uses")
     p.set_defaults(run=_config)

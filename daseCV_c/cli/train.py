@@ -24,19 +24,20 @@ def train(given: dict, recipe=None, data_dir=None, threads=None, out=None) -> Pa
     """Train with the recipe's settings and those `given` on top; return the run's folder."""
     chosen = settings(given, recipe)
     with num_threads(threads) if threads else nullcontext():
-        data, mean_image = load_dataset(chosen["dataset"], data_dir, np.dtype(chosen["dtype"]))
+        data = load_dataset(chosen["dataset"], data_dir)
         folder = runs.create(out, chosen["dataset"])
         try:
-            _train_into(folder, chosen, recipe, data, mean_image, data_dir)
+            _train_into(folder, chosen, recipe, data, data_dir)
         finally:
             runs.discard_if_empty(folder)
     return folder
 
 
-def _train_into(folder, chosen, recipe, data, mean_image, data_dir):
+def _train_into(folder, chosen, recipe, data, data_dir):
     from daseCV_c.solver import Solver
 
     np.random.seed(chosen["seed"])
+    mean_image = data["mean_image"]
     network = {
         "hidden_dims": chosen["hidden"],
         "input_dim": int(mean_image.size),
@@ -54,8 +55,7 @@ def _train_into(folder, chosen, recipe, data, mean_image, data_dir):
         print_every=PRINT_EVERY, progress=sys.stderr.isatty())
     solver.train()
 
-    results = {f"{split}_acc": accuracy(model, data[f"X_{split}"], data[f"y_{split}"])
-               for split in ("val", "test")}
+    results = {f"{split}_acc": accuracy(model, data, split) for split in ("val", "test")}
     config = {
         "version": __version__, "dataset": chosen["dataset"],
         "data": None if data_dir is None else str(Path(data_dir).resolve()),
