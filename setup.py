@@ -17,7 +17,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-FAMILIES = ("affine", "activation", "normalization", "dropout", "losses", "optim", "batch")
+FAMILIES = ("affine", "affine_bf16", "activation", "normalization", "dropout", "losses", "optim", "batch")
 MSVC = sys.platform == "win32"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 DEBUG = os.environ.get("DASECV_DEBUG") == "1"

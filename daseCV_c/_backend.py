@@ -8,7 +8,7 @@ import warnings
 from types import SimpleNamespace
 
 LEVELS = ("base", "v3", "v4")
-FAMILIES = ("affine", "activation", "normalization", "dropout", "losses", "optim", "batch")
+FAMILIES = ("affine", "affine_bf16", "activation", "normalization", "dropout", "losses", "optim", "batch")
 BACKENDS = ("compiled", "numpy")
 BUILD_COMMAND = "python setup.py build_ext --inplace"
 
