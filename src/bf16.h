@@ -28,7 +28,7 @@
 #ifndef DASE_BF16
 #define DASE_BF16 0
 #define dase_bf16_tile(rows, cols, pairs, a, rs, cs, b, c, ldc, bias, flags) ((void)0)
-#define dase_bf16_pack_rows(kc, cols, b, ldb, panel) ((void)0)
+#define dase_bf16_pack_rows(kc, cols, b, ldb, panel, pitch) ((void)0)
 #define dase_bf16_pack_columns(kc, cols, b, ldb, panel) ((void)0)
 #define dase_bf16_pack_a(rows, kc, a, lda, packed, pitch) ((void)0)
 #define dase_bf16_pack_a_columns(rows, kc, a, lda, packed, pitch) ((void)0)
@@ -144,26 +144,42 @@ DASE_BF16_CODE static inline __m512i dase_bf16_run(const float *from, ptrdiff_t 
                                         _mm512_loadu_ps(from));
 }
 
-/* panel[pair][0..VL or 2 VL) from kc rows b[k * ldb + 0..cols), zeros behind the last column. */
-DASE_BF16_CODE static void dase_bf16_pack_rows(ptrdiff_t kc, int cols, const float *b, ptrdiff_t ldb,
-                                               unsigned *panel)
+/* Panels side by side from kc rows b[k * ldb + 0..cols): panel[pair][0..2 VL), zeros behind the last
+   column, the next one pitch words on; one of at most VL columns has one vector a pair. Rows are
+   read through all panels at once: narrow pieces of them, pages apart, would wait for memory. */
+DASE_BF16_CODE static void dase_bf16_pack_rows(ptrdiff_t kc, ptrdiff_t cols, const float *b, ptrdiff_t ldb,
+                                               unsigned *panel, ptrdiff_t pitch)
 {
-    const int nv = cols > DASE_BF16_VL ? 2 : 1;
-    for (int v = 0; v < nv; v++) {
-        const __mmask16 mask = dase_bf16_mask(cols - v * DASE_BF16_VL);
-        const float *from = b + v * DASE_BF16_VL;
-        unsigned *to = panel + v * DASE_BF16_VL;
-        for (ptrdiff_t k = 0; k < kc; k += 2, from += 2 * ldb, to += nv * DASE_BF16_VL) {
-            const __m512 low = _mm512_maskz_loadu_ps(mask, from);
-            const __m512 high = k + 1 < kc ? _mm512_maskz_loadu_ps(mask, from + ldb) : _mm512_setzero_ps();
-            _mm512_store_si512(to, dase_bf16_pairs(low, high));
+    const ptrdiff_t whole = cols / (2 * DASE_BF16_VL), rest = cols % (2 * DASE_BF16_VL);
+    const __mmask16 first = dase_bf16_mask(rest), second = dase_bf16_mask(rest - DASE_BF16_VL);
+    const __m512 zero = _mm512_setzero_ps();
+    for (ptrdiff_t pair = 0; 2 * pair < kc; pair++, b += 2 * ldb) {
+        const int both = 2 * pair + 1 < kc;
+        const float *low = b, *high = both ? b + ldb : b;
+        unsigned *to = panel + pair * 2 * DASE_BF16_VL;
+        for (ptrdiff_t g = 0; g < whole; g++, low += 2 * DASE_BF16_VL, high += 2 * DASE_BF16_VL, to += pitch) {
+            _mm512_store_si512(to, dase_bf16_pairs(_mm512_loadu_ps(low), both ? _mm512_loadu_ps(high) : zero));
+            _mm512_store_si512(to + DASE_BF16_VL,
+                               dase_bf16_pairs(_mm512_loadu_ps(low + DASE_BF16_VL),
+                                               both ? _mm512_loadu_ps(high + DASE_BF16_VL) : zero));
+        }
+        if (rest == 0) continue;
+        to = panel + whole * pitch + pair * (rest > DASE_BF16_VL ? 2 : 1) * DASE_BF16_VL;
+        _mm512_store_si512(to, dase_bf16_pairs(_mm512_maskz_loadu_ps(first, low),
+                                               both ? _mm512_maskz_loadu_ps(first, high) : zero));
+        if (rest > DASE_BF16_VL) {
+            low += DASE_BF16_VL;
+            high += DASE_BF16_VL;
+            _mm512_store_si512(to + DASE_BF16_VL,
+                               dase_bf16_pairs(_mm512_maskz_loadu_ps(second, low),
+                                               both ? _mm512_maskz_loadu_ps(second, high) : zero));
         }
     }
 }
 
 #define DASE_BF16_LANES(l0, l1, l2, l3) ((l0) | (l1) << 2 | (l2) << 4 | (l3) << 6)
 
-/* The same panel from the transpose: B(k, j) = b[j * ldb + k]. */
+/* One such panel from the transpose: B(k, j) = b[j * ldb + k]. */
 DASE_BF16_CODE static void dase_bf16_pack_columns(ptrdiff_t kc, int cols, const float *b, ptrdiff_t ldb,
                                                   unsigned *panel)
 {

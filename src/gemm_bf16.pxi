@@ -16,7 +16,8 @@ cdef extern from "bf16.h" nogil:
         DASE_BF16_VL
     void dase_bf16_tile(int rows, int cols, Py_ssize_t pairs, const unsigned *a, Py_ssize_t rs, Py_ssize_t cs,
                         const unsigned *b, float *c, Py_ssize_t ldc, const float *bias, int flags) noexcept
-    void dase_bf16_pack_rows(Py_ssize_t kc, int cols, const float *b, Py_ssize_t ldb, unsigned *panel) noexcept
+    void dase_bf16_pack_rows(Py_ssize_t kc, Py_ssize_t cols, const float *b, Py_ssize_t ldb,
+                             unsigned *panel, Py_ssize_t pitch) noexcept
     void dase_bf16_pack_columns(Py_ssize_t kc, int cols, const float *b, Py_ssize_t ldb, unsigned *panel) noexcept
     void dase_bf16_pack_a(Py_ssize_t rows, Py_ssize_t kc, const float *a, Py_ssize_t lda,
                           unsigned *packed, Py_ssize_t pitch) noexcept
@@ -26,8 +27,9 @@ cdef extern from "bf16.h" nogil:
 cdef enum:
     KC_BF16 = 512           # a panel streams from the second-level cache; fewer passes over C
     ROW_TILES_BF16 = 22     # tiles of a block of rows
-    PANELS_BF16 = 32        # panels of B packed at once when they serve several blocks of rows
-    WORD_PAD = 16           # words (pairs) between rows and tiles of packed A
+    GROUP_BF16 = 8          # panels of B packed at once
+    PANELS_BF16 = 32        # panels of B that are kept when they serve several blocks of rows
+    WORD_PAD = 16           # words (pairs) between rows, tiles and panels: they start in other sets of the cache
 
 
 cdef inline bint bf16_built() noexcept nogil:
@@ -47,12 +49,15 @@ cdef inline Py_ssize_t _words_a_bf16(Py_ssize_t k, Py_ssize_t rows) noexcept nog
     return tiles * DASE_BF16_MR * (_kc_bf16(k) // 2 + WORD_PAD)
 
 
+cdef inline Py_ssize_t _pitch_b_bf16(Py_ssize_t k) noexcept nogil:
+    """Words from one packed panel of B to the next."""
+    return DASE_BF16_VL * _kc_bf16(k) + WORD_PAD
+
+
 cdef size_t scratch_bf16(Py_ssize_t k, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
     """Words of scratch for any rectangle of at most rows x cols of a product over k."""
-    cdef Py_ssize_t width = 2 * DASE_BF16_VL, panels = 1
-    if rows > ROW_TILES_BF16 * DASE_BF16_MR:
-        panels = min(<Py_ssize_t>PANELS_BF16, _up(cols, width))
-    return _words_a_bf16(k, rows) + panels * width * (_kc_bf16(k) // 2)
+    cdef Py_ssize_t kept = PANELS_BF16 if rows > ROW_TILES_BF16 * DASE_BF16_MR else GROUP_BF16
+    return _words_a_bf16(k, rows) + min(kept, _up(cols, 2 * DASE_BF16_VL)) * _pitch_b_bf16(k)
 
 
 cdef void rectangle_bf16(const Product *p, const float *a, const float *b, float *c, const float *bias,
@@ -63,7 +68,7 @@ cdef void rectangle_bf16(const Product *p, const float *a, const float *b, float
     cdef Py_ssize_t block_rows = ROW_TILES_BF16 * DASE_BF16_MR, block_cols = PANELS_BF16 * width
     cdef Py_ssize_t nj, nic, npanel, nt        # counters of the loops over blocks
     cdef Py_ssize_t jc, j, ic, i, i_end, j_end, kp, kc, pairs, rs, cs, tile_words
-    cdef Py_ssize_t block_kc = _kc_bf16(p.k)
+    cdef Py_ssize_t block_kc = _kc_bf16(p.k), pitch = _pitch_b_bf16(p.k), group = GROUP_BF16 * width
     cdef bint one_block = i1 - i0 <= block_rows
     cdef unsigned *packed_a = scratch
     cdef unsigned *packed_b = scratch + _words_a_bf16(p.k, i1 - i0)
@@ -93,12 +98,12 @@ cdef void rectangle_bf16(const Product *p, const float *a, const float *b, float
                 for npanel in range(_up(j_end - jc, width)):
                     j = jc + npanel * width
                     cols = <int>min(<Py_ssize_t>width, j_end - j)
-                    panel = packed_b + (0 if one_block else npanel * width * (block_kc // 2))
+                    panel = packed_b + (npanel % GROUP_BF16 if one_block else npanel) * pitch
                     if ic == i0:
                         if p.trans_b:
                             dase_bf16_pack_columns(kc, cols, b + j * p.ldb + kp, p.ldb, panel)
-                        else:
-                            dase_bf16_pack_rows(kc, cols, b + kp * p.ldb + j, p.ldb, panel)
+                        elif npanel % GROUP_BF16 == 0:
+                            dase_bf16_pack_rows(kc, min(group, j_end - j), b + kp * p.ldb + j, p.ldb, panel, pitch)
                     for nt in range(_up(i_end - ic, DASE_BF16_MR)):
                         i = ic + nt * DASE_BF16_MR
                         rows = <int>min(<Py_ssize_t>DASE_BF16_MR, i_end - i)
