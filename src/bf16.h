@@ -23,6 +23,7 @@
 #endif
 
 #define DASE_BF16_MR 12    /* rows of a tile: 24 sums, two vectors of B, the rest for A */
+#define DASE_BF16_AHEAD 8     /* rows that are asked for before they are packed */
 #define DASE_BF16_VL 16    /* columns of a vector of sums */
 
 #ifndef DASE_BF16
@@ -179,59 +180,30 @@ DASE_BF16_CODE static void dase_bf16_pack_rows(ptrdiff_t kc, ptrdiff_t cols, con
 
 #define DASE_BF16_LANES(l0, l1, l2, l3) ((l0) | (l1) << 2 | (l2) << 4 | (l3) << 6)
 
-/* One such panel from the transpose: B(k, j) = b[j * ldb + k]. */
-DASE_BF16_CODE static void dase_bf16_pack_columns(ptrdiff_t kc, int cols, const float *b, ptrdiff_t ldb,
-                                                  unsigned *panel)
+/* to = the transpose of 16 x 16 words: first inside the four 128-bit lanes, then the lanes themselves. */
+DASE_BF16_CODE static inline __attribute__((always_inline)) void dase_bf16_transpose(const __m512i *r, __m512i *to)
 {
-    const int width = cols > DASE_BF16_VL ? 2 * DASE_BF16_VL : DASE_BF16_VL;
-    for (int at = 0; at < width; at += DASE_BF16_VL)
-        for (ptrdiff_t k = 0; k < kc; k += 32) {
-            const ptrdiff_t n = kc - k < 32 ? kc - k : 32;
-            const int full = cols - at < DASE_BF16_VL ? cols - at : DASE_BF16_VL;
-            const float *from = b + at * ldb + k;
-            unsigned *to = panel + k / 2 * width + at;
-            __m512i r[16];
-            if (n == 32 && full == 16) {
-                _Pragma("GCC unroll 16")
-                for (int i = 0; i < 16; i++) r[i] = dase_bf16_run(from + i * ldb, 32);
-            } else {
-                for (int i = 0; i < 16; i++)
-                    r[i] = i < full ? dase_bf16_run(from + i * ldb, n) : _mm512_setzero_si512();
-            }
-            /* Inside the four 128-bit lanes, then the lanes themselves. */
-            {
-                __m512i t[16];
-                _Pragma("GCC unroll 4")
-                for (int g = 0; g < 16; g += 4) {
-                    const __m512i a0 = _mm512_unpacklo_epi32(r[g], r[g + 1]);
-                    const __m512i a1 = _mm512_unpackhi_epi32(r[g], r[g + 1]);
-                    const __m512i a2 = _mm512_unpacklo_epi32(r[g + 2], r[g + 3]);
-                    const __m512i a3 = _mm512_unpackhi_epi32(r[g + 2], r[g + 3]);
-                    t[g] = _mm512_unpacklo_epi64(a0, a2);
-                    t[g + 1] = _mm512_unpackhi_epi64(a0, a2);
-                    t[g + 2] = _mm512_unpacklo_epi64(a1, a3);
-                    t[g + 3] = _mm512_unpackhi_epi64(a1, a3);
-                }
-                /* t[4 g + w] holds, in lane l, word 4 l + w of rows 4 g to 4 g + 3. */
-                _Pragma("GCC unroll 4")
-                for (int w = 0; w < 4; w++) {
-                    const __m512i b0 = _mm512_shuffle_i32x4(t[w], t[4 + w], DASE_BF16_LANES(0, 1, 0, 1));
-                    const __m512i b1 = _mm512_shuffle_i32x4(t[w], t[4 + w], DASE_BF16_LANES(2, 3, 2, 3));
-                    const __m512i b2 = _mm512_shuffle_i32x4(t[8 + w], t[12 + w], DASE_BF16_LANES(0, 1, 0, 1));
-                    const __m512i b3 = _mm512_shuffle_i32x4(t[8 + w], t[12 + w], DASE_BF16_LANES(2, 3, 2, 3));
-                    r[w] = _mm512_shuffle_i32x4(b0, b2, DASE_BF16_LANES(0, 2, 0, 2));
-                    r[4 + w] = _mm512_shuffle_i32x4(b0, b2, DASE_BF16_LANES(1, 3, 1, 3));
-                    r[8 + w] = _mm512_shuffle_i32x4(b1, b3, DASE_BF16_LANES(0, 2, 0, 2));
-                    r[12 + w] = _mm512_shuffle_i32x4(b1, b3, DASE_BF16_LANES(1, 3, 1, 3));
-                }
-            }
-            if (n == 32) {
-                _Pragma("GCC unroll 16")
-                for (int i = 0; i < 16; i++) _mm512_store_si512(to + i * width, r[i]);
-            } else {
-                for (int i = 0; i < (n + 1) / 2; i++) _mm512_store_si512(to + i * width, r[i]);
-            }
-        }
+    __m512i t[16]; /* t[4 g + w] holds, in lane l, word 4 l + w of rows 4 g to 4 g + 3 */
+    _Pragma("GCC unroll 4")
+    for (int g = 0; g < 16; g += 4) {
+        const __m512i a0 = _mm512_unpacklo_epi32(r[g], r[g + 1]), a1 = _mm512_unpackhi_epi32(r[g], r[g + 1]);
+        const __m512i a2 = _mm512_unpacklo_epi32(r[g + 2], r[g + 3]), a3 = _mm512_unpackhi_epi32(r[g + 2], r[g + 3]);
+        t[g] = _mm512_unpacklo_epi64(a0, a2);
+        t[g + 1] = _mm512_unpackhi_epi64(a0, a2);
+        t[g + 2] = _mm512_unpacklo_epi64(a1, a3);
+        t[g + 3] = _mm512_unpackhi_epi64(a1, a3);
+    }
+    _Pragma("GCC unroll 4")
+    for (int w = 0; w < 4; w++) {
+        const __m512i b0 = _mm512_shuffle_i32x4(t[w], t[4 + w], DASE_BF16_LANES(0, 1, 0, 1));
+        const __m512i b1 = _mm512_shuffle_i32x4(t[w], t[4 + w], DASE_BF16_LANES(2, 3, 2, 3));
+        const __m512i b2 = _mm512_shuffle_i32x4(t[8 + w], t[12 + w], DASE_BF16_LANES(0, 1, 0, 1));
+        const __m512i b3 = _mm512_shuffle_i32x4(t[8 + w], t[12 + w], DASE_BF16_LANES(2, 3, 2, 3));
+        to[w] = _mm512_shuffle_i32x4(b0, b2, DASE_BF16_LANES(0, 2, 0, 2));
+        to[4 + w] = _mm512_shuffle_i32x4(b0, b2, DASE_BF16_LANES(1, 3, 1, 3));
+        to[8 + w] = _mm512_shuffle_i32x4(b1, b3, DASE_BF16_LANES(0, 2, 0, 2));
+        to[12 + w] = _mm512_shuffle_i32x4(b1, b3, DASE_BF16_LANES(1, 3, 1, 3));
+    }
 }
 
 /* packed[row * pitch + pair] from the rows a[row * lda + 0..kc). */
@@ -246,6 +218,33 @@ DASE_BF16_CODE static void dase_bf16_pack_a(ptrdiff_t rows, ptrdiff_t kc, const 
     }
 }
 
+/* One such panel from the transpose, B(k, j) = b[j * ldb + k]; written for whole steps of 32 k.
+   The stored rows are rounded one after the other first: 16 of them at once lie pages apart. */
+DASE_BF16_CODE static void dase_bf16_pack_columns(ptrdiff_t kc, int cols, const float *b, ptrdiff_t ldb,
+                                                  unsigned *panel)
+{
+    enum { STEP = 512, PITCH = STEP / 2 + 16 };
+    unsigned rounded[16 * PITCH] __attribute__((aligned(64)));
+    const int width = cols > DASE_BF16_VL ? 2 * DASE_BF16_VL : DASE_BF16_VL;
+    for (int at = 0; at < width; at += DASE_BF16_VL) {
+        const int full = cols - at < DASE_BF16_VL ? cols - at : DASE_BF16_VL;
+        unsigned *to = panel + at;
+        for (int i = full; i < 16; i++) memset(rounded + i * PITCH, 0, STEP / 2 * sizeof *rounded);
+        for (ptrdiff_t done = 0; done < kc; done += STEP) {
+            const ptrdiff_t n = kc - done < STEP ? kc - done : STEP;
+            dase_bf16_pack_a(full, n, b + at * ldb + done, ldb, rounded, PITCH);
+            for (ptrdiff_t k = 0; k < n; k += 32, to += 16 * width) {
+                __m512i r[16], t[16];
+                _Pragma("GCC unroll 16")
+                for (int i = 0; i < 16; i++) r[i] = _mm512_load_si512(rounded + i * PITCH + k / 2);
+                dase_bf16_transpose(r, t);
+                _Pragma("GCC unroll 16")
+                for (int i = 0; i < 16; i++) _mm512_store_si512(to + i * width, t[i]);
+            }
+        }
+    }
+}
+
 /* packed[tile * pitch + pair * MR + row of the tile] from the transpose a[k * lda + row].
    A whole vector is stored each time: what is too much is overwritten by the next pair, and
    lands at the end of a tile in the 4 words that pitch leaves there. */
@@ -256,6 +255,10 @@ DASE_BF16_CODE static void dase_bf16_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc
         unsigned *to = packed;
         for (ptrdiff_t i = 0; i < rows; i += DASE_BF16_MR, to += pitch) {
             const __mmask16 mask = dase_bf16_mask(rows - i < DASE_BF16_MR ? rows - i : DASE_BF16_MR);
+            if (k + DASE_BF16_AHEAD + 1 < kc) {
+                _mm_prefetch((const char *)(a + DASE_BF16_AHEAD * lda + i), _MM_HINT_T0);
+                _mm_prefetch((const char *)(a + (DASE_BF16_AHEAD + 1) * lda + i), _MM_HINT_T0);
+            }
             const __m512 low = _mm512_maskz_loadu_ps(mask, a + i);
             const __m512 high = k + 1 < kc ? _mm512_maskz_loadu_ps(mask, a + lda + i) : _mm512_setzero_ps();
             _mm512_storeu_si512(to, dase_bf16_pairs(low, high));
