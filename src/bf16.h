@@ -35,7 +35,7 @@
 #define dase_bf16_pack_a_columns(rows, kc, a, lda, packed, pitch) ((void)0)
 #else
 
-#define DASE_BF16_CODE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#define DASE_BF16_CODE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prfchw")))
 
 /* The first n of 16 lanes, 0 <= n. */
 static inline __mmask16 dase_bf16_mask(ptrdiff_t n)
@@ -101,12 +101,10 @@ DASE_BF16_CODE static void dase_bf16_tile(int rows, int cols, ptrdiff_t pairs,
     __m512 tile[2 * DASE_BF16_MR];
     const int nv = cols > DASE_BF16_VL ? 2 : 1;
     const __m512 zero = _mm512_setzero_ps();
-    /* The sums of earlier blocks are on their way while this one is computed. */
-    if (flags & DASE_ADD)
-        for (int i = 0; i < rows; i++) {
-            _mm_prefetch((const char *)(c + i * ldc), _MM_HINT_T0);
-            _mm_prefetch((const char *)(c + i * ldc + cols - 1), _MM_HINT_T0);
-        }
+    /* The lines that are written to are on their way while the tile is computed. */
+    for (int i = 0; i < rows; i++)
+        for (int at = 0; at < cols + 15; at += 16)
+            __builtin_prefetch(c + i * ldc + (at < cols ? at : cols - 1), 1);
     dase_bf16_kernels[rows - 1][nv - 1](pairs, a, rs, cs, b, tile);
     for (int v = 0; v < nv; v++) {
         const int at = v * DASE_BF16_VL;
