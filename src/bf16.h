@@ -9,7 +9,7 @@
 
    The functions carry their instruction set themselves: a module for AVX-512 holds them, and they
    may be called only where the CPU has AVX512_BF16. DASE_BF16 is 0 where they cannot be compiled;
-   calls then vanish, and whoever calls must have asked before. */
+   calls then do nothing, and whoever calls must have asked before. */
 #ifndef DASE_BF16_H
 #define DASE_BF16_H
 
@@ -22,17 +22,23 @@
 #endif
 #endif
 
-#define DASE_BF16_MR 12    /* rows of a tile: 24 sums, two vectors of B, the rest for A */
-#define DASE_BF16_AHEAD 8     /* rows that are asked for before they are packed */
-#define DASE_BF16_VL 16    /* columns of a vector of sums */
+#define DASE_BF16_MR 12   /* rows of a tile: 24 sums, two vectors of B, the rest for A */
+#define DASE_BF16_VL 16   /* columns of a vector of sums */
+#define DASE_BF16_AHEAD 8 /* rows of a transposed A that are asked for before they are packed */
 
 #ifndef DASE_BF16
+
 #define DASE_BF16 0
-#define dase_bf16_tile(rows, cols, pairs, a, rs, cs, b, c, ldc, bias, flags) ((void)0)
-#define dase_bf16_pack_rows(kc, cols, b, ldb, panel, pitch) ((void)0)
-#define dase_bf16_pack_columns(kc, cols, b, ldb, panel) ((void)0)
-#define dase_bf16_pack_a(rows, kc, a, lda, packed, pitch) ((void)0)
-#define dase_bf16_pack_a_columns(rows, kc, a, lda, packed, pitch) ((void)0)
+static inline void dase_bf16_tile(int rows, int cols, ptrdiff_t pairs, const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,
+                                  const unsigned *b, float *c, ptrdiff_t ldc, const float *bias, int flags) {}
+static inline void dase_bf16_pack_rows(ptrdiff_t kc, ptrdiff_t cols, const float *b, ptrdiff_t ldb,
+                                       unsigned *panel, ptrdiff_t pitch) {}
+static inline void dase_bf16_pack_columns(ptrdiff_t kc, int cols, const float *b, ptrdiff_t ldb, unsigned *panel) {}
+static inline void dase_bf16_pack_a(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
+                                    unsigned *packed, ptrdiff_t pitch) {}
+static inline void dase_bf16_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
+                                            unsigned *packed, ptrdiff_t pitch) {}
+
 #else
 
 #define DASE_BF16_CODE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prfchw")))
