@@ -27,11 +27,17 @@ def _obstacle() -> str | None:
     return None
 
 
+def reduced(dtype) -> bool:
+    """Whether products of `dtype` are computed in bfloat16 now: those of float32 alone, by kernels that have it."""
+    if _active == "highest" or dtype != np.float32:
+        return False
+    kernels = _backend.kernels()
+    return kernels is not None and kernels.affine_bf16.built()
+
+
 def affine_kernels(kernels, dtype):
-    """The module whose affine entries serve arrays of `dtype`: bfloat16 products are for float32 alone."""
-    if _active == "bfloat16" and dtype == np.float32 and kernels.affine_bf16.built():
-        return kernels.affine_bf16
-    return kernels.affine
+    """The module whose affine entries serve arrays of `dtype`."""
+    return kernels.affine_bf16 if reduced(dtype) else kernels.affine
 
 
 class _Restore:
