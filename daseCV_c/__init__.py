@@ -8,14 +8,17 @@ Modules carry the course's names: `layers`, `layer_utils`, `optim`, `classifiers
 
 from daseCV_c._backend import get_backend, use_backend
 from daseCV_c._config import show_config
+from daseCV_c._precision import get_matmul_precision, set_matmul_precision
 from daseCV_c._threads import get_num_threads, num_threads, set_num_threads
 from daseCV_c._version import __version__
 
 __all__ = [
     "__version__",
     "get_backend",
+    "get_matmul_precision",
     "get_num_threads",
     "num_threads",
+    "set_matmul_precision",
     "set_num_threads",
     "show_config",
     "use_backend",

@@ -6,7 +6,7 @@ import platform
 
 import numpy as np
 
-from daseCV_c import _backend, _threads
+from daseCV_c import _backend, _precision, _threads
 from daseCV_c._version import __version__
 
 
@@ -42,6 +42,8 @@ def show_config(mode: str = "print"):
         "level of this CPU": runtime.cpu_level() if runtime else None,
         "openmp": (runtime.openmp_version() or None) if runtime else None,
         "threads": _threads.get_num_threads(),
+        "matmul precision": _precision.get_matmul_precision(),
+        "bfloat16 products": _precision._obstacle() or "available",
     }
     if mode == "dict":
         return facts

@@ -45,6 +45,28 @@ cdef extern from *:
     static int dase_level(void) { return 0; }
     #endif
 
+    /* Leaf 7, subleaf 1, EAX bit 5: AVX512_BF16. It is asked for only after dase_level found AVX-512,
+       which has also asked whether the operating system saves the registers. */
+    #if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
+    #include <cpuid.h>
+    static int dase_has_bf16(void) {
+        unsigned a, b, c, d;
+        if (dase_level() != 2 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || a < 1) return 0;
+        return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5)) != 0;
+    }
+    #elif defined(_MSC_VER) && defined(_M_X64)
+    static int dase_has_bf16(void) {
+        int r[4];
+        if (dase_level() != 2) return 0;
+        __cpuidex(r, 7, 0);
+        if (r[0] < 1) return 0;
+        __cpuidex(r, 7, 1);
+        return (r[0] & (1 << 5)) != 0;
+    }
+    #else
+    static int dase_has_bf16(void) { return 0; }
+    #endif
+
     static int dase_forked = 0;
     #ifndef _WIN32
     #include <pthread.h>
@@ -57,6 +79,7 @@ cdef extern from *:
     int dase_openmp() nogil
     int dase_max_threads() nogil
     int dase_level() nogil
+    int dase_has_bf16() nogil
     int dase_forked
     int dase_watch_forks() nogil
 
@@ -74,6 +97,11 @@ def max_threads():
 def cpu_level():
     """The highest level that this CPU and its operating system can run."""
     return ("base", "v3", "v4")[dase_level()]
+
+
+def has_bf16():
+    """Whether this CPU multiplies bfloat16 numbers (AVX512_BF16) and runs level v4."""
+    return dase_has_bf16() != 0
 
 
 def forked():

@@ -14,7 +14,7 @@ NO_EXTENSION = os.environ.get("DASECV_TEST_NO_EXT") == "1"
 pytest.register_assert_rewrite("comparing", "entries")
 
 import daseCV_c  # noqa: E402
-from daseCV_c import _backend, _threads  # noqa: E402
+from daseCV_c import _backend, _precision, _threads  # noqa: E402
 
 
 def usable_levels():
@@ -42,10 +42,10 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def clean_state(monkeypatch):
-    """Random state, backend and thread count are as they were after each test."""
+    """Random state, backend, thread count and precision are as they were after each test."""
     random_state = np.random.get_state()
     np.random.seed(231)
-    for module, name in ((_backend, "_active"), (_threads, "_requested")):
+    for module, name in ((_backend, "_active"), (_threads, "_requested"), (_precision, "_active")):
         monkeypatch.setattr(module, name, getattr(module, name))
     yield
     np.random.set_state(random_state)

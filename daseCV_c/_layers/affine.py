@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from daseCV_c import _backend, _checks, _threads, reference
+from daseCV_c import _backend, _checks, _precision, _threads, reference
 
 
 def _rows(function, x_, w_dm, b_m):
@@ -31,7 +31,8 @@ def _forward(function, x, w, b, relu):
         out_nm = reference.affine_forward(x_nd, w_dm, b_m)[0]
         return reference.relu_forward(out_nm)[0] if relu else out_nm
     out_nm = np.empty((x_nd.shape[0], w_dm.shape[1]), x_nd.dtype)
-    kernels.affine.affine_forward(x_nd, w_dm, b_m, out_nm, relu, _threads.effective())
+    entries = _precision.affine_kernels(kernels, x_nd.dtype)
+    entries.affine_forward(x_nd, w_dm, b_m, out_nm, relu, _threads.effective())
     return out_nm
 
 
@@ -91,12 +92,12 @@ def _affine_backward(dout, cache, need_dx=True):
         dw, db = reference.affine.affine_backward_dw(x_nd, dout_nm)
         dx_nd = reference.affine.affine_backward_dx(dout_nm, w_dm) if need_dx else None
     else:
-        threads = _threads.effective()
+        entries, threads = _precision.affine_kernels(kernels, x_nd.dtype), _threads.effective()
         dw, db = np.empty_like(w_dm), np.empty_like(b_m)
-        kernels.affine.affine_backward_dw(x_nd, dout_nm, dw, db, threads)
+        entries.affine_backward_dw(x_nd, dout_nm, dw, db, threads)
         dx_nd = np.empty_like(x_nd) if need_dx else None
         if need_dx:
-            kernels.affine.affine_backward_dx(dout_nm, w_dm, dx_nd, threads)
+            entries.affine_backward_dx(dout_nm, w_dm, dx_nd, threads)
     return dx_nd.reshape(x_.shape) if need_dx else None, dw, db
 
 

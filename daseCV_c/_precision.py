@@ -1,0 +1,122 @@
+"""How exactly float32 matrix products are computed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from daseCV_c import _backend
+
+PRECISIONS = ("highest", "bfloat16")
+
+_active = "highest"
+
+
+def _obstacle() -> str | None:
+    """Why bfloat16 products cannot be had now; None when they can."""
+    if _backend.runtime is None:
+        return f"the compiled kernels are not built; run: {_backend.BUILD_COMMAND}"
+    kernels = _backend.kernels()
+    if kernels is None:
+        return "the backend is 'numpy'"
+    if not _backend.runtime.has_bf16():
+        return "this CPU has no AVX512_BF16 instructions"
+    if not kernels.affine_bf16.built():
+        if _backend.level != "v4":
+            return f"the instruction-set level in use is {_backend.level!r}, and only 'v4' has them"
+        return "the compiler that built the kernels has no AVX512_BF16"
+    return None
+
+
+def reduced(dtype) -> bool:
+    """Whether products of `dtype` are computed in bfloat16 now: those of float32 alone, by kernels that have it."""
+    if _active == "highest" or dtype != np.float32:
+        return False
+    kernels = _backend.kernels()
+    return kernels is not None and kernels.affine_bf16.built()
+
+
+def affine_kernels(kernels, dtype):
+    """The module whose affine entries serve arrays of `dtype`."""
+    return kernels.affine_bf16 if reduced(dtype) else kernels.affine
+
+
+class _Restore:
+    """Returned by `set_matmul_precision`: leaving the `with` block puts the former precision back."""
+
+    def __init__(self, former: str):
+        self._former = former
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        global _active
+        _active = self._former
+
+
+def set_matmul_precision(precision: str) -> _Restore:
+    """Choose how exactly the affine layers multiply float32 matrices, for the whole process.
+
+    Works as a call, which stays in force, and as a context manager, which puts the former
+    choice back. ``'highest'``, the default, computes in float32. ``'bfloat16'`` rounds the two
+    factors of each product, forward and backward, to bfloat16 and adds up in float32::
+
+        out = r(x) @ r(w) + b     dx = r(dout) @ r(w).T     dw = r(x).T @ r(dout)     db = dout.sum(0)
+
+    r keeps 8 significant bits of the 24 (a relative error of at most 2**-8) and the whole range
+    of exponents. Parameters, biases, sums, results and every other layer stay float32.
+
+    float64 is never affected, and neither are the NumPy twins, should the backend change later.
+    NaN and infinities pass through; a number beyond the largest bfloat16 (3.39e38) becomes
+    infinite, and denormals count as zero. Results do not depend on the number of threads.
+
+    Parameters
+    ----------
+    precision : {'highest', 'bfloat16'}
+
+    Returns
+    -------
+    context manager
+        Need not be used.
+
+    Raises
+    ------
+    ValueError
+        Unknown name.
+    RuntimeError
+        ``'bfloat16'`` is not available: the CPU has no AVX512_BF16, a level below v4 is in use,
+        the kernels were built without it or not at all, or the backend is 'numpy'.
+
+    References
+    ----------
+    Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training", 2019,
+    https://arxiv.org/abs/1905.12322
+
+    Examples
+    --------
+    >>> import daseCV_c
+    >>> with daseCV_c.set_matmul_precision('highest'):
+    ...     daseCV_c.get_matmul_precision()
+    'highest'
+    """
+    global _active
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise ValueError(f"set_matmul_precision: precision is {precision!r}, "
+                         f"expected one of {', '.join(map(repr, PRECISIONS))}")
+    obstacle = _obstacle() if precision == "bfloat16" else None
+    if obstacle:
+        raise RuntimeError(f"set_matmul_precision: 'bfloat16' is not available: {obstacle}")
+    former, _active = _active, precision
+    return _Restore(former)
+
+
+def get_matmul_precision() -> str:
+    """Return ``'highest'`` or ``'bfloat16'``: how float32 matrix products are computed now.
+
+    Examples
+    --------
+    >>> import daseCV_c
+    >>> daseCV_c.get_matmul_precision() in ('highest', 'bfloat16')
+    True
+    """
+    return _active

@@ -1,0 +1,174 @@
+# Matrix product of float32 matrices rounded to bfloat16, added up in float32. Needs gemm.pxi.
+#
+# Operands are rounded while they are packed; C, the bias and the sums of columns stay float32.
+# Blocks and rectangles are those of gemm.pxi with longer blocks of k: they follow from K alone
+# and each element of C is one chain of additions, so the place and size of a rectangle do not
+# change its bits, and neither does the number of threads.
+#
+# rectangle_bf16 may be called inside a parallel region of the caller's own, with scratch of
+# scratch_bf16(...) words, 64-byte aligned. None of this may run before bf16_built() and the CPU's
+# AVX512_BF16 were asked for.
+
+cdef extern from "bf16.h" nogil:
+    enum:
+        DASE_BF16
+        DASE_BF16_MR
+        DASE_BF16_VL
+    void dase_bf16_tile(int rows, int cols, Py_ssize_t pairs, const unsigned *a, Py_ssize_t rs, Py_ssize_t cs,
+                        const unsigned *b, float *c, Py_ssize_t ldc, const float *bias, int flags) noexcept
+    void dase_bf16_pack_rows(Py_ssize_t kc, Py_ssize_t cols, const float *b, Py_ssize_t ldb,
+                             unsigned *panel, Py_ssize_t pitch) noexcept
+    void dase_bf16_pack_columns(Py_ssize_t kc, int cols, const float *b, Py_ssize_t ldb, unsigned *panel) noexcept
+    void dase_bf16_pack_a(Py_ssize_t rows, Py_ssize_t kc, const float *a, Py_ssize_t lda,
+                          unsigned *packed, Py_ssize_t pitch) noexcept
+    void dase_bf16_pack_a_columns(Py_ssize_t rows, Py_ssize_t kc, const float *a, Py_ssize_t lda,
+                                  unsigned *packed, Py_ssize_t pitch) noexcept
+
+cdef enum:
+    KC_BF16 = 512           # a panel streams from the second-level cache; fewer passes over C
+    ROW_TILES_BF16 = 22     # tiles of a block of rows
+    GROUP_BF16 = 8          # panels of B packed at once
+    PANELS_BF16 = 32        # panels of B that are kept when they serve several blocks of rows
+    WORD_PAD = 16           # words (pairs) between rows, tiles and panels: they start in other sets of the cache
+
+
+cdef inline bint bf16_built() noexcept nogil:
+    """Whether the compiler could build these kernels at this level."""
+    return DASE_BF16
+
+
+cdef inline Py_ssize_t _kc_bf16(Py_ssize_t k) noexcept nogil:
+    """Length of a block of k: even, and about KC_BF16."""
+    cdef Py_ssize_t blocks = max(<Py_ssize_t>1, _up(k, KC_BF16))
+    return max(<Py_ssize_t>32, _up(_up(k, blocks), 32) * 32)
+
+
+cdef inline Py_ssize_t _words_a_bf16(Py_ssize_t k, Py_ssize_t rows) noexcept nogil:
+    """Words of one packed block of A in a rectangle of so many rows."""
+    cdef Py_ssize_t tiles = min(<Py_ssize_t>ROW_TILES_BF16, _up(rows, DASE_BF16_MR))
+    return tiles * DASE_BF16_MR * (_kc_bf16(k) // 2 + WORD_PAD)
+
+
+cdef inline Py_ssize_t _pitch_b_bf16(Py_ssize_t k) noexcept nogil:
+    """Words from one packed panel of B to the next."""
+    return DASE_BF16_VL * _kc_bf16(k) + WORD_PAD
+
+
+cdef size_t scratch_bf16(Py_ssize_t k, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
+    """Words of scratch for any rectangle of at most rows x cols of a product over k."""
+    cdef Py_ssize_t kept = PANELS_BF16 if rows > ROW_TILES_BF16 * DASE_BF16_MR else GROUP_BF16
+    return _words_a_bf16(k, rows) + min(kept, _up(cols, 2 * DASE_BF16_VL)) * _pitch_b_bf16(k)
+
+
+cdef void rectangle_bf16(const Product *p, const float *a, const float *b, float *c, const float *bias,
+                         Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1,
+                         unsigned *scratch) noexcept nogil:
+    """Rows i0..i1, columns j0..j1 of C; reads m, n, k, trans_a, trans_b, lda, ldb and flags of p."""
+    cdef int width = 2 * DASE_BF16_VL, cols, rows, flags
+    cdef Py_ssize_t block_rows = ROW_TILES_BF16 * DASE_BF16_MR, block_cols = PANELS_BF16 * width
+    cdef Py_ssize_t nj, nic, npanel, nt        # counters of the loops over blocks
+    cdef Py_ssize_t jc, j, ic, i, i_end, j_end, kp, kc, pairs, rs, cs, tile_words
+    cdef Py_ssize_t block_kc = _kc_bf16(p.k), pitch = _pitch_b_bf16(p.k), group = GROUP_BF16 * width
+    cdef bint one_block = i1 - i0 <= block_rows
+    cdef unsigned *packed_a = scratch
+    cdef unsigned *packed_b = scratch + _words_a_bf16(p.k, i1 - i0)
+    cdef unsigned *panel
+    for nj in range(_up(j1 - j0, block_cols)):
+        jc = j0 + nj * block_cols
+        j_end = min(jc + block_cols, j1)
+        kp = 0
+        while True:
+            kc = min(block_kc, p.k - kp)
+            pairs = _up(kc, 2)
+            flags = (DASE_ADD if kp else 0) | (p.flags if kp + kc == p.k else 0)
+            # A transposed A lies tile by tile, a plain one row by row, as rows are read from memory.
+            if p.trans_a:
+                rs, cs = 1, DASE_BF16_MR
+                tile_words = pairs * DASE_BF16_MR + WORD_PAD
+            else:
+                rs, cs = _up(pairs, 16) * 16 + WORD_PAD, 1
+                tile_words = DASE_BF16_MR * rs
+            for nic in range(_up(i1 - i0, block_rows)):
+                ic = i0 + nic * block_rows
+                i_end = min(ic + block_rows, i1)
+                if p.trans_a:
+                    dase_bf16_pack_a_columns(i_end - ic, kc, a + kp * p.lda + ic, p.lda, packed_a, tile_words)
+                else:
+                    dase_bf16_pack_a(i_end - ic, kc, a + ic * p.lda + kp, p.lda, packed_a, rs)
+                for npanel in range(_up(j_end - jc, width)):
+                    j = jc + npanel * width
+                    cols = <int>min(<Py_ssize_t>width, j_end - j)
+                    panel = packed_b + (npanel % GROUP_BF16 if one_block else npanel) * pitch
+                    if ic == i0:
+                        if p.trans_b:
+                            dase_bf16_pack_columns(kc, cols, b + j * p.ldb + kp, p.ldb, panel)
+                        elif npanel % GROUP_BF16 == 0:
+                            dase_bf16_pack_rows(kc, min(group, j_end - j), b + kp * p.ldb + j, p.ldb, panel, pitch)
+                    for nt in range(_up(i_end - ic, DASE_BF16_MR)):
+                        i = ic + nt * DASE_BF16_MR
+                        rows = <int>min(<Py_ssize_t>DASE_BF16_MR, i_end - i)
+                        dase_bf16_tile(rows, cols, pairs, packed_a + nt * tile_words, rs, cs, panel,
+                                       c + i * p.n + j, p.n, bias + j, flags)
+            kp += kc
+            if kp >= p.k:
+                break
+
+
+cdef void _grid_bf16(const Product *p, int num_threads, int *grid_rows, int *grid_cols) noexcept nogil:
+    """How C is cut into rectangles: it never changes a bit."""
+    cdef int rows, cols
+    cdef Py_ssize_t tiles = _up(p.m, DASE_BF16_MR), panels = _up(p.n, 2 * DASE_BF16_VL), part_tiles, part_panels
+    cdef double cost, best = 0                     # cycles for each k
+    cdef double tile = DASE_BF16_MR                # two vectors for each row and pair
+    cdef double per_panel = 6, per_tile = 3        # packing, mostly the reading of memory
+    grid_rows[0] = grid_cols[0] = 1
+    if num_threads <= 1 or p.k * (tile * tiles * panels + per_panel * panels + per_tile * tiles) < SERIAL_CYCLES:
+        return
+    for rows in range(1, num_threads + 1):
+        cols = num_threads // rows
+        part_tiles, part_panels = _up(tiles, rows), _up(panels, cols)
+        cost = tile * part_tiles * part_panels + per_panel * part_panels + per_tile * part_tiles
+        if rows == 1 or cost < best:
+            best = cost
+            grid_rows[0], grid_cols[0] = rows, cols
+    grid_rows[0] = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>grid_rows[0], tiles))
+    grid_cols[0] = <int>min(<Py_ssize_t>grid_cols[0], panels)
+
+
+cdef void _part_bf16(const Product *p, const float *a, const float *b, float *c, const float *bias, float *db_m,
+                     int grid_rows, int grid_cols, int part, unsigned *scratch) noexcept nogil:
+    """One rectangle of C, and an even share of the column sums of B when db_m is given."""
+    cdef int parts = grid_rows * grid_cols, row = part // grid_cols, col = part % grid_cols
+    cdef Py_ssize_t width = 2 * DASE_BF16_VL, tiles = _up(p.m, DASE_BF16_MR), panels = _up(p.n, width)
+    if db_m != NULL:
+        _column_sums(b, p.k, p.n, _cut(p.n, parts, part), _cut(p.n, parts, part + 1), db_m)
+    if p.m == 0 or p.n == 0:
+        return
+    rectangle_bf16(
+        p, a, b, c, bias,
+        _cut(tiles, grid_rows, row) * DASE_BF16_MR, min(p.m, _cut(tiles, grid_rows, row + 1) * DASE_BF16_MR),
+        _cut(panels, grid_cols, col) * width, min(p.n, _cut(panels, grid_cols, col + 1) * width), scratch)
+
+
+cdef int gemm_bf16(const Product *p, const float *a, const float *b, float *c, const float *bias, float *db_m,
+                   int num_threads) noexcept nogil:
+    """Run the product as gemm does; db_m, if given, gets full-precision sums. -1: out of memory."""
+    cdef int part, parts, grid_rows, grid_cols
+    cdef size_t words
+    cdef unsigned *scratch
+    if p.n == 0 or (p.m == 0 and db_m == NULL):
+        return 0
+    _grid_bf16(p, num_threads, &grid_rows, &grid_cols)
+    parts = grid_rows * grid_cols
+    words = scratch_bf16(p.k, _up(_up(p.m, DASE_BF16_MR), grid_rows) * DASE_BF16_MR,
+                         _up(_up(p.n, 2 * DASE_BF16_VL), grid_cols) * 2 * DASE_BF16_VL)
+    scratch = <unsigned *>dase_scratch_take(parts * words * sizeof(unsigned))
+    if scratch == NULL:
+        return -1
+    if parts == 1:
+        _part_bf16(p, a, b, c, bias, db_m, 1, 1, 0, scratch)
+    else:
+        for part in prange(parts, num_threads=parts, schedule="static", chunksize=1):
+            _part_bf16(p, a, b, c, bias, db_m, grid_rows, grid_cols, part, scratch + part * words)
+    dase_scratch_give(scratch)
+    return 0
