@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from daseCV_c import _backend, _threads, optim
+from daseCV_c import _backend, _precision, _threads, optim
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _SOURCES = (np.dtype(np.uint8), *_FLOATS)
@@ -128,7 +128,8 @@ def _run(model, names, images, index, mean, y, arrays, numbers, rule):
 def gradients(model, X, y):
     """(loss, grads) of a batch with checked labels, or None where the layers must do it."""
     rows = _rows(X)
-    if _backend.kernels() is None or rows is None or rows.shape[0] > _MOST_SAMPLES:
+    if (_backend.kernels() is None or rows is None or rows.shape[0] > _MOST_SAMPLES
+            or _precision.reduced(model.dtype)):
         return None
     names = _names(model)
     if not _fits(model, names, rows.shape[1]):
@@ -238,6 +239,7 @@ class FusedStep:
     def __call__(self, model, configs, index, mean=None):
         """The loss of the batch after the update, or None: then nothing was changed."""
         if (_backend.kernels() is None or self._rows is None or not 0 < index.size <= _MOST_SAMPLES
+                or _precision.reduced(model.dtype)
                 or getattr(type(model), "loss", None) not in self._own_loss or "loss" in vars(model)):
             return None
         numbers = self._all_numbers(model, configs)

@@ -182,7 +182,8 @@ class Solver:
         # The numbers that np.random.choice draws, without what it does around them.
         index = np.random.randint(0, self.X_train.shape[0], self.batch_size)
         if type(self)._batch is Solver._batch and self._rule is _engine._RULES[self.update_rule]:
-            loss = self._fused(self.model, self.optim_configs, index)
+            mean = self.mean_image.reshape(-1) if self._has_mean(self.X_train) else None
+            loss = self._fused(self.model, self.optim_configs, index, mean)
             if loss is not None:
                 self.loss_history.append(loss)
                 return
