@@ -8,6 +8,7 @@ the layers then do the work, and say what is wrong where something is.
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 
 import numpy as np
 
@@ -169,6 +170,9 @@ class FusedStep:
         self._own_loss = own_loss
         self._arrays = {}  # name: (w, first state, second state), as the kernel takes them
         self._shape = None  # of the network whose arrays these are
+        # State first, then what the numbers are made of; with one key more, so that it is always a tuple.
+        keys = [*_STATES[rule], *(key for key, _ in _SETTINGS[rule]), "t" if rule == "adam" else "learning_rate"]
+        self._getter = itemgetter(*keys)
 
     def _numbers(self, config):
         """The rule's settings as the kernel takes them, or None."""
@@ -207,19 +211,30 @@ class FusedStep:
             found[name] = numbers
         return found
 
-    def _still_ours(self, model, configs):
-        """The model and the configurations hold the very arrays of the step before."""
-        states = _STATES[self._rule]
-        if model.params.keys() != self._arrays.keys():
-            return False
-        for name, w in model.params.items():
-            held, config = self._arrays[name], configs[name]
-            if w is not held[0]:
-                return False
-            for k, state in enumerate(states, 1):
-                if config.get(state) is not held[k]:
-                    return False
-        return True
+    def _again(self, model, configs):
+        """The numbers of every parameter, if the model and the configurations hold the very arrays of
+        the step before; else None. A small network's step is short: this is read at each of them."""
+        params, arrays, states = model.params, self._arrays, len(_STATES[self._rule])
+        if len(params) != len(arrays) or not self._same_network(model):
+            return None
+        found, last, numbers = {}, None, None
+        try:
+            for name, w in params.items():
+                held, values = arrays[name], self._getter(configs[name])
+                if (w is not held[0] or states and values[0] is not held[1]
+                        or states == 2 and values[1] is not held[2]):
+                    return None
+                if values[states:] != last:
+                    last, numbers = values[states:], self._numbers(configs[name])
+                    if numbers is None:
+                        return None
+                found[name] = numbers
+        except (KeyError, TypeError):  # a configuration lacks something: look again, from the start
+            return None
+        return found
+
+    def _same_network(self, model):
+        return self._shape == (model.num_layers, model.normalization, model.dtype)
 
     def _take_over(self, model, configs):
         """Arrays to update in place, copied from the model's and the configurations'; None if some do not fit."""
@@ -239,17 +254,14 @@ class FusedStep:
     def __call__(self, model, configs, index, mean=None):
         """The loss of the batch after the update, or None: then nothing was changed."""
         if (_backend.kernels() is None or self._rows is None or not 0 < index.size <= _MOST_SAMPLES
-                or _precision.reduced(model.dtype)
-                or getattr(type(model), "loss", None) not in self._own_loss or "loss" in vars(model)):
+                or getattr(type(model), "loss", None) not in self._own_loss or "loss" in vars(model)
+                or _precision.reduced(model.dtype)):
             return None
-        numbers = self._all_numbers(model, configs)
+        rule, arrays, numbers = self._rule, self._arrays, self._again(model, configs)
         if numbers is None:
-            return None
-        rule, arrays = self._rule, self._arrays
-        shape = (model.num_layers, model.normalization, model.dtype)
-        if self._shape != shape or not self._still_ours(model, configs):
-            names = _names(model)
-            if not _fits(model, names, self._rows.shape[1]) or not 0 <= self._top < model.params[names[-1][1]].size:
+            numbers, names = self._all_numbers(model, configs), _names(model)
+            if (numbers is None or not _fits(model, names, self._rows.shape[1])
+                    or not 0 <= self._top < model.params[names[-1][1]].size):
                 return None
             arrays = self._take_over(model, configs)
             if arrays is None:
@@ -259,7 +271,7 @@ class FusedStep:
         if loss is None:
             return None
         if arrays is not self._arrays:
-            self._arrays, self._shape = arrays, shape
+            self._arrays, self._shape = arrays, (model.num_layers, model.normalization, model.dtype)
             for name, held in arrays.items():
                 model.params[name] = held[0]
                 for key, default in _SETTINGS[rule]:
