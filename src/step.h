@@ -17,7 +17,7 @@
 #include "team.h"
 
 #define DASE_PLAIN_TILES 20 /* fewer tiles of rows read a panel of B where it lies: packing would not pay */
-#define DASE_KC 512      /* a block of k: its panel of B stays in the first-level cache */
+#define DASE_KC 512      /* a block of k: its panel of B and A's block stay in the second-level cache */
 #define DASE_SPLITS 8    /* parts of the inner dimension of the first product, when its result is small */
 #define DASE_GATHERED 16         /* panels gathered at once: their rows stay in the second-level cache */
 #define DASE_SPLIT_FROM 1024     /* features from which the first product is split */
