@@ -13,10 +13,12 @@
 #include "gemm_scratch.h"
 #include "workers.h"
 
-#define GEMM_KC 256           /* a panel of KC x two vectors stays close to the first-level cache */
-#define GEMM_ROW_TILES 22     /* tiles of a block of rows: the block of A stays in the second-level cache */
-#define GEMM_COL_PANELS 32    /* panels packed at once when they serve several blocks of rows */
+#define GEMM_KC 512           /* longer blocks of k pass over C less often */
+#define GEMM_ROW_TILES 22     /* tiles of a block of rows: the block of A stays near the second-level cache */
+#define GEMM_COL_PANELS 32    /* panels kept when they serve several blocks of rows */
+#define GEMM_GROUP 4          /* panels packed at once */
 #define GEMM_PLAIN_TILES 20   /* fewer tiles of rows read a panel of B where it lies: packing would not pay */
+#define GEMM_ASK_FROM 131072  /* bytes of B from which memory is asked for ahead of its use */
 #define GEMM_PAD 16           /* keeps the packed tiles, written side by side, out of one set of the cache */
 #define GEMM_DB_ROWS 64       /* rows of one partial sum of db */
 #define GEMM_DB_COLS 64
@@ -28,13 +30,20 @@ typedef struct {
     int trans_a, trans_b;
     ptrdiff_t lda, ldb;       /* elements from one stored row to the next */
     int flags;                /* DASE_BIAS, DASE_RELU */
-    /* The rest is chosen by gemm; all but the grid follows from the shape. */
+} dase_product;
+
+/* The product and how it is computed; kc follows from k alone. */
+typedef struct {
+    ptrdiff_t m, n, k;
+    int trans_a, trans_b;
+    ptrdiff_t lda, ldb;
+    int flags;
     int narrow;               /* vectors run along the rows of C: few columns, and A lies that way */
     int pack_a, pack_b;
     ptrdiff_t kc;             /* length of a block of k */
     int grid_rows, grid_cols; /* rectangles of C handed to threads */
     size_t scratch_a, scratch; /* elements a thread needs: blocks of A, in all */
-} dase_product;
+} dase_plan;
 
 static inline ptrdiff_t gemm_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 
@@ -113,9 +122,17 @@ static void DASE_NAME(pack_crossed)(ptrdiff_t rows, ptrdiff_t kc, const DASE_TYP
         }
 }
 
-/* Asks for rows k0..k1 of the panel of B that comes next: they lie far apart, where the processor
-   does not look ahead by itself. `b` is its first element, `kc` and `cols` its sizes. */
-static inline void DASE_NAME(ask_next)(const dase_product *p, const DASE_TYPE *b, ptrdiff_t kc, int cols,
+/* `panels` whole panels at once: rows of B may be pages apart, and a page is best read in one go. */
+static void DASE_NAME(pack_group)(ptrdiff_t kc, int panels, const DASE_TYPE *b, ptrdiff_t ldb,
+                                  DASE_TYPE *to, ptrdiff_t apart)
+{
+    for (ptrdiff_t k = 0; k < kc; k++, b += ldb, to += WIDTH)
+        for (int q = 0; q < panels; q++) memcpy(to + q * apart, b + q * WIDTH, WIDTH * sizeof(DASE_TYPE));
+}
+
+/* Asks for a share of the B that is packed or read next, whose first element is b: rows from..to of
+   kc, `cols` wide. They lie far apart, where the processor does not look ahead by itself. */
+static inline void DASE_NAME(ask_next)(const dase_plan *p, const DASE_TYPE *b, ptrdiff_t kc, int cols,
                                        ptrdiff_t from, ptrdiff_t to)
 {
     if (p->trans_b) {
@@ -130,11 +147,13 @@ static inline void DASE_NAME(ask_next)(const dase_product *p, const DASE_TYPE *b
 }
 
 /* Rows i0..i1, columns j0..j1 of C. j0 is a multiple of the panel width. */
-static void DASE_NAME(rectangle)(const dase_product *p, const DASE_TYPE *a, const DASE_TYPE *b, /* IN */
+static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const DASE_TYPE *b, /* IN */
                                  DASE_TYPE *c, const DASE_TYPE *bias,
                                  ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1, DASE_TYPE *scratch)
 {
     const ptrdiff_t blocks = gemm_up(i1 - i0, GEMM_ROW_TILES * DASE_MR), block_cols = GEMM_COL_PANELS * WIDTH;
+    const int group = p->pack_b && !p->trans_b ? GEMM_GROUP : 1; /* panels packed at once */
+    const int ask = p->k * p->n * (ptrdiff_t)sizeof(DASE_TYPE) >= GEMM_ASK_FROM;
     DASE_TYPE *packed_a = scratch, *packed_b = scratch + p->scratch_a;
     DASE_NAME(job) job;
     job.jump = 0;
@@ -156,15 +175,18 @@ static void DASE_NAME(rectangle)(const dase_product *p, const DASE_TYPE *a, cons
                 else if (p->pack_a) DASE_NAME(pack_plain)(rows, kc, a + ic * p->lda + kp, p->lda, packed_a);
                 for (ptrdiff_t j = jc; j < j_end; j += WIDTH) {
                     const int cols = j_end - j < WIDTH ? (int)(j_end - j) : WIDTH;
-                    const int after = j1 - j - WIDTH < WIDTH ? (int)(j1 - j - WIDTH) : WIDTH;
+                    const int turn = (int)((j - jc) / WIDTH % group);
+                    const ptrdiff_t whole = (j_end - j) / WIDTH;
                     const DASE_TYPE *from = b + (p->trans_b ? j * p->ldb + kp : kp * p->ldb + j);
-                    const DASE_TYPE *next = from + WIDTH * (p->trans_b ? p->ldb : 1);
                     /* The last columns are always packed: their vectors would reach past the end of B. */
                     if (p->pack_b || (2 * cols) % DASE_VL) {
-                        DASE_TYPE *panel = packed_b + (blocks == 1 ? 0 : (j - jc) * p->kc);
+                        DASE_TYPE *panel = packed_b + (blocks == 1 ? turn * WIDTH : j - jc) * p->kc;
                         if (block == 0) {
                             if (p->trans_b) DASE_NAME(pack_columns)(kc, cols, from, p->ldb, panel);
-                            else DASE_NAME(pack_rows)(kc, cols, from, p->ldb, panel);
+                            else if (whole == 0) DASE_NAME(pack_rows)(kc, cols, from, p->ldb, panel);
+                            else if (turn == 0)
+                                DASE_NAME(pack_group)(kc, whole < group ? (int)whole : group, from, p->ldb, panel,
+                                                      WIDTH * p->kc);
                         }
                         job.b = panel;
                         job.ldb = cols > DASE_VL ? WIDTH : DASE_VL;
@@ -172,6 +194,13 @@ static void DASE_NAME(rectangle)(const dase_product *p, const DASE_TYPE *a, cons
                         job.b = from;
                         job.ldb = p->ldb;
                     }
+                    /* What comes after this group: the next one, or the first of the next block of k. */
+                    ptrdiff_t next_j = j + (group - turn) * WIDTH, next_k = kp;
+                    if (next_j >= j_end) { next_j = jc; next_k += kc; }
+                    const int asked = ask && block == 0 && next_k < p->k;
+                    const ptrdiff_t depth = p->k - next_k < p->kc ? p->k - next_k : p->kc, turns = group * tiles;
+                    const int wide = j_end - next_j < group * WIDTH ? (int)(j_end - next_j) : group * WIDTH;
+                    const DASE_TYPE *next = b + (p->trans_b ? next_j * p->ldb + next_k : next_k * p->ldb + next_j);
                     job.bias = bias == NULL ? NULL : bias + j;
                     for (ptrdiff_t t = 0; t < tiles; t++) {
                         const ptrdiff_t row = gemm_cut(rows, tiles, t), i = ic + row;
@@ -190,13 +219,14 @@ static void DASE_NAME(rectangle)(const dase_product *p, const DASE_TYPE *a, cons
                             job.a = a + i * job.rs + kp * job.cs;
                         }
                         job.c = c + i * p->n + j;
-                        if (kc >= 64)
+                        if (ask)
                             for (int r = 0; r < height; r++) {
                                 GEMM_ASK_C(job.c + r * p->n);
                                 GEMM_ASK_C(job.c + r * p->n + cols - 1);
                             }
-                        if (block == 0 && after > 0 && kc > 0)
-                            DASE_NAME(ask_next)(p, next, kc, after, gemm_cut(kc, tiles, t), gemm_cut(kc, tiles, t + 1));
+                        if (asked)
+                            DASE_NAME(ask_next)(p, next, depth, wide, gemm_cut(depth, turns, turn * tiles + t),
+                                                gemm_cut(depth, turns, turn * tiles + t + 1));
                         DASE_NAME(job_tile)(&job, height, cols, kc);
                     }
                 }
@@ -221,7 +251,7 @@ static void DASE_NAME(rectangle)(const dase_product *p, const DASE_TYPE *a, cons
 
 /* Rows i0..i1 of C when A is transposed and C has few columns: the vectors of a tile run along the
    rows of C, whose numbers lie side by side in A, and are turned round on their way to memory. */
-static void DASE_NAME(narrow)(const dase_product *p, const DASE_TYPE *a, const DASE_TYPE *b, /* IN */
+static void DASE_NAME(narrow)(const dase_plan *p, const DASE_TYPE *a, const DASE_TYPE *b, /* IN */
                               DASE_TYPE *c, const DASE_TYPE *bias,
                               ptrdiff_t i0, ptrdiff_t i1, DASE_TYPE *panel)
 {
@@ -232,6 +262,7 @@ static void DASE_NAME(narrow)(const dase_product *p, const DASE_TYPE *a, const D
     job.cs = p->trans_b ? 1 : p->ldb;
     job.jump = 0;
     job.bvs = job.cvs = DASE_VL;
+    job.c = c;
     job.ldc = p->n;
     job.bias = bias;
     job.mask = NULL;
@@ -297,13 +328,13 @@ static void DASE_NAME(narrow)(const dase_product *p, const DASE_TYPE *a, const D
 #undef vec
 
 #else
-static void DASE_NAME(narrow)(const dase_product *p, const DASE_TYPE *a, const DASE_TYPE *b, DASE_TYPE *c,
+static void DASE_NAME(narrow)(const dase_plan *p, const DASE_TYPE *a, const DASE_TYPE *b, DASE_TYPE *c,
                               const DASE_TYPE *bias, ptrdiff_t i0, ptrdiff_t i1, DASE_TYPE *panel) {}
 #define GEMM_NARROW 0
 #endif
 
 /* Choose packing, blocks of k and the grid of rectangles. */
-static void DASE_NAME(plan)(dase_product *p, int num_threads)
+static void DASE_NAME(plan)(dase_plan *p, int num_threads)
 {
     const ptrdiff_t bytes = p->lda * (ptrdiff_t)sizeof(DASE_TYPE), panels = gemm_up(p->n, WIDTH);
     const ptrdiff_t blocks = gemm_up(p->k, GEMM_KC) > 1 ? gemm_up(p->k, GEMM_KC) : 1;
@@ -332,7 +363,7 @@ static void DASE_NAME(plan)(dase_product *p, int num_threads)
     if (tiles > GEMM_ROW_TILES) {
         kept = gemm_up(panels, p->grid_cols) < GEMM_COL_PANELS ? gemm_up(panels, p->grid_cols) : GEMM_COL_PANELS;
         tiles = GEMM_ROW_TILES;
-    } else kept = 1;
+    } else kept = panels < GEMM_GROUP ? panels : GEMM_GROUP;
     p->scratch_a = 0;
     if (p->pack_a && !p->narrow)
         p->scratch_a = (size_t)(p->trans_a ? tiles * (DASE_MR * p->kc + GEMM_PAD)
@@ -343,7 +374,7 @@ static void DASE_NAME(plan)(dase_product *p, int num_threads)
 
 /* A running product, as its parts see it. */
 typedef struct {
-    const dase_product *p;
+    const dase_plan *p;
     const DASE_TYPE *a, *b, *bias; /* IN */
     DASE_TYPE *c, *db, *scratch;   /* OUT; db may be NULL */
 } DASE_NAME(gemm_run);
@@ -352,30 +383,32 @@ typedef struct {
 static void DASE_NAME(gemm_part)(void *arg, int part)
 {
     const DASE_NAME(gemm_run) *run = arg;
-    const dase_product *p = run->p;
+    const dase_plan *p = run->p;
     const int parts = p->grid_rows * p->grid_cols, row = part / p->grid_cols, col = part % p->grid_cols;
     const ptrdiff_t i0 = gemm_cut(p->m, p->grid_rows, row), i1 = gemm_cut(p->m, p->grid_rows, row + 1);
     const ptrdiff_t panels = gemm_up(p->n, WIDTH), j0 = gemm_cut(panels, p->grid_cols, col) * WIDTH;
     const ptrdiff_t past = gemm_cut(panels, p->grid_cols, col + 1) * WIDTH, j1 = past < p->n ? past : p->n;
     DASE_TYPE *scratch = run->scratch + part * p->scratch;
     if (run->db)
-        DASE_NAME(column_sums)(run->b, p->k, p->n, gemm_cut(p->n, parts, part), gemm_cut(p->n, parts, part + 1), run->db);
+        DASE_NAME(column_sums)(run->b, p->k, p->n, gemm_cut(p->n, parts, part), gemm_cut(p->n, parts, part + 1),
+                               run->db);
     if (i0 == i1 || j0 == j1) return;
     if (p->narrow) DASE_NAME(narrow)(p, run->a, run->b, run->c, run->bias, i0, i1, scratch);
     else DASE_NAME(rectangle)(p, run->a, run->b, run->c, run->bias, i0, i1, j0, j1, scratch);
 }
 
 /* Run the product; bias is read when flags have DASE_BIAS, db may be NULL. -1: out of memory. */
-static int DASE_NAME(gemm)(dase_product *p, const DASE_TYPE *a, const DASE_TYPE *b, DASE_TYPE *c,
+static int DASE_NAME(gemm)(const dase_product *product, const DASE_TYPE *a, const DASE_TYPE *b, DASE_TYPE *c,
                            const DASE_TYPE *bias, DASE_TYPE *db, int num_threads)
 {
-    if (p->n == 0 || (p->m == 0 && db == NULL)) return 0;
-    DASE_NAME(plan)(p, num_threads);
-    const int parts = p->grid_rows * p->grid_cols;
-    DASE_NAME(gemm_run) run = {p, a, b, bias, c, db, NULL};
-    run.scratch = dase_scratch_take(parts * p->scratch * sizeof(DASE_TYPE));
+    dase_plan p = {product->m, product->n, product->k, product->trans_a, product->trans_b,
+                   product->lda, product->ldb, product->flags};
+    DASE_NAME(gemm_run) run = {&p, a, b, bias, c, db, NULL};
+    if (p.n == 0 || (p.m == 0 && db == NULL)) return 0;
+    DASE_NAME(plan)(&p, num_threads);
+    run.scratch = dase_scratch_take(p.grid_rows * p.grid_cols * p.scratch * sizeof(DASE_TYPE));
     if (run.scratch == NULL) return -1;
-    dase_share_out(DASE_NAME(gemm_part), &run, parts);
+    dase_share_out(DASE_NAME(gemm_part), &run, p.grid_rows * p.grid_cols);
     dase_scratch_give(run.scratch);
     return 0;
 }

@@ -14,9 +14,9 @@ cdef extern from "gemm.h" nogil:
         bint trans_a, trans_b
         Py_ssize_t lda, ldb       # elements from one stored row to the next
         int flags                 # DASE_BIAS, DASE_RELU
-    int dase_gemm_float(Product *p, const float *a, const float *b, float *c, const float *bias, float *db_m,
+    int dase_gemm_float(const Product *p, const float *a, const float *b, float *c, const float *bias, float *db_m,
                         int num_threads) noexcept
-    int dase_gemm_double(Product *p, const double *a, const double *b, double *c, const double *bias, double *db_m,
+    int dase_gemm_double(const Product *p, const double *a, const double *b, double *c, const double *bias, double *db_m,
                          int num_threads) noexcept
     void dase_column_sums_float(const float *dout_nm, Py_ssize_t n_rows, Py_ssize_t m, Py_ssize_t j0, Py_ssize_t j1,
                                 float *db_m) noexcept

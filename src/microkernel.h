@@ -105,7 +105,8 @@
 /* A vector and a half (3 halves). */
 #define DASE_ZERO_3(i, p, r) vec c##i = {0}; half d##i = {0};
 #define DASE_STEP_3(i, p, r) DASE_STEP_2(i, p, r)
-#define DASE_SAVE_3(i, p, r) tile[2 * i] = c##i; ((half *)&tile[2 * i + 1])[0] = d##i; ((half *)&tile[2 * i + 1])[1] = (half){0};
+#define DASE_SAVE_3(i, p, r) tile[2 * i] = c##i; ((half *)&tile[2 * i + 1])[0] = d##i; \
+                             ((half *)&tile[2 * i + 1])[1] = (half){0};
 #define DASE_LOAD_3 const vec b0 = *(const vec_at *)b; const half b1 = *(const half_at *)(b + bvs);
 
 /* Whole vectors that nothing is done to but adding go to memory at once. */
@@ -185,8 +186,8 @@
 #define half DASE_NAME(half)
 #define half_at DASE_NAME(half_at)
 
-/* Where the operands of a tile lie. B must be readable for whole vectors (half a one for the
-   last columns, if these are so few): as it lies, or packed with zeros behind the last column. */
+/* Where the operands of a tile lie. B must be readable for whole halves of a vector: as it lies, or
+   packed with zeros behind the last column. */
 typedef struct {
     const DASE_TYPE *a;                      /* IN */
     ptrdiff_t rs, cs, chunk, jump;           /* of A: see the kernel */
@@ -343,7 +344,7 @@ static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptr
 
 static int DASE_NAME(sums)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc, DASE_TYPE *tile)
 {
-    const int nv = cols > DASE_VL ? 2 : 1, width = cols <= DASE_VL / 2 ? DASE_VL / 2 : nv * DASE_VL;
+    const int nv = cols > DASE_VL ? 2 : 1, width = (2 * cols + DASE_VL - 1) / DASE_VL * (DASE_VL / 2);
     memset(tile, 0, 2 * DASE_MR * DASE_VL * sizeof(DASE_TYPE));
     for (ptrdiff_t k = 0; k < kc; k++)
         for (int i = 0; i < rows; i++) {

@@ -24,6 +24,11 @@ typedef void (*dase_work)(void *arg, int part);
 #else
 #define DASE_REST() ((void)0)
 #endif
+#ifdef __linux__
+#define DASE_PLACE_OF() sched_getcpu()
+#else
+#define DASE_PLACE_OF() (-1)
+#endif
 #define DASE_WORKERS 63          /* at most */
 #define DASE_LOOK_NS 100000      /* a thread looks for work so long before it sleeps */
 
@@ -36,6 +41,7 @@ static struct {
     dase_work body;
     void *arg;
     int busy, started, asleep;
+    int place;                   /* the processor that the caller ran on */
     pthread_mutex_t lock;
     pthread_cond_t wake;
 } dase_pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
@@ -47,7 +53,8 @@ static int dase_take_part(void)
     for (;;) {
         const int part = (int)(job & 0xffff);
         if (part >= (int)(job >> 16 & 0xffff)) return 0;
-        if (!__atomic_compare_exchange_n(&dase_pool.job, &job, job + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) continue;
+        if (!__atomic_compare_exchange_n(&dase_pool.job, &job, job + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            continue;
         /* The job cannot end before this part does, so what describes it stays. */
         dase_pool.body(dase_pool.arg, part);
         __atomic_add_fetch(&dase_pool.done, 1, __ATOMIC_ACQ_REL);
@@ -68,7 +75,14 @@ static void *dase_worker(void *unused)
     (void)unused;
     for (;;) {
         if (dase_take_part()) { since = dase_now(); continue; }
-        if (dase_now() - since < DASE_LOOK_NS) { sched_yield(); continue; }
+        /* On the caller's own processor a thread only gets in its way: one that wakes up is put where
+           there is room. */
+        const int place = DASE_PLACE_OF();
+        if (dase_now() - since < DASE_LOOK_NS
+            && (place < 0 || place != __atomic_load_n(&dase_pool.place, __ATOMIC_RELAXED))) {
+            sched_yield();
+            continue;
+        }
         const uint64_t seen = __atomic_load_n(&dase_pool.job, __ATOMIC_ACQUIRE) >> 32;
         pthread_mutex_lock(&dase_pool.lock);
         __atomic_add_fetch(&dase_pool.asleep, 1, __ATOMIC_SEQ_CST);
@@ -125,6 +139,7 @@ static void dase_share_out(dase_work body, void *arg, int parts)
     if (dase_pool.started < wanted) dase_start_workers(wanted);
     dase_pool.body = body;
     dase_pool.arg = arg;
+    __atomic_store_n(&dase_pool.place, DASE_PLACE_OF(), __ATOMIC_RELAXED);
     __atomic_store_n(&dase_pool.done, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&dase_pool.job, number << 32 | (uint64_t)parts << 16, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&dase_pool.asleep, __ATOMIC_SEQ_CST) > 0) {
