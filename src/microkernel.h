@@ -266,11 +266,10 @@ static inline int DASE_NAME(sums)(const DASE_NAME(job) *p, int rows, int cols, p
     return nv;
 }
 
-/* C(rows x cols) = A B, and what the DASE_ flags ask for. */
-static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc)
+/* Sums of nv vectors a row on their way to C, with what the DASE_ flags ask for. */
+static inline void DASE_NAME(job_out)(const DASE_NAME(job) *p, int rows, int cols, const vec *tile, int nv)
 {
-    vec tile[2 * DASE_MR];
-    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile), flags = p->flags;
+    const int flags = p->flags;
     for (int v = 0; v < nv; v++) {
         const int at = v * DASE_VL, n = cols - at < DASE_VL ? cols - at : DASE_VL;
         const vec add = (flags & DASE_BIAS) ? DASE_NAME(load)(p->bias + at, n) : (vec){0};
@@ -287,6 +286,14 @@ static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptr
             DASE_NAME(store)(out, sum, n);
         }
     }
+}
+
+/* C(rows x cols) = A B, and what the flags ask for. */
+static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc)
+{
+    vec tile[2 * DASE_MR];
+    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile);
+    DASE_NAME(job_out)(p, rows, cols, tile, nv);
 }
 
 /* panel[k][0..2 VL) = b[k * ldb + 0..cols), zeros behind. A panel of one vector when it suffices. */

@@ -161,13 +161,33 @@ static inline void DASE_NAME(update_rows)(const DASE_NAME(update) *u, int rule, 
         }
 }
 
-/* The tile of a gradient, and its update; the parameter's tile begins at element `at` and its rows
-   are ld apart. Returns the sum of squares of the parameter before the update, 0 without reg. */
+/* The update by a tile of a gradient, nv vectors a row; the parameter's tile begins at element `at`
+   and its rows are ld apart. Returns the sum of squares of the parameter before, 0 without reg. */
+static inline double DASE_NAME(update_by)(const DASE_NAME(update) *u, const vec *tile, int nv, int rows, int cols,
+                                          ptrdiff_t at, ptrdiff_t ld)
+{
+    vec squares = {0};
+    double total = 0;
+#define DASE_CASE(RULE)                                                                       \
+    case RULE:                                                                                \
+        if (u->reg != 0) DASE_NAME(update_rows)(u, RULE, tile, nv, rows, cols, at, ld, &squares); \
+        else DASE_NAME(update_rows)(u, RULE, tile, nv, rows, cols, at, ld, NULL);             \
+        break;
+    switch (u->rule) {
+        DASE_CASE(DASE_STORE) DASE_CASE(DASE_SGD) DASE_CASE(DASE_MOMENTUM)
+        DASE_CASE(DASE_RMSPROP) DASE_CASE(DASE_ADAM)
+    }
+#undef DASE_CASE
+    if (u->reg != 0)
+        for (int i = 0; i < DASE_VL; i++) total += squares[i];
+    return total;
+}
+
+/* The tile of a gradient, and its update. */
 static double DASE_NAME(update_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc,
                                      const DASE_NAME(update) *u, ptrdiff_t at, ptrdiff_t ld)
 {
-    vec tile[2 * DASE_MR], squares = {0};
-    double total = 0;
+    vec tile[2 * DASE_MR];
     if (u->rule != DASE_STORE)
         for (int i = 0; i < rows; i++)
             for (int j = 0; j < cols + 63 / (int)sizeof(DASE_TYPE); j += 64 / (int)sizeof(DASE_TYPE)) {
@@ -184,19 +204,7 @@ static double DASE_NAME(update_tile)(const DASE_NAME(job) *p, int rows, int cols
                 const int from = v * DASE_VL, n = cols - from < DASE_VL ? cols - from : DASE_VL;
                 tile[i * nv + v] += DASE_NAME(load)(p->c + i * p->ldc + v * p->cvs, n);
             }
-#define DASE_CASE(RULE)                                                                       \
-    case RULE:                                                                                \
-        if (u->reg != 0) DASE_NAME(update_rows)(u, RULE, tile, nv, rows, cols, at, ld, &squares); \
-        else DASE_NAME(update_rows)(u, RULE, tile, nv, rows, cols, at, ld, NULL);             \
-        break;
-    switch (u->rule) {
-        DASE_CASE(DASE_STORE) DASE_CASE(DASE_SGD) DASE_CASE(DASE_MOMENTUM)
-        DASE_CASE(DASE_RMSPROP) DASE_CASE(DASE_ADAM)
-    }
-#undef DASE_CASE
-    if (u->reg != 0)
-        for (int i = 0; i < DASE_VL; i++) total += squares[i];
-    return total;
+    return DASE_NAME(update_by)(u, tile, nv, rows, cols, at, ld);
 }
 
 /* The same for n gradients that lie in memory. */
