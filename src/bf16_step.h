@@ -16,8 +16,9 @@
 #include "panels.h"
 
 #define DASE_BF16_KC 512 /* a block of k: the left factor's stays in the second-level cache */
+#define DASE_BF16_ROUNDED 8 /* panels rounded at a time */
 #define DASE_BF16_ASKS 192 /* lines asked for during a tile */
-#define DASE_BF16_CUTS 3 /* tiles of a pair of panels of the left factor of x^T dout */
+#define DASE_BF16_CUTS 4 /* tiles of a pair of panels of the left factor of x^T dout */
 
 typedef struct {
     unsigned *along;  /* pairs of features: rows of samples, `pitch` words apart */
@@ -40,7 +41,8 @@ static inline const dase_rounded *DASE_NAME(rounded_in)(const dase_step *s, int 
 #if DASE_BF16 && DASE_VL == DASE_BF16_VL /* float */
 
 /* Lines that are needed soon. A tile's kernel asks for one with each pair, between multiplications:
-   many at once would wait for each other. Those beyond the room for them are asked for at once. */
+   many at once would wait for each other. They go to the second-level cache, because the tile's own
+   panels fill the first. Those beyond the room for them are asked for at once. */
 typedef struct {
     const void *at[DASE_BF16_ASKS];
     int count;
@@ -70,7 +72,7 @@ static inline void dase_bf16_wish(dase_bf16_wishes *w, const float *from, ptrdif
         DASE_ROWS_##ROWS(DASE_BF16_ZERO_##NV)                                            \
         ptrdiff_t k = 0;                                                                 \
         for (; k < asks; k++) {                                                          \
-            DASE_READ(w->at[k]);                                                         \
+            _mm_prefetch((const char *)w->at[k], _MM_HINT_T1);                               \
             DASE_BF16_LOAD_##NV                                                          \
             DASE_ROWS_##ROWS(DASE_BF16_STEP_##NV)                                        \
             p0 += cs; p1 += cs; p2 += cs; p3 += cs;                                      \
@@ -100,29 +102,28 @@ static const dase_bf16_asking dase_bf16_askings[DASE_BF16_MR][2] = {
     DASE_BF16_ASKING_ENTRY(9), DASE_BF16_ASKING_ENTRY(10), DASE_BF16_ASKING_ENTRY(11), DASE_BF16_ASKING_ENTRY(12),
 };
 
-/* Both roundings of the panels p0..p1 of an activation that has `panels` of them. */
+/* Both roundings of the panels p0..p1 of an activation that has `panels` of them: a few panels at a
+   time, because the samples of `along` lie pages apart. */
 DASE_BF16_CODE static void dase_round_panels_float(ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t panels,
                                                    const float *h, const dase_rounded *to)
 {
     const ptrdiff_t stride = dase_panel_stride(n);
     const __m512 zero = _mm512_setzero_ps();
-    for (ptrdiff_t p = p0; p < p1; p++) {
-        const float *from = h + p * stride;
-        unsigned *along = to->along + p * (DASE_PANEL / 2);
-        /* A last pair of panels that is one only is packed as one. */
-        const int alone = p % 2 == 0 && p + 1 == panels;
-        unsigned *across = to->across + p / 2 * to->apart + p % 2 * DASE_PANEL;
-        for (ptrdiff_t i = 0; i < n; i += 2, from += 2 * DASE_PANEL, along += 2 * to->pitch) {
+    for (ptrdiff_t from = p0; from < p1; from += DASE_BF16_ROUNDED) {
+        const ptrdiff_t past = from + DASE_BF16_ROUNDED < p1 ? from + DASE_BF16_ROUNDED : p1;
+        for (ptrdiff_t i = 0; i < n; i += 2) {
             const int both = i + 1 < n;
-            const __m512 low = _mm512_load_ps(from), high = both ? _mm512_load_ps(from + DASE_PANEL) : zero;
-            _mm256_store_si256((__m256i *)along, (__m256i)_mm512_cvtneps_pbh(low));
-            if (both) _mm256_store_si256((__m256i *)(along + to->pitch), (__m256i)_mm512_cvtneps_pbh(high));
-            if (alone) {
-                _mm256_store_si256((__m256i *)(along + DASE_PANEL / 2), _mm256_setzero_si256());
-                if (both) _mm256_store_si256((__m256i *)(along + to->pitch + DASE_PANEL / 2), _mm256_setzero_si256());
+            unsigned *first = to->along + i * to->pitch, *second = first + to->pitch;
+            for (ptrdiff_t p = from; p < past; p++) {
+                const float *panel = h + p * stride + i * DASE_PANEL;
+                const __m512 low = _mm512_load_ps(panel), high = both ? _mm512_load_ps(panel + DASE_PANEL) : zero;
+                /* The last pair of panels is packed as one where it is one only. */
+                const int alone = p % 2 == 0 && p + 1 == panels;
+                _mm256_store_si256((__m256i *)first + p, (__m256i)_mm512_cvtneps_pbh(low));
+                if (both) _mm256_store_si256((__m256i *)second + p, (__m256i)_mm512_cvtneps_pbh(high));
+                _mm512_store_si512(to->across + p / 2 * to->apart + (alone ? i / 2 : i + p % 2) * DASE_PANEL,
+                                   dase_bf16_pairs(low, high));
             }
-            _mm512_store_si512(across, dase_bf16_pairs(low, high));
-            across += alone ? DASE_PANEL : 2 * DASE_PANEL;
         }
     }
 }
