@@ -2,9 +2,9 @@
 
    An activation is rounded twice where it is finished, because bf16.h multiplies pairs of
    neighbours in the inner dimension: `along` pairs features, sample by sample, and is the left
-   factor of x w and dout w^T; `across` pairs samples and is both factors of x^T dout. What is left
-   of the last pair of panels is zero in both, and so is the sample behind an odd number of them.
-   Weights are rounded as their panels are packed, once a step for each product.
+   factor of x w and dout w^T; `across` pairs samples and is both factors of x^T dout. Behind an
+   odd number of features or samples stands a zero. Weights are rounded as their
+   panels are packed, once a step for each product.
 
    The float32 activations stay: masks, normalization and the sums of columns are theirs. */
 
@@ -12,13 +12,12 @@
 #ifndef DASE_BF16_STEP_H
 #define DASE_BF16_STEP_H
 
-#include "bf16.h"
+#include "bf16_asking.h"
 #include "panels.h"
 
-#define DASE_BF16_KC 512 /* a block of k: the left factor's stays in the second-level cache */
+#define DASE_BF16_KC 512    /* a block of k: the left factor's stays in the second-level cache */
 #define DASE_BF16_ROUNDED 8 /* panels rounded at a time */
-#define DASE_BF16_ASKS 192 /* lines asked for during a tile */
-#define DASE_BF16_CUTS 4 /* tiles of a pair of panels of the left factor of x^T dout */
+#define DASE_BF16_CUTS 4    /* tiles of a pair of panels of the left factor of x^T dout */
 
 typedef struct {
     unsigned *along;  /* pairs of features: rows of samples, `pitch` words apart */
@@ -33,6 +32,7 @@ static inline ptrdiff_t dase_bf16_apart(ptrdiff_t n) { return DASE_UP(n, 2) * 2 
 #endif
 #else /* ---- once per type ---- */
 
+/* The input of layer l; NULL in full precision. */
 static inline const dase_rounded *DASE_NAME(rounded_in)(const dase_step *s, int l)
 {
     return !s->bf16 ? NULL : l ? &s->layer[l - 1].h_bf16 : &s->x_bf16;
@@ -40,67 +40,9 @@ static inline const dase_rounded *DASE_NAME(rounded_in)(const dase_step *s, int 
 
 #if DASE_BF16 && DASE_VL == DASE_BF16_VL /* float */
 
-/* Lines that are needed soon. A tile's kernel asks for one with each pair, between multiplications:
-   many at once would wait for each other. They go to the second-level cache, because the tile's own
-   panels fill the first. Those beyond the room for them are asked for at once. */
-typedef struct {
-    const void *at[DASE_BF16_ASKS];
-    int count;
-} dase_bf16_wishes;
-
-static inline void dase_bf16_wish(dase_bf16_wishes *w, const float *from, ptrdiff_t count)
-{
-    const char *end = (const char *)(from + count);
-    for (const char *line = (const char *)((uintptr_t)from & ~(uintptr_t)63); line < end; line += 64) {
-        if (w->count < DASE_BF16_ASKS) w->at[w->count++] = line;
-        else DASE_READ(line);
-    }
-}
-
-/* tile = A B as in bf16.h, and the wishes. */
-#define DASE_BF16_ASKING(ROWS, NV)                                                       \
-    DASE_BF16_CODE static void dase_bf16_asking_##ROWS##x##NV(                           \
-        ptrdiff_t pairs, const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,                  \
-        const unsigned *b, __m512 *tile, const dase_bf16_wishes *w)                      \
-    {                                                                                    \
-        const unsigned *p0 = a, *p1 = a, *p2 = a, *p3 = a;                               \
-        const ptrdiff_t asks = w->count < pairs ? w->count : pairs;                      \
-        if (ROWS > 3) p1 = a + 3 * rs;                                                   \
-        if (ROWS > 6) p2 = a + 6 * rs;                                                   \
-        if (ROWS > 9) p3 = a + 9 * rs;                                                   \
-        for (ptrdiff_t k = asks; k < w->count; k++) DASE_READ(w->at[k]);                 \
-        DASE_ROWS_##ROWS(DASE_BF16_ZERO_##NV)                                            \
-        ptrdiff_t k = 0;                                                                 \
-        for (; k < asks; k++) {                                                          \
-            _mm_prefetch((const char *)w->at[k], _MM_HINT_T1);                               \
-            DASE_BF16_LOAD_##NV                                                          \
-            DASE_ROWS_##ROWS(DASE_BF16_STEP_##NV)                                        \
-            p0 += cs; p1 += cs; p2 += cs; p3 += cs;                                      \
-            b += NV * DASE_BF16_VL;                                                      \
-        }                                                                                \
-        for (; k < pairs; k++) {                                                         \
-            DASE_BF16_LOAD_##NV                                                          \
-            DASE_ROWS_##ROWS(DASE_BF16_STEP_##NV)                                        \
-            p0 += cs; p1 += cs; p2 += cs; p3 += cs;                                      \
-            b += NV * DASE_BF16_VL;                                                      \
-        }                                                                                \
-        (void)p1; (void)p2; (void)p3;                                                    \
-        DASE_ROWS_##ROWS(DASE_BF16_SAVE_##NV)                                            \
-    }
-#define DASE_BF16_ASKINGS(ROWS) DASE_BF16_ASKING(ROWS, 1) DASE_BF16_ASKING(ROWS, 2)
-#define DASE_BF16_ASKING_ENTRY(ROWS) {dase_bf16_asking_##ROWS##x1, dase_bf16_asking_##ROWS##x2}
-
-DASE_BF16_ASKINGS(1) DASE_BF16_ASKINGS(2) DASE_BF16_ASKINGS(3) DASE_BF16_ASKINGS(4)
-DASE_BF16_ASKINGS(5) DASE_BF16_ASKINGS(6) DASE_BF16_ASKINGS(7) DASE_BF16_ASKINGS(8)
-DASE_BF16_ASKINGS(9) DASE_BF16_ASKINGS(10) DASE_BF16_ASKINGS(11) DASE_BF16_ASKINGS(12)
-
-typedef void (*dase_bf16_asking)(ptrdiff_t, const unsigned *, ptrdiff_t, ptrdiff_t, const unsigned *, __m512 *,
-                                 const dase_bf16_wishes *);
-static const dase_bf16_asking dase_bf16_askings[DASE_BF16_MR][2] = {
-    DASE_BF16_ASKING_ENTRY(1), DASE_BF16_ASKING_ENTRY(2), DASE_BF16_ASKING_ENTRY(3), DASE_BF16_ASKING_ENTRY(4),
-    DASE_BF16_ASKING_ENTRY(5), DASE_BF16_ASKING_ENTRY(6), DASE_BF16_ASKING_ENTRY(7), DASE_BF16_ASKING_ENTRY(8),
-    DASE_BF16_ASKING_ENTRY(9), DASE_BF16_ASKING_ENTRY(10), DASE_BF16_ASKING_ENTRY(11), DASE_BF16_ASKING_ENTRY(12),
-};
+#if DASE_BF16_KC > 2 * DASE_KC
+#error "a packed panel of pairs does not fit where one of floats does"
+#endif
 
 /* Both roundings of the panels p0..p1 of an activation that has `panels` of them: a few panels at a
    time, because the samples of `along` lie pages apart. */
@@ -113,7 +55,7 @@ DASE_BF16_CODE static void dase_round_panels_float(ptrdiff_t n, ptrdiff_t p0, pt
         const ptrdiff_t past = from + DASE_BF16_ROUNDED < p1 ? from + DASE_BF16_ROUNDED : p1;
         for (ptrdiff_t i = 0; i < n; i += 2) {
             const int both = i + 1 < n;
-            unsigned *first = to->along + i * to->pitch, *second = first + to->pitch;
+            unsigned *first = to->along + i * to->pitch, *second = both ? first + to->pitch : first;
             for (ptrdiff_t p = from; p < past; p++) {
                 const float *panel = h + p * stride + i * DASE_PANEL;
                 const __m512 low = _mm512_load_ps(panel), high = both ? _mm512_load_ps(panel + DASE_PANEL) : zero;
@@ -128,10 +70,11 @@ DASE_BF16_CODE static void dase_round_panels_float(ptrdiff_t n, ptrdiff_t p0, pt
     }
 }
 
-/* Piece t of the next panel of B, k rows or columns of it, while this one is multiplied. */
-static inline void dase_wish_panel_float(dase_bf16_wishes *w, const dase_product_float *p, ptrdiff_t j, ptrdiff_t k,
-                                         int cols, ptrdiff_t depth, int tiles, int t)
+/* Piece t of the panel of B that begins at (k, j): it is packed next. */
+static inline void dase_wish_panel_float(dase_bf16_wishes *w, const dase_product_float *p, ptrdiff_t j, ptrdiff_t j1,
+                                         ptrdiff_t k, ptrdiff_t depth, int tiles, int t)
 {
+    const int cols = j1 - j < WIDTH ? (int)(j1 - j) : WIDTH;
     if (p->transposed) {
         const ptrdiff_t from = dase_cut(cols, tiles, t), to = dase_cut(cols, tiles, t + 1);
         for (ptrdiff_t c = from; c < to; c++) dase_bf16_wish(w, p->b + (j + c) * p->ldb + k, (int)depth);
@@ -141,13 +84,15 @@ static inline void dase_wish_panel_float(dase_bf16_wishes *w, const dase_product
     }
 }
 
-static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1,
-                                     ptrdiff_t k0, ptrdiff_t k1, unsigned *pack)
+/* multiply of step.h from rounded factors. */
+static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0,
+                                     ptrdiff_t j1, ptrdiff_t k0, ptrdiff_t k1, unsigned *pack)
 {
     const ptrdiff_t rows = i1 - i0, blocks = DASE_UP(k1 - k0, DASE_BF16_KC);
     const ptrdiff_t kc = DASE_UP(DASE_UP(k1 - k0, blocks), 32) * 32;
     const int tiles = (int)DASE_UP(rows, DASE_BF16_MR);
     const ptrdiff_t turns = blocks * DASE_UP(j1 - j0, WIDTH) * tiles, samples = p->ahead ? p->ahead->n : 0;
+    const dase_rounded *a = p->rounded;
     ptrdiff_t turn = 0;
     __m512 tile[2 * DASE_BF16_MR];
     dase_bf16_wishes wishes;
@@ -180,14 +125,12 @@ static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, 
                                    dase_cut(samples, (int)turns, (int)turn + 1), p->ahead0, p->ahead1);
                 turn++;
                 wishes.count = 0;
-                if (j + WIDTH < j1)
-                    dase_wish_panel_float(&wishes, p, j + WIDTH, k, j1 - j - WIDTH < WIDTH ? (int)(j1 - j - WIDTH) : WIDTH,
-                                          depth, tiles, t);
+                if (j + WIDTH < j1) dase_wish_panel_float(&wishes, p, j + WIDTH, j1, k, depth, tiles, t);
                 else if (k + depth < k1)
-                    dase_wish_panel_float(&wishes, p, j0, k + depth, j1 - j0 < WIDTH ? (int)(j1 - j0) : WIDTH,
-                                          k1 - k - depth < kc ? k1 - k - depth : kc, tiles, t);
-                dase_bf16_askings[end - i - 1][nv - 1](DASE_UP(depth, 2), p->rounded->along + i * p->rounded->pitch + k / 2,
-                                                       p->rounded->pitch, 1, pack, tile, &wishes);
+                    dase_wish_panel_float(&wishes, p, j0, j1, k + depth, k1 - k - depth < kc ? k1 - k - depth : kc,
+                                          tiles, t);
+                dase_bf16_askings[end - i - 1][nv - 1](DASE_UP(depth, 2), a->along + i * a->pitch + k / 2, a->pitch, 1,
+                                                       pack, tile, &wishes);
                 dase_job_out_float(&job, (int)(end - i), cols, (const dase_vec_float *)tile, nv);
             }
         }
@@ -197,8 +140,21 @@ static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, 
 /* First row of a tile of x^T dout, whose d rows are cut by pairs of panels. */
 static inline ptrdiff_t dase_bf16_row(ptrdiff_t d, ptrdiff_t unit)
 {
-    const ptrdiff_t from = unit / DASE_BF16_CUTS * 2 * DASE_PANEL, rows = d - from < 2 * DASE_PANEL ? d - from : 2 * DASE_PANEL;
+    const ptrdiff_t from = unit / DASE_BF16_CUTS * WIDTH, rows = d - from < WIDTH ? d - from : WIDTH;
     return rows <= 0 ? d : from + dase_cut(rows, DASE_BF16_CUTS, (int)(unit % DASE_BF16_CUTS));
+}
+
+/* The parameters and their state that a tile updates. */
+static inline void dase_wish_tile_float(dase_bf16_wishes *w, const dase_update_float *u, ptrdiff_t d, ptrdiff_t m,
+                                        ptrdiff_t unit, ptrdiff_t j)
+{
+    const ptrdiff_t cols = m - j < WIDTH ? m - j : WIDTH;
+    if (u->rule == DASE_STORE) return;
+    for (ptrdiff_t i = dase_bf16_row(d, unit); i < dase_bf16_row(d, unit + 1); i++) {
+        dase_bf16_wish(w, u->w + i * m + j, cols);
+        if (u->rule >= DASE_MOMENTUM) dase_bf16_wish(w, u->first + i * m + j, cols);
+        if (u->rule == DASE_ADAM) dase_bf16_wish(w, u->second + i * m + j, cols);
+    }
 }
 
 /* x^T dout, tile by tile straight into the update. Threads share the rows of tiles. */
@@ -221,18 +177,9 @@ static void dase_update_weights_bf16_float(dase_step *s, int l, int part, int pa
                 const ptrdiff_t row = dase_bf16_row(d, unit), rows = dase_bf16_row(d, unit + 1) - row;
                 if (rows == 0) continue;
                 wishes.count = 0;
-                if (u.rule != DASE_STORE) {
-                    /* The tile after this one. */
-                    const ptrdiff_t to = unit + 1 < past ? unit + 1 : j + WIDTH < m ? from : past;
-                    const ptrdiff_t at = unit + 1 < past ? j : j + WIDTH < m ? j + WIDTH : 0;
-                    const int width = m - at < WIDTH ? (int)(m - at) : WIDTH;
-                    if (to < u1)
-                    for (ptrdiff_t i = dase_bf16_row(d, to); i < dase_bf16_row(d, to + 1); i++) {
-                        dase_bf16_wish(&wishes, u.w + i * m + at, width);
-                        if (u.rule >= DASE_MOMENTUM) dase_bf16_wish(&wishes, u.first + i * m + at, width);
-                        if (u.rule == DASE_ADAM) dase_bf16_wish(&wishes, u.second + i * m + at, width);
-                    }
-                }
+                if (unit + 1 < past) dase_wish_tile_float(&wishes, &u, d, m, unit + 1, j);
+                else if (j + WIDTH < m) dase_wish_tile_float(&wishes, &u, d, m, from, j + WIDTH);
+                else if (past < u1) dase_wish_tile_float(&wishes, &u, d, m, past, 0);
                 dase_bf16_askings[rows - 1][nv - 1](pairs, x->across + pair * x->apart + row % WIDTH, 1,
                                                     d - pair * WIDTH > DASE_VL ? WIDTH : DASE_VL,
                                                     dout->across + j / WIDTH * dout->apart, tile, &wishes);
