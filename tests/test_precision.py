@@ -19,7 +19,6 @@ from daseCV_c.layers import affine_backward, affine_forward
 from daseCV_c.reference import affine_bf16 as twin
 from daseCV_c.solver import Solver
 
-
 # The rounding.
 
 @pytest.mark.parametrize(("bits", "rounded"), [
