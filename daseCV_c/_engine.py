@@ -115,7 +115,8 @@ def _run(model, names, images, index, mean, y, arrays, numbers, rule):
             *map(arrays.get, layer), *map(numbers.get, layer), reg if hidden or model.reg_last_layer else 0.0,
             statistics[i], uniform,
         ))
-    loss = kernels.step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective())
+    loss = kernels.step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective(),
+                                   _precision.reduced(model.dtype))
     if dropout is not None:
         dropout["mode"] = "train"
     if norm == "batchnorm":
@@ -129,8 +130,7 @@ def _run(model, names, images, index, mean, y, arrays, numbers, rule):
 def gradients(model, X, y):
     """(loss, grads) of a batch with checked labels, or None where the layers must do it."""
     rows = _rows(X)
-    if (_backend.kernels() is None or rows is None or rows.shape[0] > _MOST_SAMPLES
-            or _precision.reduced(model.dtype)):
+    if _backend.kernels() is None or rows is None or rows.shape[0] > _MOST_SAMPLES:
         return None
     names = _names(model)
     if not _fits(model, names, rows.shape[1]):
@@ -254,8 +254,7 @@ class FusedStep:
     def __call__(self, model, configs, index, mean=None):
         """The loss of the batch after the update, or None: then nothing was changed."""
         if (_backend.kernels() is None or self._rows is None or not 0 < index.size <= _MOST_SAMPLES
-                or getattr(type(model), "loss", None) not in self._own_loss or "loss" in vars(model)
-                or _precision.reduced(model.dtype)):
+                or getattr(type(model), "loss", None) not in self._own_loss or "loss" in vars(model)):
             return None
         rule, arrays, numbers = self._rule, self._arrays, self._again(model, configs)
         if numbers is None:

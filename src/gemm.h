@@ -316,7 +316,7 @@ static void DASE_NAME(narrow)(const dase_plan *p, const DASE_TYPE *a, const DASE
                     }
                     job.c = c + (i + v * DASE_VL) * p->n + j;
                     job.bias = bias == NULL ? NULL : bias + j;
-                    DASE_NAME(finish)(&job, height, cols, turned);
+                    DASE_NAME(job_out)(&job, height, cols, turned, cols > DASE_VL ? 2 : 1);
                 }
             }
             kp += kc;

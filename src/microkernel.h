@@ -290,10 +290,10 @@ static inline int DASE_NAME(sums)(const DASE_NAME(job) *p, int rows, int cols, p
     return cols > DASE_VL ? 2 : 1;
 }
 
-/* Sums on their way to memory, with what the DASE_ flags ask for. */
-static inline void DASE_NAME(finish)(const DASE_NAME(job) *p, int rows, int cols, const vec *tile)
+/* Sums of nv vectors a row on their way to C, with what the DASE_ flags ask for. */
+static inline void DASE_NAME(job_out)(const DASE_NAME(job) *p, int rows, int cols, const vec *tile, int nv)
 {
-    const int nv = cols > DASE_VL ? 2 : 1, flags = p->flags;
+    const int flags = p->flags;
     for (int v = 0; v < nv; v++) {
         const int at = v * DASE_VL, n = cols - at < DASE_VL ? cols - at : DASE_VL;
         const vec add = (flags & DASE_BIAS) ? DASE_NAME(load)(p->bias + at, n) : (vec){0};
@@ -321,8 +321,8 @@ static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptr
         return;
     }
     vec tile[2 * DASE_MR];
-    DASE_NAME(sums)(p, rows, cols, kc, tile);
-    DASE_NAME(finish)(p, rows, cols, tile);
+    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile);
+    DASE_NAME(job_out)(p, rows, cols, tile, nv);
 }
 
 /* panel[k][0..2 VL) = b[k * ldb + 0..cols), zeros behind. A panel of one vector when it suffices. */
