@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from operator import itemgetter
 
 import numpy as np
 
@@ -171,6 +172,9 @@ class FusedStep:
         self._names = None  # of the parameters, layer by layer
         self._arrays = {}  # name: (w, first state, second state), as the kernel takes them
         self._shape = None  # of the network whose arrays these are
+        # State first, then what the numbers are made of; with one key more, so that it is always a tuple.
+        keys = [*_STATES[rule], *(key for key, _ in _SETTINGS[rule]), "t" if rule == "adam" else "learning_rate"]
+        self._getter = itemgetter(*keys)
 
     def __getstate__(self):
         # All that is kept from step to step belongs to the Solver and its model, and is found there again.
@@ -219,19 +223,35 @@ class FusedStep:
             found[name] = numbers
         return found
 
-    def _still_ours(self, model, configs):
-        """The model and the configurations hold the very arrays of the step before."""
-        states = _STATES[self._rule]
-        if model.params.keys() != self._arrays.keys():
-            return False
-        for name, w in model.params.items():
-            held, config = self._arrays[name], configs[name]
-            if w is not held[0] or not w.flags.writeable:
-                return False
-            for k, state in enumerate(states, 1):
-                if config.get(state) is not held[k] or not held[k].flags.writeable:
-                    return False
-        return True
+    def _again(self, model, configs):
+        """The numbers of every parameter, if the model and the configurations hold the very arrays of
+        the step before; else None. A small network's step is short: this is read at each of them."""
+        params, arrays, states = model.params, self._arrays, len(_STATES[self._rule])
+        if len(params) != len(arrays) or not self._same_network(model):
+            return None
+        found, last, numbers = {}, None, None
+        try:
+            for name, w in params.items():
+                held, values = arrays[name], self._getter(configs[name])
+                if (w is not held[0] or states and values[0] is not held[1]
+                        or states == 2 and values[1] is not held[2]):
+                    return None
+                if not (w.flags.writeable and all(state.flags.writeable for state in values[:states])):
+                    return None
+                if values[states:] != last:
+                    last, numbers = values[states:], self._numbers(configs[name])
+                    if numbers is None:
+                        return None
+                found[name] = numbers
+        except (KeyError, TypeError, ValueError):  # something lacks, or is no number: look again, from the start
+            return None
+        return found
+
+    def _same_network(self, model):
+        return self._shape == self._shape_of(model)
+
+    def _shape_of(self, model):
+        return self._rows.shape[1], model.num_layers, model.normalization, model.dtype
 
     def _take_over(self, model, configs):
         """Arrays to update in place, copied from the model's and the configurations'; None if some do not fit."""
@@ -265,14 +285,10 @@ class FusedStep:
         if y.dtype.kind not in "iu":
             return None
         y = y.astype(np.int64, copy=False)
-        numbers = self._all_numbers(model, configs)
+        rule, names, arrays, numbers = self._rule, self._names, self._arrays, self._again(model, configs)
         if numbers is None:
-            return None
-        rule, names, arrays = self._rule, self._names, self._arrays
-        shape = (model.num_layers, model.normalization, model.dtype)
-        if self._shape != shape or not self._still_ours(model, configs):
-            names = _names(model)
-            if not _fits(model, names, self._rows.shape[1]):
+            numbers, names = self._all_numbers(model, configs), _names(model)
+            if numbers is None or not _fits(model, names, self._rows.shape[1]):
                 return None
             arrays = self._take_over(model, configs)
             if arrays is None:
@@ -284,7 +300,7 @@ class FusedStep:
         if loss is None:
             return None
         if arrays is not self._arrays:
-            self._names, self._arrays, self._shape = names, arrays, shape
+            self._names, self._arrays, self._shape = names, arrays, self._shape_of(model)
             for name, held in arrays.items():
                 model.params[name] = held[0]
                 for key, default in _SETTINGS[rule]:

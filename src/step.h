@@ -17,7 +17,7 @@
 #include "team.h"
 
 #define DASE_PLAIN_TILES 20 /* fewer tiles of rows read a panel of B where it lies: packing would not pay */
-#define DASE_KC 256      /* a block of k: its panel of B stays in the first-level cache */
+#define DASE_KC 512      /* a block of k: its panel of B and A's block stay in the second-level cache */
 #define DASE_SPLITS 8    /* parts of the inner dimension of the first product, when its result is small */
 #define DASE_GATHERED 16         /* panels gathered at once: their rows stay in the second-level cache */
 #define DASE_SPLIT_FROM 1024     /* features from which the first product is split */
@@ -420,6 +420,10 @@ static void DASE_NAME(update_weights)(dase_step *s, int l, int part, int parts, 
     for (ptrdiff_t unit = u0; unit < u1; unit++) layer->squares[unit] = 0;
     for (ptrdiff_t from = u0; from < u1;) {
         const ptrdiff_t panel = from / cuts, past = (panel + 1) * cuts < u1 ? (panel + 1) * cuts : u1;
+        /* The next panel's rows of the parameter and its state are asked for a part at each tile. */
+        const ptrdiff_t row_next = (panel + 1) * DASE_PANEL, turns = DASE_UP(m, WIDTH) * (past - from);
+        const ptrdiff_t asked = past == u1 || row_next >= d ? 0 : (d - row_next < DASE_PANEL ? d - row_next : DASE_PANEL) * m;
+        ptrdiff_t turn = 0;
         for (ptrdiff_t j = 0; j < m; j += WIDTH) {
             const int cols = m - j < WIDTH ? (int)(m - j) : WIDTH;
             const DASE_TYPE *b = (const DASE_TYPE *)layer->dout + j / DASE_PANEL * stride + j % DASE_PANEL;
@@ -429,6 +433,8 @@ static void DASE_NAME(update_weights)(dase_step *s, int l, int part, int parts, 
                 const ptrdiff_t row = panel * DASE_PANEL + r0, rows = d - row < r1 - r0 ? d - row : r1 - r0;
                 const DASE_TYPE *a = (const DASE_TYPE *)(l ? s->layer[l - 1].h : s->x) + panel * stride + r0;
                 if (rows <= 0) continue;
+                DASE_NAME(ask_update)(&u, row_next * m + asked * turn / turns, row_next * m + asked * (turn + 1) / turns);
+                turn++;
                 job.c = part_sums;
                 for (ptrdiff_t k = 0; k < n; k += kc) {
                     const ptrdiff_t depth = n - k < kc ? n - k : kc;

@@ -33,7 +33,8 @@ typedef struct {
 } dase_param;
 
 #if defined(__GNUC__)
-#define DASE_FETCH(p) __builtin_prefetch((p), 1)
+#define DASE_FETCH(p) __builtin_prefetch((p), 1, DASE_HINT)
+#define DASE_HINT 2
 #else
 #define DASE_FETCH(p) ((void)(p))
 #endif
@@ -161,6 +162,18 @@ static inline void DASE_NAME(update_rows)(const DASE_NAME(update) *u, int rule, 
         }
 }
 
+/* Asks for elements from..to of the parameter and its state before they are updated. */
+static inline void DASE_NAME(ask_update)(const DASE_NAME(update) *u, ptrdiff_t from, ptrdiff_t to)
+{
+    const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(DASE_TYPE);
+    if (u->rule == DASE_STORE) return;
+    for (ptrdiff_t k = from; k < to; k += line) {
+        DASE_FETCH(u->w + k);
+        if (u->rule >= DASE_MOMENTUM) DASE_FETCH(u->first + k);
+        if (u->rule == DASE_ADAM) DASE_FETCH(u->second + k);
+    }
+}
+
 /* The tile of a gradient, and its update; the parameter's tile begins at element `at` and its rows
    are ld apart. Returns the sum of squares of the parameter before the update, 0 without reg. */
 static double DASE_NAME(update_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc,
@@ -168,15 +181,6 @@ static double DASE_NAME(update_tile)(const DASE_NAME(job) *p, int rows, int cols
 {
     vec tile[2 * DASE_MR], squares = {0};
     double total = 0;
-    if (u->rule != DASE_STORE)
-        for (int i = 0; i < rows; i++)
-            for (int j = 0; j < cols + 63 / (int)sizeof(DASE_TYPE); j += 64 / (int)sizeof(DASE_TYPE)) {
-                /* The last line too, where the row does not begin with one. */
-                const ptrdiff_t k = at + i * ld + (j < cols ? j : cols - 1);
-                DASE_FETCH(u->w + k);
-                if (u->rule >= DASE_MOMENTUM) DASE_FETCH(u->first + k);
-                if (u->rule == DASE_ADAM) DASE_FETCH(u->second + k);
-            }
     const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile);
     if (p->flags & DASE_ADD)
         for (int i = 0; i < rows; i++)
