@@ -341,7 +341,8 @@ class Solver:
                         self.epoch += 1
                         for config in self.optim_configs.values():
                             # A rule that was never told a rate has put its default there.
-                            config["learning_rate"] *= self.lr_decay
+                            # Not in place: the rate may be an array that the configurations share.
+                            config["learning_rate"] = config["learning_rate"] * self.lr_decay
                     if t == 0 or t == iterations - 1 or epoch_end:
                         self._check()
             finally:
