@@ -91,7 +91,7 @@ def test_two_solvers_on_one_model_in_turn(monkeypatch, calls):
 
 def test_one_array_under_two_names(monkeypatch):
     def trained():
-        model = FullyConnectedNet([12], input_dim=12, num_classes=12, dtype=np.float64, weight_scale=0.3)
+        model = FullyConnectedNet([12], input_dim=12, num_classes=12, reg=0.5, dtype=np.float64)
         model.params["W2"] = model.params["W1"] = net_of(hidden=(12,)).params["W1"]
         np.random.seed(9)
         solver = solver_of("sgd", model)
@@ -189,7 +189,7 @@ def refusals():
     yield wrong("statistics", setting("bn_params", [{"running_mean": np.zeros(3)}] * 2))
     yield wrong("eps", setting("bn_params", [{"eps": "a"}] * 2))
     yield wrong("labels of floats", lambda s: setattr(s, "y_train", s.y_train + 0.5))
-    yield wrong("images", lambda s: setattr(s, "X_train", s.X_train[:, 1:]))
+    yield wrong("images", lambda s: setattr(s, "X_train", s.X_train[:, 1:].copy()))
 
 
 @pytest.mark.parametrize("after", [0, 2])
