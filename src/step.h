@@ -198,6 +198,11 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
                 if (j + WIDTH < j1)
                     DASE_NAME(ask_panel)(p, j + WIDTH, k, dase_cut(depth, tiles, t), dase_cut(depth, tiles, t + 1),
                                          j1 - j - WIDTH < WIDTH ? (int)(j1 - j - WIDTH) : WIDTH, depth);
+                if (!first) /* what is added to has left the cache since */
+                    for (ptrdiff_t r = 0; r < end - i; r++) {
+                        DASE_FETCH(job.c + r * job.ldc);
+                        if (cols > DASE_VL) DASE_FETCH(job.c + r * job.ldc + job.cvs);
+                    }
                 DASE_NAME(job_tile)(&job, (int)(end - i), cols, depth);
             }
         }
