@@ -7,6 +7,7 @@ the layers then do the work, and say what is wrong where something is.
 
 from __future__ import annotations
 
+import itertools
 import math
 from operator import itemgetter
 
@@ -16,6 +17,7 @@ from daseCV_c import _backend, _precision, _threads, optim
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _SOURCES = (np.dtype(np.uint8), *_FLOATS)
+_NORMS = (None, "batchnorm", "layernorm")
 # The kernel lays the batch out anew: beyond this many samples that costs memory for little time.
 _MOST_SAMPLES = 4096
 _RULES = {name: getattr(optim, name) for name in optim.__all__}
@@ -31,7 +33,8 @@ _STATES = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "ada
 
 def _plain(array, dtype, shape):
     """An array that a kernel may touch as it is."""
-    return (type(array) is np.ndarray and array.dtype is dtype and array.shape == shape
+    # Compared by ==: arrays that were pickled have a dtype object of their own.
+    return (type(array) is np.ndarray and array.dtype == dtype and array.shape == shape
             and array.flags.c_contiguous and array.flags.aligned)
 
 
@@ -67,7 +70,8 @@ def _fits(model, names, features):
 
 
 def _number(value, low=-math.inf, high=math.inf):
-    return type(value) in (float, int) and low <= value <= high
+    # NumPy's float64 is a float.
+    return isinstance(value, (float, int)) and type(value) is not bool and low <= value <= high
 
 
 def _statistics(norm, width, entry, dtype):
@@ -162,17 +166,22 @@ class FusedStep:
     user put into the model stays as it was. (The rule sgd is defined to work in place.)
     """
 
-    def __init__(self, X, y, rule, own_loss):
-        self._rows = _rows(X)
-        self._y = y.astype(np.int64) if y.dtype.kind in "iu" and y.size and y.max() < 2**31 else None
-        self._top = -1 if self._y is None or self._y.min() < 0 else int(self._y.max())
+    def __init__(self, rule):
         self._rule = rule
-        self._own_loss = own_loss
+        self._X = self._rows = None  # the images, and the same as the kernel takes them
+        self._names = None  # of the parameters, layer by layer
         self._arrays = {}  # name: (w, first state, second state), as the kernel takes them
         self._shape = None  # of the network whose arrays these are
         # State first, then what the numbers are made of; with one key more, so that it is always a tuple.
         keys = [*_STATES[rule], *(key for key, _ in _SETTINGS[rule]), "t" if rule == "adam" else "learning_rate"]
         self._getter = itemgetter(*keys)
+
+    def __getstate__(self):
+        # All that is kept from step to step belongs to the Solver and its model, and is found there again.
+        return {"_rule": self._rule}
+
+    def __setstate__(self, state):
+        self.__init__(state["_rule"])
 
     def _numbers(self, config):
         """The rule's settings as the kernel takes them, or None."""
@@ -203,7 +212,10 @@ class FusedStep:
             if type(config) is not dict:
                 return None
             key = tuple(map(config.get, keys))
-            numbers = known.get(key)
+            try:
+                numbers = known.get(key)
+            except TypeError:  # what has no hash is no number
+                return None
             if numbers is None:
                 numbers = known[key] = self._numbers(config)
                 if numbers is None:
@@ -224,25 +236,34 @@ class FusedStep:
                 if (w is not held[0] or states and values[0] is not held[1]
                         or states == 2 and values[1] is not held[2]):
                     return None
+                if not (w.flags.writeable and all(state.flags.writeable for state in values[:states])):
+                    return None
                 if values[states:] != last:
                     last, numbers = values[states:], self._numbers(configs[name])
                     if numbers is None:
                         return None
                 found[name] = numbers
-        except (KeyError, TypeError):  # a configuration lacks something: look again, from the start
+        except (KeyError, TypeError, ValueError):  # something lacks, or is no number: look again, from the start
             return None
         return found
 
     def _same_network(self, model):
-        return self._shape == (model.num_layers, model.normalization, model.dtype)
+        return self._shape == self._shape_of(model)
+
+    def _shape_of(self, model):
+        return self._rows.shape[1], model.num_layers, model.normalization, model.dtype
 
     def _take_over(self, model, configs):
         """Arrays to update in place, copied from the model's and the configurations'; None if some do not fit."""
         dtype, states, arrays = np.dtype(model.dtype), _STATES[self._rule], {}
+        in_place = self._rule == "sgd"
+        # One array under two names is updated twice, one time after the other: not a thing for threads.
+        if in_place and any(np.may_share_memory(a, b) for a, b in itertools.combinations(model.params.values(), 2)):
+            return None
         for name, w in model.params.items():
-            if not w.flags.writeable:
+            if in_place and not w.flags.writeable:
                 return None
-            held = [w if self._rule == "sgd" else _aligned_copy(w, 0)]
+            held = [w if in_place else _aligned_copy(w, 0)]
             for slot, key in enumerate(states, 1):
                 state = configs[name].get(key)
                 if state is not None and not _plain(state, dtype, w.shape):
@@ -251,26 +272,35 @@ class FusedStep:
             arrays[name] = (*held, *[None] * (3 - len(held)))
         return arrays
 
-    def __call__(self, model, configs, index, mean=None):
-        """The loss of the batch after the update, or None: then nothing was changed."""
-        if (_backend.kernels() is None or self._rows is None or not 0 < index.size <= _MOST_SAMPLES
-                or getattr(type(model), "loss", None) not in self._own_loss or "loss" in vars(model)):
+    def __call__(self, model, configs, X, y, index, mean=None):
+        """The loss of the rows `index` before the update, or None: then nothing was changed."""
+        if (_backend.kernels() is None or not 0 < index.size <= _MOST_SAMPLES
+                or model.normalization not in _NORMS):
             return None
-        rule, arrays, numbers = self._rule, self._arrays, self._again(model, configs)
+        if X is not self._X:
+            self._X, self._rows = X, _rows(X)
+        if self._rows is None or not (mean is None or _plain(mean, _FLOATS[1], self._rows.shape[1:])):
+            return None
+        y = y[index]
+        if y.dtype.kind not in "iu":
+            return None
+        y = y.astype(np.int64, copy=False)
+        rule, names, arrays, numbers = self._rule, self._names, self._arrays, self._again(model, configs)
         if numbers is None:
             numbers, names = self._all_numbers(model, configs), _names(model)
-            if (numbers is None or not _fits(model, names, self._rows.shape[1])
-                    or not 0 <= self._top < model.params[names[-1][1]].size):
+            if numbers is None or not _fits(model, names, self._rows.shape[1]):
                 return None
             arrays = self._take_over(model, configs)
             if arrays is None:
                 return None
-            self._layers = names
-        loss = _run(model, self._layers, self._rows, index, mean, self._y[index], arrays, numbers, rule)
+        # Read as unsigned, a negative label is a huge one.
+        if y.view(np.uint64).max() >= model.params[names[-1][1]].size:
+            return None
+        loss = _run(model, names, self._rows, index, mean, y, arrays, numbers, rule)
         if loss is None:
             return None
         if arrays is not self._arrays:
-            self._arrays, self._shape = arrays, (model.num_layers, model.normalization, model.dtype)
+            self._names, self._arrays, self._shape = names, arrays, self._shape_of(model)
             for name, held in arrays.items():
                 model.params[name] = held[0]
                 for key, default in _SETTINGS[rule]:

@@ -68,8 +68,9 @@ cdef double SERIAL_WORK = 1e6
 
 cdef void *_writable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t columns) except NULL:
     """Data of an array that the step writes; columns < 0 asks for a vector."""
-    _check_out("train_step", label, array, t, 1 if columns < 0 else 2)
-    return _readable(label, array, t, rows, columns)
+    cdef void *data = _readable(label, array, t, rows, columns)
+    _check_out("train_step", label, array, t)
+    return data
 
 
 cdef void *_readable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t columns) except NULL:
@@ -86,18 +87,27 @@ cdef void *_readable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t
 cdef int _set_param(dase_param *p, str label, tuple arrays, tuple numbers, double reg, int rule, int t,
                     Py_ssize_t rows, Py_ssize_t columns) except -1:
     """arrays: (w, grad, None) to store a gradient, else (w, first state, second state)."""
+    w, first, second = arrays  # unpacked, which checks the length; an index is not checked
     p.reg = reg
     if rule == DASE_STORE:
-        p.w = _readable(label, arrays[0], t, rows, columns)
-        p.grad = _writable(label, arrays[1], t, rows, columns)
+        p.w = _readable(label, w, t, rows, columns)
+        p.grad = _writable(label, first, t, rows, columns)
         return 0
-    p.w = p.next_w = _writable(label, arrays[0], t, rows, columns)
+    p.w = p.next_w = _writable(label, w, t, rows, columns)
     if rule != DASE_SGD:
-        p.first = p.next_first = _writable(label, arrays[1], t, rows, columns)
+        p.first = p.next_first = _writable(label, first, t, rows, columns)
     if rule == DASE_ADAM:
-        p.second = p.next_second = _writable(label, arrays[2], t, rows, columns)
+        p.second = p.next_second = _writable(label, second, t, rows, columns)
     p.rate, p.keep1, p.keep2, p.eps, p.scale = numbers
     return 0
+
+
+cdef cnp.ndarray _matrix(object weights):
+    """The weights themselves, of the arrays that belong to them."""
+    w, _, _ = weights
+    if not isinstance(w, cnp.ndarray) or cnp.PyArray_NDIM(w) != 2:
+        raise TypeError("train_step: weights are not a matrix")
+    return w
 
 
 cdef int _set_layer(dase_layer *layer, tuple given, int rule, int norm, int t, Py_ssize_t n, Py_ssize_t fan_in,
@@ -105,9 +115,8 @@ cdef int _set_layer(dase_layer *layer, tuple given, int rule, int norm, int t, P
     """given: for each of weights, bias, gamma, beta the arrays and then the rule's numbers; the penalty;
     statistics; dropout. What is not used is None."""
     weights, bias, gamma, beta, weights_by, bias_by, gamma_by, beta_by, reg, statistics, dropout = given
-    if not isinstance(weights[0], cnp.ndarray) or cnp.PyArray_NDIM(weights[0]) != 2:
-        raise TypeError("train_step: weights are not a matrix")
-    cdef Py_ssize_t m = cnp.PyArray_DIM(weights[0], 1)
+    cdef cnp.ndarray w = _matrix(weights)
+    cdef Py_ssize_t m = cnp.PyArray_DIM(w, 1)
     layer.fan_in, layer.fan_out = fan_in, m
     _set_param(&layer.weights, "weights", weights, weights_by, reg, rule, t, fan_in, m)
     _set_param(&layer.bias, "bias", bias, bias_by, 0, rule, t, m, -1)
@@ -196,7 +205,7 @@ def train_step(
         step.bf16 = bf16
         step.scratch = NULL
         _set_source(&step.source, images_nd, index_n, mean_d)
-        t = _real_type("train_step", "weights", (<tuple> (<tuple> layers[0])[0])[0])
+        t = _real_type("train_step", "weights", _matrix(next(iter(layers[0]), None)))
         if bf16 and not DASE_BF16:
             raise RuntimeError("train_step: this module was built without bfloat16 kernels")
         if bf16 and t != cnp.NPY_FLOAT:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from adversarial import normal, rng_of
+from adversarial import arrays_in, normal, rng_of
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Call:
         return getattr(getattr(kernels, self.family), self.name)(*self.args, num_threads)
 
     def results(self):
-        return [self.args[k] for k in self.outs]
+        return arrays_in([self.args[k] for k in self.outs])
 
     def arrays(self):
         return [k for k, value in enumerate(self.args) if isinstance(value, np.ndarray)]
@@ -95,6 +95,17 @@ def _batch(name, dtype, n, d, m):
     return [images, rng_of(name).integers(0, n, n), images.mean(axis=0), _empty(dtype, n, d)], (3,)
 
 
+def _step(name, dtype, n, d, m):
+    """A network of one hidden layer; the gradients lie in the fourth argument, with the parameters."""
+    images, layers = normal(name, n + 2, d, dtype=dtype), []
+    for fan_in, fan_out in ((d, m), (m, 10)):
+        w, b = normal((name, "w"), fan_in, fan_out, dtype=dtype), normal((name, "b"), fan_out, dtype=dtype)
+        groups = [(value, _empty(dtype, *value.shape), None) for value in (w, b)]
+        layers.append((*groups, *[None] * 6, 0.1, None, None))
+    index, y = rng_of(name).integers(0, n, n), rng_of(name).integers(0, 10, n)
+    return [images, index, rng_of(name).standard_normal(d), y, layers, None, None], (4,)
+
+
 def _image_shape(n, d, m):
     """Images whose size grows with the three; six channels, so that they fall into groups."""
     return max(2, n // 10), 6, m // 4 + 5, d // 4 + 4
@@ -158,6 +169,7 @@ _MAKERS = {
     "losses": (_losses, ("svm_loss", "softmax_loss")),
     "optim": (_optim, ("sgd", "sgd_momentum", "rmsprop", "adam")),
     "batch": (_batch, ("gather",)),
+    "step": (_step, ("train_step",)),
     "im2col": (_im2col, ("im2col", "col2im", "col2im_6d")),
     "pool": (_pool, ("max_pool_forward", "max_pool_backward")),
     "spatial": (_spatial, (

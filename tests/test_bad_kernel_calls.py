@@ -33,8 +33,10 @@ def _wrong_arrays(array, out):
         yield "read-only", fixed
 
 
-# Any number of images; a batch of either float dtype, whatever the images are.
-LEGAL_FOR_GATHER = {(0, "longer"), (0, "shorter"), (3, "other float")}
+# Any number of images; a batch of either float dtype, whatever the images are; parameters likewise.
+LEGAL = {("batch.gather", 0, "longer"), ("batch.gather", 0, "shorter"), ("batch.gather", 3, "other float"),
+         ("step.train_step", 0, "longer"), ("step.train_step", 0, "shorter"), ("step.train_step", 0, "other float")}
+MAY_BE_NONE = {("batch.gather", 2), ("step.train_step", 1), ("step.train_step", 2)}  # no index, no mean
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -42,7 +44,7 @@ def test_entries_refuse_wrong_arrays(kernels, dtype, entry):
     for position in make_call(entry, dtype).arrays():
         call = make_call(entry, dtype)
         for label, wrong in _wrong_arrays(call.args[position], position in call.outs):
-            if entry == "batch.gather" and (position, label) in LEGAL_FOR_GATHER:
+            if (entry, position, label) in LEGAL:
                 continue
             changed = make_call(entry, dtype)
             changed.args[position] = wrong
@@ -56,8 +58,8 @@ def test_entries_refuse_wrong_arrays(kernels, dtype, entry):
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_entries_refuse_none(kernels, entry):
     for position in make_call(entry, np.float64).arrays():
-        if entry == "batch.gather" and position == 2:
-            continue  # no mean
+        if (entry, position) in MAY_BE_NONE:
+            continue
         call = make_call(entry, np.float64)
         call.args[position] = None
         with pytest.raises(TypeError):

@@ -15,7 +15,22 @@ WORK = '''
 import hashlib, os, sys
 import numpy as np
 import daseCV_c
-from daseCV_c import layer_utils, layers, optim
+from daseCV_c import _engine, layer_utils, layers, optim
+from daseCV_c.classifiers.fc_net import FullyConnectedNet
+
+
+def trained(x, rng, steps=3):
+    """Losses and parameters of a network of its own; nothing is drawn from the generator that all share."""
+    net = FullyConnectedNet([130, 60], input_dim=x.shape[1], normalization="batchnorm", dtype=np.float64)
+    for name, w in net.params.items():
+        net.params[name] = 0.1 * rng.standard_normal(w.shape)
+    configs = {name: {} for name in net.params}
+    step, y, losses = _engine.FusedStep("adam"), rng.integers(0, 10, len(x)), []
+    for _ in range(steps):
+        loss = step(net, configs, x, y, rng.integers(0, len(x), 100))
+        assert loss is not None or daseCV_c.get_backend() == "numpy"
+        losses.append(np.array(loss or 0.0))
+    return losses + [net.params[name] for name in sorted(net.params)] + [net.loss(x)]
 
 
 def work(seed=0):
@@ -32,6 +47,7 @@ def work(seed=0):
     found += [np.array(loss), dx]
     for rule in (optim.sgd_momentum, optim.rmsprop, optim.adam):
         found.append(rule(x, x * 0.5)[0])
+    found += trained(x, rng)
     for array in found:
         seen.update(np.ascontiguousarray(array).tobytes())
     return seen.hexdigest()
@@ -119,7 +135,7 @@ daseCV_c.set_num_threads(2)
 rng = np.random.default_rng(3)
 a, b = rng.standard_normal((200, 200)), rng.standard_normal((200, 200))
 expected, product = work(), a @ b
-for _ in range(30):
+for _ in range(10):
     assert work() == expected
     assert np.allclose(a @ b, product)
 '''
@@ -154,6 +170,69 @@ finally:
     other.join()
 assert work() == expected
 '''
+
+
+SCORED_WHILE_ANOTHER_TRAINS = WORK + '''
+import threading
+
+daseCV_c.set_num_threads(2)
+rng = np.random.default_rng(3)
+x = rng.standard_normal((300, 200))
+net = FullyConnectedNet([130, 60], input_dim=200, normalization="layernorm", dtype=np.float64)
+expected, scores = trained(x, np.random.default_rng(4), 60), net.loss(x)
+found = []
+other = threading.Thread(target=lambda: found.extend(trained(x, np.random.default_rng(4), 60)))
+other.start()
+scored = 0
+while other.is_alive() or not scored:
+    assert np.array_equal(net.loss(x), scores)
+    scored += 1
+other.join()
+assert len(found) == len(expected) and all(map(np.array_equal, found, expected))
+'''
+
+# More threads than the team gets: the barriers count those that came.
+FEWER_THREADS = WORK + '''
+daseCV_c.set_num_threads(1)
+expected = work()
+daseCV_c.set_num_threads(4)
+assert work() == expected
+'''
+
+MORE_THREADS = FEWER_THREADS.replace("set_num_threads(4)", "set_num_threads(13)")
+
+# An OpenMP region, another runtime's pool and the package's in one process.
+NESTED = WORK + '''
+from concurrent.futures import ThreadPoolExecutor
+
+daseCV_c.set_num_threads(3)
+expected = [work(seed) for seed in range(8)]
+a = np.random.default_rng(0).standard_normal((400, 400))
+with ThreadPoolExecutor(8) as pool:
+    others = [pool.submit(np.matmul, a, a) for _ in range(20)]
+    found = list(pool.map(work, range(8)))
+assert found == expected
+assert all(np.array_equal(others[0].result(), other.result()) for other in others)
+'''
+
+
+def test_scores_while_another_network_trains(script):
+    script(SCORED_WHILE_ANOTHER_TRAINS, timeout=100)
+
+
+@pytest.mark.parametrize("env", [{"OMP_THREAD_LIMIT": "1"}, {"OMP_THREAD_LIMIT": "3"}, {"OMP_DYNAMIC": "true"},
+                                 {"OMP_NUM_THREADS": "1"}, {"OMP_WAIT_POLICY": "active"}, {"OMP_NESTED": "true"}],
+                         ids=str)
+def test_a_team_of_another_size(script, env):
+    script(FEWER_THREADS, timeout=100, **env)
+
+
+def test_more_threads_than_cores(script):
+    script(MORE_THREADS, timeout=100)
+
+
+def test_pools_inside_pools(script):
+    script(NESTED, timeout=100)
 
 
 def test_six_python_threads(script):

@@ -15,6 +15,7 @@ from daseCV_c.solver import Solver
 # (n, d, m): above the sizes from which work is shared out, and not multiples of any block.
 LARGE = {"default": [(1030, 133, 70), (70, 1031, 5)], "affine": [(1030, 301, 133), (100, 3072, 101), (257, 515, 10)]}
 LARGE["conv"] = [(40, 33, 37), (3, 150, 133)]
+LARGE["step"] = [(257, 301, 133), (100, 3072, 101), (40, 130, 1031)]
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

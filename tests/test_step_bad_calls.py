@@ -1,0 +1,132 @@
+"""Wrong calls of the entry train_step: an error, nothing changed, and never a crash."""
+
+import numpy as np
+import pytest
+from adversarial import frozen
+from stepping import RULES, Step
+from test_bad_kernel_calls import _wrong_arrays
+
+pytestmark = pytest.mark.compiled
+ERRORS = (ValueError, TypeError, IndexError, KeyError)
+LAYER = ("weights", "bias", "gamma", "beta", "weights_by", "bias_by", "gamma_by", "beta_by", "reg", "statistics",
+         "dropout")
+
+
+def step_of(rule=None, norm="batchnorm", dtype=np.float64, **more):
+    return Step(6, (5, 4, 3), dtype, norm, 0.6, reg=0.1, source=np.float32, mean=True, index=True, rule=rule, **more)
+
+
+def refused(kernels, args, label):
+    before = frozen(args)
+    with pytest.raises(ERRORS):
+        kernels.step.train_step(*args, 1)
+        pytest.fail(f"train_step took {label}")
+    assert frozen(args) == before, label
+
+
+def changed(args, layer, field, value):
+    """args with another value in one field of one layer."""
+    given = list(args[4][layer])
+    given[LAYER.index(field)] = value
+    return [*args[:4], [*args[4][:layer], tuple(given), *args[4][layer + 1:]], *args[5:]]
+
+
+def parts(args, layer, field):
+    return args[4][layer][LAYER.index(field)]
+
+
+def swapped(group, place, value):
+    return (*group[:place], value, *group[place + 1:])
+
+
+@pytest.mark.parametrize("norm", [None, "batchnorm", "layernorm"])
+@pytest.mark.parametrize("rule", [None, *RULES])
+def test_wrong_parameters(kernels, dtype, rule, norm):
+    written = {None: (1,), "sgd": (0,), "sgd_momentum": (0, 1), "rmsprop": (0, 1), "adam": (0, 1, 2)}[rule]
+    step = step_of(rule, norm, dtype)
+    for layer in (0, 1):
+        for field in ("weights", "bias", "gamma", "beta"):
+            if parts(step.args(), layer, field) is None:
+                continue
+            for place in sorted({0, *written}):
+                array = parts(step.args(), layer, field)[place]
+                for label, wrong in _wrong_arrays(array, place in written):
+                    args = step.args()
+                    group = swapped(parts(args, layer, field), place, wrong)
+                    refused(kernels, changed(args, layer, field, group), (layer, field, place, label))
+
+
+@pytest.mark.parametrize("rule", [None, *RULES])
+def test_wrong_groups(kernels, rule):
+    """What is not a tuple of three, or not there at all."""
+    step = step_of(rule)
+    for field in ("weights", "bias", "gamma", "beta"):
+        args = step.args()
+        group = parts(args, 0, field)
+        for wrong in (None, (), group[:1], group[:2], (*group, None), list(group), (None,) * 3, 3, group[0], (3, 3, 3)):
+            refused(kernels, changed(args, 0, field, wrong), (field, wrong))
+        if rule is not None:
+            for wrong in (None, (), (0.1,), (0.1,) * 4, (0.1,) * 6, ("a",) * 5, [0.1] * 5):
+                refused(kernels, changed(args, 0, f"{field}_by", wrong), (field, "by", wrong))
+    for wrong in ("a", None, (), np.ones(2)):
+        refused(kernels, changed(step.args(), 0, "reg", wrong), ("reg", wrong))
+
+
+def test_wrong_statistics_and_dropout(kernels, dtype):
+    step = step_of(None, "batchnorm", dtype)
+    for place in range(4):
+        array = parts(step.args(), 0, "statistics")[place]
+        for label, wrong in _wrong_arrays(array, place > 1):
+            args = step.args()
+            refused(kernels, changed(args, 0, "statistics", swapped(parts(args, 0, "statistics"), place, wrong)),
+                    (place, label))
+    args = step.args()
+    for wrong in (None, (), parts(args, 0, "statistics")[:5], (None,) * 6):
+        refused(kernels, changed(args, 0, "statistics", wrong), wrong)
+    uniform, keep = parts(args, 0, "dropout")
+    for label, wrong in _wrong_arrays(uniform, False):
+        refused(kernels, changed(args, 0, "dropout", (wrong, keep)), label)
+    for wrong in ((), (uniform,), (uniform, 0.0), (uniform, -0.1), (uniform, 1.1), (uniform, np.nan), (uniform, "a"),
+                  (None, keep), 3):
+        refused(kernels, changed(args, 0, "dropout", wrong), wrong)
+
+
+def test_wrong_batches(kernels, dtype):
+    step = step_of(None, "batchnorm", dtype)
+    legal = {(0, "longer"), (0, "other float")}
+    for place in range(4):
+        for label, wrong in _wrong_arrays(step.args()[place], False):
+            args = step.args()
+            args[place] = wrong
+            if (place, label) not in legal:
+                refused(kernels, args, (place, label))
+    for place, bad in ((1, -1), (1, 9), (1, 2**62), (1, -(2**63)), (3, -1), (3, 3), (3, 2**62), (3, -(2**63))):
+        args = step.args()
+        args[place] = args[place].copy()
+        args[place][-1] = bad
+        refused(kernels, args, (place, bad))
+    for place, wrong in ((0, None), (3, None), (4, None), (4, ()), (4, []), (4, tuple(step.args()[4])), (4, [None] * 2),
+                         (4, [()] * 2), (4, [list(layer) for layer in step.args()[4]]),
+                         (4, [layer[:10] for layer in step.args()[4]]),
+                         (5, "adagrad"), (5, 1), (5, []), (6, "batch_norm"), (6, 1), (6, []),
+                         (0, np.zeros((9, 0), np.float32)), (0, np.zeros((0, 5), np.float32))):
+        args = step.args()
+        args[place] = wrong
+        refused(kernels, args, (place, str(wrong)[:40]))
+
+
+def test_layers_that_do_not_fit_each_other(kernels):
+    step = step_of()
+    args = step.args()
+    refused(kernels, [*args[:4], args[4][::-1], *args[5:]], "layers in reverse")
+    refused(kernels, [*args[:4], [args[4][0], args[4][0], args[4][1]], *args[5:]], "a layer twice")
+    # The classes are those of the last layer: labels that fit the hidden one do not fit it.
+    args[3] = np.full(6, 3)
+    refused(kernels, args, "a label of the hidden layer")
+
+
+@pytest.mark.parametrize("threads", [-3, 0, 1, 3, 64])
+def test_any_number_of_threads_is_taken(kernels, threads):
+    step = Step(300, (200, 100, 10))
+    expected = frozen(list(step.run(kernels, 1)))
+    assert frozen(list(step.run(kernels, threads))) == expected
