@@ -236,6 +236,19 @@ class FusedStep:
             arrays[name] = (*held, *[None] * (3 - len(held)))
         return arrays
 
+    def _kind(self, model):
+        """What the plan follows from, beside the parameters."""
+        return model.num_layers, model.normalization, model.dtype
+
+    def _plan(self, model):
+        """The names of each layer's parameters, or None where the kernels do not take them."""
+        names = _names(model)
+        return names if _fits(model, names, self._rows.shape[1]) else None
+
+    def _work(self, model, index, mean, arrays, numbers):
+        """The loss after the update of `arrays`, or None."""
+        return _run(model, self._layers, self._rows, index, mean, self._y[index], arrays, numbers, self._rule)
+
     def __call__(self, model, configs, index, mean=None):
         """The loss of the batch after the update, or None: then nothing was changed."""
         if (_backend.kernels() is None or self._rows is None or not 0 < index.size <= _MOST_SAMPLES
@@ -245,17 +258,16 @@ class FusedStep:
         numbers = self._all_numbers(model, configs)
         if numbers is None:
             return None
-        rule, arrays = self._rule, self._arrays
-        shape = (model.num_layers, model.normalization, model.dtype)
+        rule, arrays, shape = self._rule, self._arrays, self._kind(model)
         if self._shape != shape or not self._still_ours(model, configs):
-            names = _names(model)
-            if not _fits(model, names, self._rows.shape[1]) or not 0 <= self._top < model.params[names[-1][1]].size:
+            names = self._plan(model)
+            if names is None or not 0 <= self._top < model.params[names[-1][1]].size:
                 return None
             arrays = self._take_over(model, configs)
             if arrays is None:
                 return None
             self._layers = names
-        loss = _run(model, self._layers, self._rows, index, mean, self._y[index], arrays, numbers, rule)
+        loss = self._work(model, index, mean, arrays, numbers)
         if loss is None:
             return None
         if arrays is not self._arrays:

@@ -7,8 +7,9 @@ import tempfile
 import numpy as np
 from tqdm import tqdm
 
-from daseCV_c import _checks, _engine, optim
+from daseCV_c import _checks, _engine, _engine_cnn, optim
 from daseCV_c._batch import gather_batch
+from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 
 _RULES = tuple(optim.__all__)
@@ -152,8 +153,11 @@ class Solver:
             raise ValueError(
                 f"Solver: update_rule is {self.update_rule!r}, expected one of {', '.join(_RULES)}")
         self._rule = getattr(optim, self.update_rule)
-        self._fused = _engine.FusedStep(
-            self.X_train, self.y_train, self.update_rule, (FullyConnectedNet.loss, TwoLayerNet.loss))
+        if isinstance(model, ThreeLayerConvNet):
+            step, own_loss = _engine_cnn.ConvStep, (ThreeLayerConvNet.loss,)
+        else:
+            step, own_loss = _engine.FusedStep, (FullyConnectedNet.loss, TwoLayerNet.loss)
+        self._fused = step(self.X_train, self.y_train, self.update_rule, own_loss)
         self._bar = None
         self._reset()
 

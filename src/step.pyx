@@ -49,6 +49,7 @@ cdef extern from "step.h" nogil:
     ctypedef struct dase_step:
         dase_source source
         const int64_t *labels
+        void *dx
         int rule, norm, layers
         dase_layer *layer
         char *scratch
@@ -163,6 +164,15 @@ cdef int _set_labels(dase_step *step, cnp.ndarray y_n, Py_ssize_t classes) excep
     return 0
 
 
+cdef void *_set_dx(dase_source *source, cnp.ndarray images_nd, cnp.ndarray dx_nd, int t) except? NULL:
+    """The gradient of images that are the output of a ReLU before this network: 0 where they are not positive."""
+    if dx_nd is None:
+        return NULL
+    if source.index != NULL or source.mean != NULL or cnp.PyArray_TYPE(images_nd) != t:
+        raise ValueError("train_step: dx needs images that are the batch itself, in the parameters' dtype")
+    return _writable("dx", dx_nd, t, source.n, source.features)
+
+
 def train_step(
     cnp.ndarray images_nd not None,  # IN
     cnp.ndarray index_n,             # IN: rows of the batch, or None: all of them
@@ -170,6 +180,7 @@ def train_step(
     cnp.ndarray y_n not None,        # IN: labels of the batch
     list layers not None,            # INOUT: see _set_layer
     rule, norm, int num_threads,
+    cnp.ndarray dx_nd=None,          # OUT, or None: see _set_dx
 ):
     """Loss of the batch; the gradients are stored (rule None), or the parameters updated in place."""
     cdef dase_step step
@@ -198,6 +209,7 @@ def train_step(
             if fan_in == 0:
                 raise ValueError("train_step: a layer has no outputs")
         _set_labels(&step, y_n, fan_in)
+        step.dx = _set_dx(&step.source, images_nd, dx_nd, t)
         if 3 * work * step.source.n < SERIAL_WORK:
             num_threads = 1
         num_threads = max(1, num_threads)
