@@ -1,6 +1,6 @@
 """The training step of ThreeLayerConvNet, this package beside PyTorch: time and memory.
 
-    python -m benchmarks.cnn [--threads 1 2] [--twin] [--out FOLDER]
+    python -m benchmarks.cnn [--threads 1 2] [--only PyTorch] [--out FOLDER]
 
 32 filters of 7 x 7, 500 hidden units, batch 50, Adam, float32, images of CIFAR-10's shape. Prints a
 table and, with --out, writes cnn.json and cnn.png. The limit is the step's multiply-adds at the
@@ -163,7 +163,8 @@ def chart(results, path):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--twin", action="store_true", help="also the NumPy twins, seconds a step")
+    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=["PyTorch", "torch.compile"],
+                        help="these beside daseCV_c; the NumPy twins take seconds a step")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="of one turn of a contestant")
     parser.add_argument("--out", type=Path, help="folder for cnn.json and cnn.png")
@@ -175,7 +176,7 @@ def main(argv=None):
         return arena.serve(lambda: CONTESTANTS[name][0](int(threads), *data()))
     if args.memory:
         return memory(args.memory[0], int(args.memory[1]))
-    names = [name for name in CONTESTANTS if args.twin or name != "NumPy"]
+    names = [name for name in CONTESTANTS if name == "daseCV_c" or name in args.only]
     results = [measure(threads, names, args.rounds, args.seconds) for threads in args.threads]
     report(results)
     if args.out:

@@ -49,7 +49,8 @@ def filtered(rng, n, c, side, f, field):
 
 def images(rng, n, c, side):
     return {"x": rng.randn(n, c, side, side), "dout": rng.randn(n, c, side, side), "gamma": rng.rand(c) + 0.5,
-            "dpool": rng.randn(n, c, side // 2, side // 2), "beta": rng.randn(c), "mean": np.zeros(c), "var": np.ones(c)}
+            "dpool": rng.randn(n, c, side // 2, side // 2), "beta": rng.randn(c),
+            "mean": np.zeros(c), "var": np.ones(c)}
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ KERNELS = {
     "rmsprop": _rule("rmsprop", "RMSprop([w], 1e-2)"),
     "adam": _rule("adam", "Adam([w], 1e-3, fused=True)"),
     "conv_forward": Kernel(
-        CONV, filtered, f"fast_layers.conv_forward_fast(x, w, b, {PAD})", f"reference.conv_forward_fast(x, w, b, {PAD})",
+        CONV, filtered, f"fast_layers.conv_forward_fast(x, w, b, {PAD})",
+        f"reference.conv_forward_fast(x, w, b, {PAD})",
         "functional.conv2d(x, w, b, padding=w.shape[2] // 2)"),
     "conv_backward": Kernel(
         CONV, filtered, "fast_layers.conv_backward_fast(dout, cache)", "reference.conv_backward_fast(dout, cache)",

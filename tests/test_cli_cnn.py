@@ -122,7 +122,8 @@ def test_cifars_images(here, monkeypatch, capsys):
         data[f"y_{split}"] = np.arange(n) % 10
     data["mean_image"] = data["X_train"].mean(axis=0)
     monkeypatch.setattr("daseCV_c.data_utils.get_CIFAR10_data", lambda data_dir, dtype: dict(data))
-    assert main(["train", "--model", "cnn", "--dataset", "cifar10", "--epochs", "1", "--hidden", "30", "--out", "r"]) == 0
+    options = ["--dataset", "cifar10", "--epochs", "1", "--hidden", "30"]
+    assert main(["train", "--model", "cnn", *options, "--out", "r"]) == 0
     network = json.loads((here / "r" / "config.json").read_text())["network"]
     assert (network["input_dim"], network["num_filters"], network["filter_size"]) == ([3, 32, 32], 32, 7)
     trained = accuracies(capsys.readouterr().out)
@@ -180,7 +181,8 @@ def test_without_matplotlib_there_are_no_pictures(here, monkeypatch, capsys):
     (["--model", "fc", "--recipe", "cnn-digits"], ("--recipe cnn-digits", "--model cnn")),
     (["--recipe", "cnn-digits", "--norm", "none"], ("--norm", "cnn")),
     (["--model", "rnn"], ("rnn",)), (["--model", "cnn", "--filter-size", "4"], ("--filter-size", "odd")),
-    (["--model", "cnn", "--filter-size", "-1"], ("--filter-size",)), (["--model", "cnn", "--filters", "0"], ("--filters",)),
+    (["--model", "cnn", "--filter-size", "-1"], ("--filter-size",)),
+    (["--model", "cnn", "--filters", "0"], ("--filters",)),
     (["--model", "cnn", "--data", "."], ("--data",)),
     (["--model", "cnn", "--dataset", "cifar10", "--data", "nowhere"], ("nowhere",)),
 ])

@@ -154,7 +154,8 @@ def test_a_loss_of_ones_own_is_asked(level):
 
 
 @pytest.mark.parametrize(("change", "data", "message"), [
-    (None, data_of((2, 9, 14)), "X of shape .* features after pooling"), (None, data_of((3, 9, 10)), "X has 3 channels"),
+    (None, data_of((2, 9, 14)), "X of shape .* features after pooling"),
+    (None, data_of((3, 9, 10)), "X has 3 channels"),
     (None, data_of((180,)), "X has 2 dimensions"), (None, data_of(classes=9), "y holds the label"),
     (_oblong, data_of(), "w has filters|features|shape"),
 ])
@@ -215,7 +216,8 @@ def test_gradient_of_the_input_is_refused_where_it_makes_no_sense(kernels, dtype
     fixed.setflags(write=False)
     step = kernels.step.train_step
     for images, index, mean, dx in (
-            (x, np.arange(6), None, x.copy()), (x, None, np.zeros(37), x.copy()), (x.astype(other), None, None, x.copy()),
+            (x, np.arange(6), None, x.copy()), (x, None, np.zeros(37), x.copy()),
+            (x.astype(other), None, None, x.copy()),
             (x, None, None, x[:5].copy()), (x, None, None, x.astype(other)), (x, None, None, fixed),
             (x, None, None, x.T.copy().T)):
         with pytest.raises((ValueError, TypeError), match="dx"):

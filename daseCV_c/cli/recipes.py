@@ -82,7 +82,7 @@ RECIPES = {
         "reg": 1e-3,
         "weight_scale": 1e-3,
         "update_rule": "adam",
-        "lr": 1e-3,
+        "lr": 5e-4,
         "lr_decay": 0.9,
         "batch_size": 50,
         "epochs": 5,
