@@ -16,6 +16,8 @@ MATRIX = ((10, 10), (100, 100), (256, 1024), (2048, 2048))
 SCORES = ((10,), (100,), (1000,), (10_000,))
 WEIGHTS = ((100,), (10_000,), (307_200,), (3_145_728,))
 BATCHES = ((10,), (100,), (256,), (2048,))
+CONV = ((2, 3, 8, 4, 3), (100, 3, 31, 25, 3), (50, 3, 32, 32, 7), (20, 64, 32, 64, 3))  # N, C, side, F, side of w
+IMAGE = ((2, 4, 8), (100, 3, 32), (50, 32, 32), (100, 64, 32))                           # N, C, side
 
 
 def affine(rng, n, d, m):
@@ -38,6 +40,17 @@ def weights(rng, size):
 def pixels(rng, batch):
     return {"X": rng.randint(0, 256, (IMAGES, PIXELS)).astype(np.uint8), "index": rng.randint(0, IMAGES, batch),
             "mean": rng.rand(PIXELS) * 255}
+
+
+def filtered(rng, n, c, side, f, field):
+    return {"x": rng.randn(n, c, side, side), "w": rng.randn(f, c, field, field), "b": rng.randn(f),
+            "dout": rng.randn(n, f, side, side)}
+
+
+def images(rng, n, c, side):
+    return {"x": rng.randn(n, c, side, side), "dout": rng.randn(n, c, side, side), "gamma": rng.rand(c) + 0.5,
+            "dpool": rng.randn(n, c, side // 2, side // 2), "beta": rng.randn(c),
+            "mean": np.zeros(c), "var": np.ones(c)}
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,18 @@ BN_TORCH = {"PyTorch": "_, saved_mean, saved_inv = aten.native_batch_norm(x, gam
 LN_TORCH = {"PyTorch": "_, saved_mean, saved_inv = aten.native_layer_norm(x, x.shape[1:], gamma, beta, 1e-5)"}
 BN_BACKWARD = ("aten.native_batch_norm_backward(dout, x, gamma, mean, var, saved_mean, saved_inv, True, 1e-5, "
                "[True, True, True])")
+# The side of the filters is odd: so much padding keeps the size of the images.
+PAD = "{'stride': 1, 'pad': w.shape[2] // 2}"
+POOL = "{'pool_height': 2, 'pool_width': 2, 'stride': 2}"
+SBN = "spatial_batchnorm_forward(x, gamma, beta, {'mode': 'train'})"
+SGN = "spatial_groupnorm_forward(x, gamma, beta, x.shape[1], {})"
+GROUPS = "x.shape[0], x.shape[1], x.shape[2] * x.shape[3], x.shape[1]"
+SGN_TORCH = f"aten.native_group_norm(x, gamma, beta, {GROUPS}, 1e-5)"
+
+
+def _with_conv_cache():
+    return {"daseCV_c": f"cache = (x, w, b, {PAD})", "NumPy": f"cache = (x, w, b, {PAD})"}
+
 
 KERNELS = {
     "affine_forward": Kernel(
@@ -123,6 +148,36 @@ KERNELS = {
     "sgd_momentum": _rule("sgd_momentum", "SGD([w], 1e-2, momentum=0.9, fused=True)"),
     "rmsprop": _rule("rmsprop", "RMSprop([w], 1e-2)"),
     "adam": _rule("adam", "Adam([w], 1e-3, fused=True)"),
+    "conv_forward": Kernel(
+        CONV, filtered, f"fast_layers.conv_forward_fast(x, w, b, {PAD})",
+        f"reference.conv_forward_fast(x, w, b, {PAD})",
+        "functional.conv2d(x, w, b, padding=w.shape[2] // 2)"),
+    "conv_backward": Kernel(
+        CONV, filtered, "fast_layers.conv_backward_fast(dout, cache)", "reference.conv_backward_fast(dout, cache)",
+        "aten.convolution_backward(dout, x, w, [len(b)], [1, 1], [w.shape[2] // 2] * 2, [1, 1], False, [0, 0], 1, "
+        "[True, True, True])", _with_conv_cache()),
+    "max_pool_forward": Kernel(
+        IMAGE, images, f"fast_layers.max_pool_forward_fast(x, {POOL})", f"reference.max_pool_forward_fast(x, {POOL})",
+        "functional.max_pool2d(x, 2, return_indices=True)"),
+    "max_pool_backward": Kernel(
+        IMAGE, images, "fast_layers.max_pool_backward_fast(dpool, cache)",
+        "reference.max_pool_backward_fast(dpool, cache)",
+        "aten.max_pool2d_with_indices_backward(dpool, x, [2, 2], [2, 2], [0, 0], [1, 1], False, place)",
+        {"daseCV_c": f"_, cache = fast_layers.max_pool_forward_fast(x, {POOL})",
+         "NumPy": f"_, cache = reference.max_pool_forward_fast(x, {POOL})",
+         "PyTorch": "_, place = functional.max_pool2d(x, 2, return_indices=True)"}),
+    "spatial_batchnorm_forward": Kernel(
+        IMAGE, images, f"layers.{SBN}", f"reference.{SBN}",
+        "aten.native_batch_norm(x, gamma, beta, mean, var, True, 0.1, 1e-5)"),
+    "spatial_batchnorm_backward": Kernel(
+        IMAGE, images, "layers.spatial_batchnorm_backward(dout, cache)",
+        "reference.spatial_batchnorm_backward(dout, cache)", BN_BACKWARD, _with_cache(SBN) | BN_TORCH),
+    "spatial_groupnorm_forward": Kernel(IMAGE, images, f"layers.{SGN}", f"reference.{SGN}", SGN_TORCH),
+    "spatial_groupnorm_backward": Kernel(
+        IMAGE, images, "layers.spatial_groupnorm_backward(dout, cache)",
+        "reference.spatial_groupnorm_backward(dout, cache)",
+        f"aten.native_group_norm_backward(dout, x, saved_mean, saved_inv, gamma, {GROUPS}, [True, True, True])",
+        _with_cache(SGN) | {"PyTorch": f"_, saved_mean, saved_inv = {SGN_TORCH}"}),
     "gather_batch": Kernel(
         BATCHES, pixels, "gather_batch(X, index, mean, dtype)", "reference.gather_batch(X, index, mean, dtype)",
         "X[index].to(mean.dtype) - mean"),
@@ -144,11 +199,12 @@ def make(contestant, threads, case):
         names |= {key: torch.from_numpy(a) for key, a in arrays.items()}
     else:
         import daseCV_c
-        from daseCV_c import _backend, layers, optim, reference
+        from daseCV_c import _backend, fast_layers, layers, optim, reference
         from daseCV_c.data_utils import gather_batch
 
         daseCV_c.set_num_threads(threads)
         names |= {"layers": layers, "optim": optim, "reference": reference, "kernels": _backend.kernels(),
+                  "fast_layers": fast_layers,
                   "gather_batch": gather_batch, **arrays}
     exec(kernel.setup.get(contestant, ""), names)
     return eval(f"lambda: {kernel.expression(contestant)}", names)

@@ -272,10 +272,20 @@ class FusedStep:
             arrays[name] = (*held, *[None] * (3 - len(held)))
         return arrays
 
+    def _plan(self, model):
+        """The names of each layer's parameters, or None where the kernels do not take them."""
+        if model.normalization not in _NORMS:
+            return None
+        names = _names(model)
+        return names if _fits(model, names, self._rows.shape[1]) else None
+
+    def _work(self, model, names, index, mean, y, arrays, numbers):
+        """The loss after the update of `arrays`, or None."""
+        return _run(model, names, self._rows, index, mean, y, arrays, numbers, self._rule)
+
     def __call__(self, model, configs, X, y, index, mean=None):
         """The loss of the rows `index` before the update, or None: then nothing was changed."""
-        if (_backend.kernels() is None or not 0 < index.size <= _MOST_SAMPLES
-                or model.normalization not in _NORMS):
+        if _backend.kernels() is None or not 0 < index.size <= _MOST_SAMPLES:
             return None
         if X is not self._X:
             self._X, self._rows = X, _rows(X)
@@ -287,8 +297,8 @@ class FusedStep:
         y = y.astype(np.int64, copy=False)
         rule, names, arrays, numbers = self._rule, self._names, self._arrays, self._again(model, configs)
         if numbers is None:
-            numbers, names = self._all_numbers(model, configs), _names(model)
-            if numbers is None or not _fits(model, names, self._rows.shape[1]):
+            numbers, names = self._all_numbers(model, configs), self._plan(model)
+            if numbers is None or names is None:
                 return None
             arrays = self._take_over(model, configs)
             if arrays is None:
@@ -296,7 +306,7 @@ class FusedStep:
         # Read as unsigned, a negative label is a huge one.
         if y.view(np.uint64).max() >= model.params[names[-1][1]].size:
             return None
-        loss = _run(model, names, self._rows, index, mean, y, arrays, numbers, rule)
+        loss = self._work(model, names, index, mean, y, arrays, numbers)
         if loss is None:
             return None
         if arrays is not self._arrays:

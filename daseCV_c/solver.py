@@ -7,14 +7,15 @@ import tempfile
 import numpy as np
 from tqdm import tqdm
 
-from daseCV_c import _checks, _engine, optim
+from daseCV_c import _checks, _engine, _engine_cnn, optim
 from daseCV_c._batch import gather_batch
+from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 
 _RULES = tuple(optim.__all__)
 _FLOATS = (np.float32, np.float64)
 # As they are defined: a loss that somebody puts in their place is called, not passed by.
-_OWN_LOSS = (FullyConnectedNet.loss, TwoLayerNet.loss)
+_OWN_LOSS = (FullyConnectedNet.loss, TwoLayerNet.loss, ThreeLayerConvNet.loss)
 
 
 def _positive(name, value):
@@ -154,7 +155,8 @@ class Solver:
             raise ValueError(
                 f"Solver: update_rule is {self.update_rule!r}, expected one of {', '.join(_RULES)}")
         self._rule = getattr(optim, self.update_rule)
-        self._fused = _engine.FusedStep(self.update_rule)
+        step = _engine_cnn.ConvStep if isinstance(model, ThreeLayerConvNet) else _engine.FusedStep
+        self._fused = step(self.update_rule)
         self._bar = None
         self._reset()
 

@@ -139,3 +139,26 @@ def adam(cnp.ndarray w not None, cnp.ndarray dw not None, cnp.ndarray m not None
     p.rate = learning_rate / (1 - pow(beta1, t))
     p.scale = 1 / (1 - pow(beta2, t))
     _run(DASE_ADAM, &p, w, dw, num_threads)
+
+
+RULES = {"sgd": DASE_SGD, "sgd_momentum": DASE_MOMENTUM, "rmsprop": DASE_RMSPROP, "adam": DASE_ADAM}
+
+
+def update(str rule not None, cnp.ndarray w not None, cnp.ndarray first, cnp.ndarray second, cnp.ndarray dw not None,
+           double rate, double keep1, double keep2, double eps, double scale, int num_threads):
+    """One step of a rule in place. first, second: its state, None where it has none; the numbers as in update.h."""
+    cdef int t = _real_type("update", "w", w)
+    cdef dase_param p
+    memset(&p, 0, sizeof(p))
+    if rule not in RULES:
+        raise ValueError(f"update: rule is {rule!r}, expected one of {', '.join(RULES)}")
+    cdef int which = RULES[rule]
+    states = (("first", first), ("second", second))[:0 if which == DASE_SGD else 2 if which == DASE_ADAM else 1]
+    _check_like("update", w, t, (("dw", dw),), (("w", w), *states))
+    p.next_w = cnp.PyArray_DATA(w)
+    if which != DASE_SGD:
+        p.first = p.next_first = cnp.PyArray_DATA(first)
+    if which == DASE_ADAM:
+        p.second = p.next_second = cnp.PyArray_DATA(second)
+    p.rate, p.keep1, p.keep2, p.eps, p.scale = rate, keep1, keep2, eps, scale
+    _run(which, &p, w, dw, num_threads)

@@ -43,6 +43,7 @@ typedef struct {
 typedef struct {
     dase_source source;
     const int64_t *labels; /* IN */
+    void *dx;              /* OUT, laid out as the images: their gradient where they are positive, else 0; or NULL */
     int rule, norm, layers;
     int bf16;              /* products of factors rounded to bfloat16; float alone, where DASE_BF16 */
     dase_layer *layer;     /* the last one gives the scores */
@@ -210,6 +211,7 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
                     if (p->mask) job.mask = p->mask + at;
                 } else {
                     job.c = p->c + i * p->cols + j;
+                    if (p->mask) job.mask = p->mask + i * p->cols + j;
                     job.ldc = p->cols;
                     job.cvs = DASE_VL;
                 }
@@ -436,16 +438,27 @@ static void DASE_NAME(backward)(dase_step *s, int part, int parts, DASE_TYPE *pa
     }
 }
 
-/* x^T dout, tile by tile straight into the update. Threads share the rows of tiles. */
-static void DASE_NAME(update_weights)(dase_step *s, int l, int part, int parts, DASE_TYPE *part_sums)
+/* The first row of weights of a unit. */
+static inline ptrdiff_t DASE_NAME(unit_row)(ptrdiff_t unit)
+{
+    const int cuts = DASE_UP(DASE_PANEL, DASE_MR); /* tiles of a panel */
+    return unit / cuts * DASE_PANEL + dase_cut(DASE_PANEL, cuts, (int)(unit % cuts));
+}
+
+/* Rows of tiles of a layer's weights, as they are shared out for the update. */
+static ptrdiff_t DASE_NAME(units)(const dase_layer *layer)
+{
+    return DASE_UP(layer->fan_in, DASE_PANEL) * DASE_UP(DASE_PANEL, DASE_MR);
+}
+
+/* x^T dout, tile by tile straight into the update: units u0..u1. */
+static void DASE_NAME(update_weights)(dase_step *s, int l, ptrdiff_t u0, ptrdiff_t u1, DASE_TYPE *part_sums)
 {
     const dase_layer *layer = &s->layer[l];
     const ptrdiff_t n = s->source.n, stride = dase_panel_stride(n), m = layer->fan_out, d = layer->fan_in;
     const ptrdiff_t blocks = DASE_UP(n, DASE_KC), kc = DASE_UP(DASE_UP(n, blocks), DASE_PANEL) * DASE_PANEL;
     const DASE_NAME(update) u = DASE_NAME(update_of)(&layer->weights, s->rule);
     const int cuts = DASE_UP(DASE_PANEL, DASE_MR); /* tiles of a panel of A */
-    const ptrdiff_t units = DASE_UP(d, DASE_PANEL) * cuts;
-    const ptrdiff_t u0 = dase_cut(units, parts, part), u1 = dase_cut(units, parts, part + 1);
     DASE_NAME(job) job;
     job.rs = 1;
     job.cs = DASE_PANEL;
@@ -490,6 +503,24 @@ static void DASE_NAME(update_weights)(dase_step *s, int l, int part, int parts, 
     }
 }
 
+/* The gradient of the images, which came out of ReLU, a few features at a time, and at once the update of
+   the weights that it was computed from: these are still in the cache. */
+static void DASE_NAME(update_first)(dase_step *s, ptrdiff_t u0, ptrdiff_t u1, DASE_TYPE *pack)
+{
+    const dase_layer *layer = &s->layer[0];
+    const ptrdiff_t d = layer->fan_in, n = s->source.n;
+    const int cuts = DASE_UP(DASE_PANEL, DASE_MR);
+    const DASE_NAME(product) p = {layer->dout, dase_panel_stride(n), layer->weights.w, layer->fan_out, 1, s->dx, 0, d,
+                                  NULL, s->source.images, 1, DASE_MASK, NULL, 0, 0};
+    for (ptrdiff_t from = u0; from < u1;) {
+        const ptrdiff_t next = (from / cuts + COLUMN_UNIT / DASE_PANEL) * cuts, past = next < u1 ? next : u1;
+        const ptrdiff_t j0 = DASE_NAME(unit_row)(from), j1 = DASE_NAME(unit_row)(past);
+        DASE_NAME(multiply)(&p, 0, n, j0 < d ? j0 : d, j1 < d ? j1 : d, 0, layer->fan_out, pack);
+        DASE_NAME(update_weights)(s, 0, from, past, pack + WIDTH * DASE_KC);
+        from = past;
+    }
+}
+
 /* The vectors of a layer: few numbers, a panel at a time. */
 static void DASE_NAME(update_vectors)(dase_step *s, int l, int part, int parts)
 {
@@ -521,9 +552,12 @@ static void DASE_NAME(step_body)(void *arg, int part, int parts)
     DASE_NAME(loss)(s, part, parts, pack);
     DASE_NAME(backward)(s, part, parts, pack);
     for (int l = s->layers - 1; l >= 0; l--) {
+        const ptrdiff_t units = DASE_NAME(units)(&s->layer[l]);
+        const ptrdiff_t u0 = dase_cut(units, parts, part), u1 = dase_cut(units, parts, part + 1);
         DASE_NAME(update_vectors)(s, l, part, parts);
         if (s->bf16) DASE_NAME(update_weights_bf16)(s, l, part, parts);
-        else DASE_NAME(update_weights)(s, l, part, parts, pack + WIDTH * DASE_KC);
+        else if (l == 0 && s->dx != NULL) DASE_NAME(update_first)(s, u0, u1, pack);
+        else DASE_NAME(update_weights)(s, l, u0, u1, pack + WIDTH * DASE_KC);
     }
     dase_meet(&s->barrier, parts);
 }
@@ -541,7 +575,7 @@ static double DASE_NAME(step_run)(dase_step *s, int num_threads)
         double squares = 0;
         if (layer->weights.reg == 0) continue;
         const ptrdiff_t units = s->bf16 ? DASE_UP(layer->fan_in, 2 * DASE_PANEL) * DASE_BF16_CUTS
-            : DASE_UP(layer->fan_in, DASE_PANEL) * DASE_UP(DASE_PANEL, DASE_MR);
+            : DASE_NAME(units)(layer);
         for (ptrdiff_t k = 0; k < units; k++) squares += layer->squares[k];
         loss += 0.5 * layer->weights.reg * squares;
     }

@@ -50,6 +50,7 @@ cdef extern from "step.h" nogil:
     ctypedef struct dase_step:
         dase_source source
         const int64_t *labels
+        void *dx
         int rule, norm, layers
         int bf16
         dase_layer *layer
@@ -174,6 +175,15 @@ cdef int _set_labels(dase_step *step, cnp.ndarray y_n, Py_ssize_t classes) excep
     return 0
 
 
+cdef void *_set_dx(dase_source *source, cnp.ndarray images_nd, cnp.ndarray dx_nd, int t) except? NULL:
+    """The gradient of images that are the output of a ReLU before this network: 0 where they are not positive."""
+    if dx_nd is None:
+        return NULL
+    if source.index != NULL or source.mean != NULL or cnp.PyArray_TYPE(images_nd) != t:
+        raise ValueError("train_step: dx needs images that are the batch itself, in the parameters' dtype")
+    return _writable("dx", dx_nd, t, source.n, source.features)
+
+
 def train_step(
     cnp.ndarray images_nd not None,  # IN
     cnp.ndarray index_n,             # IN: rows of the batch, or None: all of them
@@ -182,6 +192,7 @@ def train_step(
     list layers not None,            # INOUT: see _set_layer
     rule, norm, int num_threads,
     bint bf16=False,                 # round the factors of each product to bfloat16
+    cnp.ndarray dx_nd=None,          # OUT, or None: see _set_dx
 ):
     """Loss of the batch; the gradients are stored (rule None), or the parameters updated in place.
 
@@ -208,6 +219,8 @@ def train_step(
         t = _real_type("train_step", "weights", _matrix(next(iter(layers[0]), None)))
         if bf16 and not DASE_BF16:
             raise RuntimeError("train_step: this module was built without bfloat16 kernels")
+        if bf16 and dx_nd is not None:
+            raise ValueError("train_step: dx is given, but it is not computed with bfloat16 products")
         if bf16 and t != cnp.NPY_FLOAT:
             raise TypeError("train_step: weights have dtype float64, expected float32 for bfloat16 products")
         fan_in = step.source.features
@@ -218,6 +231,7 @@ def train_step(
             if fan_in == 0:
                 raise ValueError("train_step: a layer has no outputs")
         _set_labels(&step, y_n, fan_in)
+        step.dx = _set_dx(&step.source, images_nd, dx_nd, t)
         if 3 * work * step.source.n < SERIAL_WORK:
             num_threads = 1
         num_threads = max(1, num_threads)

@@ -123,10 +123,11 @@ def test_each_option_trains_and_evaluates(here, options, capsys):
 
 
 def test_every_recipe_has_every_setting():
-    names = set(recipes.RECIPES["digits"])
-    assert all(set(recipe) == names for recipe in recipes.RECIPES.values())
-    assert all(recipes.RECIPES[name]["dataset"] == dataset
-               for dataset, name in recipes.DEFAULT_FOR_DATASET.items())
+    for model, defaults in recipes.DEFAULT_FOR.items():
+        names = set(recipes.RECIPES[defaults["digits"]])
+        assert all(set(recipe) == names for recipe in recipes.RECIPES.values() if recipe["model"] == model)
+        for dataset, name in defaults.items():
+            assert (recipes.RECIPES[name]["dataset"], recipes.RECIPES[name]["model"]) == (dataset, model)
 
 
 def test_cifar10_goes_through_the_same_commands(here, monkeypatch, capsys):

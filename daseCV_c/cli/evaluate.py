@@ -12,7 +12,7 @@ from daseCV_c.cli.data import SPLITS, load_dataset, load_images
 from daseCV_c.cli.errors import CommandError, reason
 
 
-def classify(model, images, mean=None, batch_size=1000) -> np.ndarray:
+def classify(model, images, mean=None, batch_size=200) -> np.ndarray:
     """The class of the highest score, as int64, for any number of images; `mean` is subtracted from each."""
     parts = []
     for start in range(0, len(images), batch_size):

@@ -9,7 +9,7 @@ import sys
 
 from daseCV_c._version import __version__
 from daseCV_c.cli.errors import CommandError, reason
-from daseCV_c.cli.recipes import DEFAULT_FOR_DATASET, RECIPES
+from daseCV_c.cli.recipes import DEFAULT_FOR, RECIPES, SETTINGS
 
 UPDATE_RULES = ("sgd", "sgd_momentum", "rmsprop", "adam")
 
@@ -36,6 +36,7 @@ def _number(kind, accept, expected):
 
 
 _count = _number(int, lambda v: 1 <= v <= 10**9, "an integer from 1 to 10**9")
+_odd = _number(int, lambda v: 1 <= v < 10**9 and v % 2, "an odd integer from 1 to 10**9")
 _rate = _number(float, lambda v: v > 0, "a positive number")
 _not_negative = _number(float, lambda v: v >= 0, "a number that is not negative")
 _keep = _number(float, lambda v: 0 < v <= 1, "a probability above 0, at most 1")
@@ -45,7 +46,7 @@ _threads = _number(int, lambda v: 1 <= v <= 1024, "an integer from 1 to 1024")
 
 def _train(args):
     from daseCV_c.cli import train
-    given = {name: value for name, value in vars(args).items() if name in RECIPES["digits"]}
+    given = {name: value for name, value in vars(args).items() if name in SETTINGS}
     train.train(given, recipe=args.recipe, data_dir=args.data, threads=args.threads, out=args.out)
 
 
@@ -77,15 +78,18 @@ def _config(args):
 def _add_train(commands):
     p = commands.add_parser(
         "train", help="train a network and keep it in a folder",
-        description="Train a FullyConnectedNet. Without options: a batch-normed network on the bundled "
-                    "digits. Options win over the recipe.",
+        description="Train a FullyConnectedNet or, with --model cnn, a ThreeLayerConvNet. Without options: "
+                    "a batch-normed network on the bundled digits. Options win over the recipe.",
         argument_default=argparse.SUPPRESS)
     p.add_argument("--recipe", choices=sorted(RECIPES), default=None, help="named settings to start from")
-    p.add_argument("--dataset", choices=sorted(DEFAULT_FOR_DATASET), help="default: digits")
+    p.add_argument("--model", choices=sorted(DEFAULT_FOR), help="default: the recipe's, else fc")
+    p.add_argument("--dataset", choices=sorted(DEFAULT_FOR["fc"]), help="default: digits")
     p.add_argument("--data", metavar="DIR", default=None, help="folder that holds CIFAR-10")
-    p.add_argument("--hidden", nargs="+", type=_count, metavar="UNITS", help="sizes of the hidden layers")
-    p.add_argument("--norm", choices=("none", "batchnorm", "layernorm"))
-    p.add_argument("--dropout", type=_keep, metavar="KEEP", help="probability of keeping a unit")
+    p.add_argument("--hidden", nargs="+", type=_count, metavar="UNITS", help="sizes of the hidden layers (cnn: one)")
+    p.add_argument("--filters", type=_count, metavar="N", help="filters of the convolution (cnn)")
+    p.add_argument("--filter-size", type=_odd, metavar="N", help="their height and width, odd (cnn)")
+    p.add_argument("--norm", choices=("none", "batchnorm", "layernorm"), help="(fc)")
+    p.add_argument("--dropout", type=_keep, metavar="KEEP", help="probability of keeping a unit (fc)")
     p.add_argument("--reg", type=_not_negative, help="strength of the L2 penalty")
     p.add_argument("--weight-scale", type=_rate, metavar="STD", help="deviation of the first weights")
     p.add_argument("--update-rule", choices=UPDATE_RULES)
@@ -101,7 +105,7 @@ def _add_train(commands):
 
 
 def _parser():
-    parser = _Parser(prog="dasecv", description="Train and use the fully-connected networks of daseCV_c.")
+    parser = _Parser(prog="dasecv", description="Train and use the networks of daseCV_c.")
     parser.add_argument("--version", action="version", version=f"dasecv {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_train(commands)

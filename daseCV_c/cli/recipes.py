@@ -1,10 +1,16 @@
 """Named settings of `train`. Options given on the command line win over these.
 
 `dropout` is the probability of keeping a unit; `lr` is multiplied by `lr_decay` after each epoch.
+The model `fc` is a FullyConnectedNet, `cnn` a ThreeLayerConvNet with one hidden layer.
 """
+
+from __future__ import annotations
+
+from daseCV_c.cli.errors import CommandError
 
 RECIPES = {
     "digits": {
+        "model": "fc",
         "dataset": "digits",
         "hidden": [100, 100],
         "norm": "batchnorm",
@@ -20,6 +26,7 @@ RECIPES = {
         "dtype": "float32",
     },
     "cifar10": {
+        "model": "fc",
         "dataset": "cifar10",
         "hidden": [100, 100],
         "norm": "batchnorm",
@@ -35,6 +42,7 @@ RECIPES = {
         "dtype": "float32",
     },
     "best-cifar10": {
+        "model": "fc",
         "dataset": "cifar10",
         "hidden": [1024, 512],
         "norm": "batchnorm",
@@ -49,14 +57,58 @@ RECIPES = {
         "seed": 231,
         "dtype": "float32",
     },
+    "cnn-digits": {
+        "model": "cnn",
+        "dataset": "digits",
+        "filters": 32,
+        "filter_size": 5,
+        "hidden": [100],
+        "reg": 1e-3,
+        "weight_scale": 5e-2,
+        "update_rule": "adam",
+        "lr": 2e-3,
+        "lr_decay": 0.95,
+        "batch_size": 50,
+        "epochs": 15,
+        "seed": 231,
+        "dtype": "float32",
+    },
+    "cnn-cifar10": {
+        "model": "cnn",
+        "dataset": "cifar10",
+        "filters": 32,
+        "filter_size": 7,
+        "hidden": [500],
+        "reg": 1e-3,
+        "weight_scale": 1e-3,
+        "update_rule": "adam",
+        "lr": 5e-4,
+        "lr_decay": 0.9,
+        "batch_size": 50,
+        "epochs": 5,
+        "seed": 231,
+        "dtype": "float32",
+    },
 }
 
-# The recipe that fills in what the command line leaves open.
-DEFAULT_FOR_DATASET = {"digits": "digits", "cifar10": "cifar10"}
+# The recipe that fills in what the command line leaves open, by model and data set.
+DEFAULT_FOR = {
+    "fc": {"digits": "digits", "cifar10": "cifar10"},
+    "cnn": {"digits": "cnn-digits", "cifar10": "cnn-cifar10"},
+}
+SETTINGS = {name for recipe in RECIPES.values() for name in recipe}
 
 
 def settings(given: dict, recipe: str | None = None) -> dict:
     """The settings of one training run: the recipe's, with those `given` on top."""
     if recipe is None:
-        recipe = DEFAULT_FOR_DATASET[given.get("dataset", "digits")]
+        recipe = DEFAULT_FOR[given.get("model", "fc")][given.get("dataset", "digits")]
+    model = RECIPES[recipe]["model"]
+    if given.get("model", model) != model:
+        raise CommandError(f"--recipe {recipe} is one for --model {model}")
+    for name in given:
+        if name not in RECIPES[recipe]:
+            raise CommandError(f"--{name.replace('_', '-')} does not apply to --model {model}")
+    if model == "cnn" and len(given.get("hidden", [0])) != 1:
+        raise CommandError(f"--hidden: the cnn has one hidden layer, not {len(given['hidden'])}")
     return {**RECIPES[recipe], **given}

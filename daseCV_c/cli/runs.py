@@ -1,4 +1,4 @@
-"""The folder of a trained network: config.json, best.npz, history.csv.
+"""The folder of a trained network: config.json, best.npz, history.csv, pictures.
 
 config.json
     What the run was asked for (`settings`), the network's arguments (`network`), where the
@@ -24,7 +24,8 @@ import numpy as np
 from daseCV_c.cli.errors import CommandError, reason
 
 FORMAT = 1
-CONFIG, PARAMS, HISTORY, CURVES = "config.json", "best.npz", "history.csv", "curves.png"
+CONFIG, PARAMS, HISTORY = "config.json", "best.npz", "history.csv"
+CURVES, FILTERS = "curves.png", "filters.png"
 
 
 def create(out: str | None, dataset: str) -> Path:
@@ -66,22 +67,36 @@ def discard_if_empty(folder: Path) -> None:
 
 def build_network(network: dict):
     """The untrained network that config.json describes."""
+    from daseCV_c.classifiers.cnn import ThreeLayerConvNet
     from daseCV_c.classifiers.fc_net import FullyConnectedNet
+    # Runs from before there was a choice do not name their model.
+    model = network.get("model", "fc")
+    if model not in ("fc", "cnn"):
+        raise ValueError(f"model is {model!r}, expected 'fc' or 'cnn'")
     if network["dtype"] not in ("float32", "float64"):
         raise ValueError(f"dtype is {network['dtype']!r}, expected 'float32' or 'float64'")
+    if model == "cnn":
+        return ThreeLayerConvNet(
+            network["input_dim"], num_filters=network["num_filters"], filter_size=network["filter_size"],
+            hidden_dim=network["hidden_dim"], num_classes=network["num_classes"], reg=network["reg"],
+            weight_scale=network["weight_scale"], dtype=np.dtype(network["dtype"]).type)
     return FullyConnectedNet(
         list(network["hidden_dims"]), input_dim=network["input_dim"], num_classes=network["num_classes"],
         dropout=network["dropout"], normalization=network["normalization"], reg=network["reg"],
         weight_scale=network["weight_scale"], dtype=np.dtype(network["dtype"]).type)
 
 
+def _statistics(model):
+    """The dicts that hold batch norm's running statistics."""
+    return model.bn_params if getattr(model, "normalization", None) == "batchnorm" else []
+
+
 def state(model, mean_image) -> dict:
     """All arrays that a prediction needs, by the names used in best.npz."""
     arrays = dict(model.params)
-    if model.normalization == "batchnorm":
-        for i, bn_param in enumerate(model.bn_params, 1):
-            arrays[f"running_mean{i}"] = bn_param["running_mean"]
-            arrays[f"running_var{i}"] = bn_param["running_var"]
+    for i, bn_param in enumerate(_statistics(model), 1):
+        arrays[f"running_mean{i}"] = bn_param["running_mean"]
+        arrays[f"running_var{i}"] = bn_param["running_var"]
     arrays["mean_image"] = mean_image
     return arrays
 
@@ -128,12 +143,14 @@ def load(folder: str):
     except (KeyError, TypeError, ValueError) as error:
         raise CommandError(f"{folder / CONFIG} does not describe a network: {reason(error)}") from error
     mean_image = arrays.pop("mean_image", None)
-    if mean_image is None or mean_image.size != config["network"]["input_dim"]:
+    wanted = config["network"]["input_dim"]
+    if mean_image is None or (mean_image.size != wanted if isinstance(wanted, int) else
+                              mean_image.shape != tuple(wanted)):
         raise CommandError(f"{folder / PARAMS} has no mean image of the network's input size")
     _fill(model, arrays, folder / PARAMS)
     try:
         # Some arguments are looked at only when they are used.
-        model.loss(np.zeros((1, mean_image.size), model.dtype))
+        model.loss(np.zeros((1, *mean_image.shape), model.dtype))
     except (TypeError, ValueError) as error:
         raise CommandError(f"{folder / CONFIG} does not describe a network: {reason(error)}") from error
     return config, model, mean_image
@@ -163,9 +180,8 @@ def _read_arrays(path):
 
 def _fill(model, arrays, path):
     wanted = {name: value.shape for name, value in model.params.items()}
-    if model.normalization == "batchnorm":
-        for i in range(1, len(model.bn_params) + 1):
-            wanted[f"running_mean{i}"] = wanted[f"running_var{i}"] = wanted[f"gamma{i}"]
+    for i in range(1, len(_statistics(model)) + 1):
+        wanted[f"running_mean{i}"] = wanted[f"running_var{i}"] = wanted[f"gamma{i}"]
     for name, shape in wanted.items():
         if name not in arrays:
             raise CommandError(f"{path} lacks {name}")
@@ -174,7 +190,6 @@ def _fill(model, arrays, path):
                                f"expected real numbers of shape {shape}")
     for name in model.params:
         model.params[name] = arrays[name].astype(model.dtype, copy=False)
-    if model.normalization == "batchnorm":
-        for i, bn_param in enumerate(model.bn_params, 1):
-            bn_param["running_mean"] = arrays[f"running_mean{i}"].astype(model.dtype, copy=False)
-            bn_param["running_var"] = arrays[f"running_var{i}"].astype(model.dtype, copy=False)
+    for i, bn_param in enumerate(_statistics(model), 1):
+        bn_param["running_mean"] = arrays[f"running_mean{i}"].astype(model.dtype, copy=False)
+        bn_param["running_var"] = arrays[f"running_var{i}"].astype(model.dtype, copy=False)

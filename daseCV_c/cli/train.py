@@ -33,21 +33,38 @@ def train(given: dict, recipe=None, data_dir=None, threads=None, out=None) -> Pa
     return folder
 
 
+def _network(chosen, data):
+    """The network's arguments, as config.json keeps them."""
+    shape = data["mean_image"].shape
+    if chosen["model"] == "cnn":
+        own = {"input_dim": list(shape), "num_filters": chosen["filters"], "filter_size": chosen["filter_size"],
+               "hidden_dim": chosen["hidden"][0]}
+    else:
+        own = {"hidden_dims": chosen["hidden"], "input_dim": int(np.prod(shape)), "dropout": chosen["dropout"],
+               "normalization": NORMALIZATIONS[chosen["norm"]]}
+    return {
+        "model": chosen["model"], **own, "num_classes": int(max(data[f"y_{split}"].max() for split in SPLITS)) + 1,
+        "reg": chosen["reg"], "weight_scale": chosen["weight_scale"], "dtype": chosen["dtype"],
+    }
+
+
+def _pictures(folder, history, model):
+    """Write the run's pictures; False without matplotlib."""
+    try:
+        drawn = plots.save_curves(history, folder / runs.CURVES)
+        if "W1" in model.params and model.params["W1"].ndim == 4:
+            drawn = plots.save_filters(model.params["W1"], folder / runs.FILTERS)
+    except OSError as error:
+        raise CommandError(f"{error.filename or folder} cannot be written: {reason(error)}") from error
+    return drawn
+
+
 def _train_into(folder, chosen, recipe, data, data_dir):
     from daseCV_c.solver import Solver
 
     np.random.seed(chosen["seed"])
     mean_image = data["mean_image"]
-    network = {
-        "hidden_dims": chosen["hidden"],
-        "input_dim": int(mean_image.size),
-        "num_classes": int(max(data[f"y_{split}"].max() for split in SPLITS)) + 1,
-        "dropout": chosen["dropout"],
-        "normalization": NORMALIZATIONS[chosen["norm"]],
-        "reg": chosen["reg"],
-        "weight_scale": chosen["weight_scale"],
-        "dtype": chosen["dtype"],
-    }
+    network = _network(chosen, data)
     model = runs.build_network(network)
     solver = Solver(
         model, data, update_rule=chosen["update_rule"], optim_config={"learning_rate": chosen["lr"]},
@@ -65,10 +82,7 @@ def _train_into(folder, chosen, recipe, data, data_dir):
     per_epoch = max(len(data["y_train"]) // chosen["batch_size"], 1)
     history = list(runs.history_rows(solver, per_epoch))
     runs.save(folder, config, runs.state(model, mean_image), history)
-    try:
-        drawn = plots.save_curves(history, folder / runs.CURVES)
-    except OSError as error:
-        raise CommandError(f"{folder / runs.CURVES} cannot be written: {reason(error)}") from error
+    drawn = _pictures(folder, history, model)
     print(f"validation accuracy: {results['val_acc']:.4f}")
     print(f"test accuracy: {results['test_acc']:.4f}")
-    print(f"saved in {folder}" + ("" if drawn else f" (no {runs.CURVES}: matplotlib is not installed)"))
+    print(f"saved in {folder}" + ("" if drawn else " (no pictures: matplotlib is not installed)"))

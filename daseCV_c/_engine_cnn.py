@@ -1,0 +1,84 @@
+"""The training step of ThreeLayerConvNet on arrays that are kept from step to step.
+
+The convolution, ReLU and pooling run as kernels of their own; the two affine layers, the loss,
+their gradients and their update as one, `train_step`, which also gives the gradient of what the
+pooling put out. The first layer's parameters follow by the update rule's own kernel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from daseCV_c import _backend, _precision, _threads
+from daseCV_c._engine import FusedStep, _plain
+from daseCV_c.classifiers.fc_net import _penalty
+
+_CONV, _AFFINE = ("W1", "b1"), (("W2", "b2"), ("W3", "b3"))
+
+
+def _fits(model, shape):
+    """Every parameter is plain and of the model's dtype, and the layers fit images of `shape`."""
+    params, dtype = model.params, np.dtype(model.dtype)
+    if set(params) != {name for layer in (_CONV, *_AFFINE) for name in layer} or len(shape) != 3:
+        return False
+    W1, W2, W3 = (params[name] for name in ("W1", "W2", "W3"))
+    if not all(type(w) is np.ndarray and w.ndim == ndim and w.size for w, ndim in ((W1, 4), (W2, 2), (W3, 2))):
+        return False
+    filters, side = W1.shape[0], W1.shape[2]
+    features = filters * (shape[1] // 2) * (shape[2] // 2)
+    hidden, classes = W2.shape[1], W3.shape[1]
+    return side % 2 == 1 and all(_plain(params[name], dtype, expected) for name, expected in (
+        ("W1", (filters, shape[0], side, side)), ("b1", (filters,)), ("W2", (features, hidden)), ("b2", (hidden,)),
+        ("W3", (hidden, classes)), ("b3", (classes,))))
+
+
+class ConvStep(FusedStep):
+    """The Solver's step for ThreeLayerConvNet: see `FusedStep`."""
+
+    def __init__(self, rule):
+        super().__init__(rule)
+        self._scratch = {}  # name: a block of bytes that the arrays of a step lie in
+
+    def _shape_of(self, model):
+        # Products of bfloat16 are left to the layers.
+        return self._X.shape[1:], np.dtype(model.dtype), _precision.reduced(model.dtype)
+
+    def _plan(self, model):
+        return _AFFINE if _fits(model, self._X.shape[1:]) and not _precision.reduced(model.dtype) else None
+
+    def _array(self, name, shape, dtype):
+        """An array that is not kept by anybody; the next step writes over it."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        held = self._scratch.get(name)
+        if held is None or held.nbytes < size + 64:
+            held = self._scratch[name] = np.empty(size + 64, np.uint8)
+        start = -held.ctypes.data % 64  # with a line of the cache
+        return held[start:start + size].view(dtype).reshape(shape)
+
+    def _work(self, model, names, index, mean, y, arrays, numbers):
+        kernels, threads = _backend.kernels(), _threads.effective()
+        W1, b1 = arrays["W1"][0], arrays["b1"][0]
+        n, (_, height, width), filters = index.size, self._X.shape[1:], W1.shape[0]
+        dtype, pad, reg = W1.dtype, W1.shape[2] // 2, float(model.reg)
+        x = self._array("x", (n, *self._X.shape[1:]), dtype)
+        out = self._array("out", (n, filters, height, width), dtype)
+        pooled = self._array("pooled", (n, filters, height // 2, width // 2), dtype)
+        dpooled = self._array("dpooled", pooled.shape, dtype)
+        place = self._array("place", pooled.shape, np.uint8)
+        kernels.batch.gather(self._rows, index, mean, x.reshape(n, -1), threads)
+        kernels.conv.conv_forward(x, W1, b1, out, 1, pad, True, threads)
+        kernels.pool.max_pool_forward(out, pooled, place, 2, 2, 2, threads)
+        layers = [
+            (arrays[w], arrays[b], None, None, numbers[w], numbers[b], None, None, reg, None, None) for w, b in names]
+        loss = kernels.step.train_step(
+            pooled.reshape(n, -1), None, None, y, layers, self._rule, None, threads, dx_nd=dpooled.reshape(n, -1))
+        # Nobody asks for the output again: its gradient takes its place.
+        kernels.pool.max_pool_backward(dpooled, place, out, 2, 2, 2, threads)
+        dW1, db1 = self._array("dW1", W1.shape, dtype), self._array("db1", b1.shape, dtype)
+        kernels.conv.conv_backward_dw(x, out, dW1, db1, 1, pad, threads)
+        if reg:
+            loss += _penalty(reg, [W1])
+            dW1 += reg * W1
+        for name, grad in (("W1", dW1), ("b1", db1)):
+            kernels.optim.update(self._rule, *arrays[name], grad, *numbers[name], threads)
+        return loss
