@@ -38,7 +38,7 @@ typedef struct {
     int trans_a, trans_b;
     ptrdiff_t lda, ldb;
     int flags;
-    int narrow;               /* vectors run along the rows of C: few columns, and A lies that way */
+    int narrow;               /* so many of the last columns are computed by `narrow` */
     int pack_a, pack_b;
     ptrdiff_t kc;             /* length of a block of k */
     int grid_rows, grid_cols; /* rectangles of C handed to threads */
@@ -249,13 +249,13 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
 #endif
 #define vec DASE_NAME(vec)
 
-/* Rows i0..i1 of C when A is transposed and C has few columns: the vectors of a tile run along the
-   rows of C, whose numbers lie side by side in A, and are turned round on their way to memory. */
+/* Rows i0..i1, columns j0..j1 of C when A is transposed and the columns are few: the vectors of a tile
+   run down the rows of C, whose numbers lie side by side in A, and are turned on their way to memory. */
 static void DASE_NAME(narrow)(const dase_plan *p, const DASE_TYPE *a, const DASE_TYPE *b, /* IN */
                               DASE_TYPE *c, const DASE_TYPE *bias,
-                              ptrdiff_t i0, ptrdiff_t i1, DASE_TYPE *panel)
+                              ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1, DASE_TYPE *panel)
 {
-    const int groups = (int)gemm_up(p->n, DASE_MR);
+    const int count = (int)(j1 - j0), groups = (int)gemm_up(count, DASE_MR);
     vec sums[2 * DASE_MR * 2], turned[2 * DASE_VL], r[DASE_VL];
     DASE_NAME(job) job;
     job.rs = p->trans_b ? p->ldb : 1;
@@ -287,20 +287,20 @@ static void DASE_NAME(narrow)(const dase_plan *p, const DASE_TYPE *a, const DASE
                     GEMM_ASK(a + (kp + k) * p->lda + i + WIDTH + (after < WIDTH ? after : WIDTH) - 1);
                 }
             for (int g = 0; g < groups; g++) {
-                const int first = (int)gemm_cut(p->n, groups, g), past = (int)gemm_cut(p->n, groups, g + 1);
-                job.a = b + first * job.rs + kp * job.cs;
+                const int first = (int)gemm_cut(count, groups, g), past = (int)gemm_cut(count, groups, g + 1);
+                job.a = b + (j0 + first) * job.rs + kp * job.cs;
                 DASE_NAME(sums)(&job, past - first, rows, kc, sums + first * nv);
             }
             job.flags = (kp ? DASE_ADD : 0) | (kp + kc == p->k ? p->flags : 0);
             for (int v = 0; v < nv; v++) {
                 const int height = rows - v * DASE_VL < DASE_VL ? rows - v * DASE_VL : DASE_VL;
-                for (int j = 0; j < p->n; j += WIDTH) {
-                    const int cols = p->n - j < WIDTH ? (int)p->n - j : WIDTH, wide = cols > DASE_VL ? 2 : 1;
+                for (int j = 0; j < count; j += WIDTH) {
+                    const int cols = count - j < WIDTH ? count - j : WIDTH, wide = cols > DASE_VL ? 2 : 1;
                     for (int w = 0; w < wide; w++) {
                         const int at = j + w * DASE_VL;
                         _Pragma("GCC unroll 16")
                         for (int l = 0; l < DASE_VL; l++)
-                            r[l] = at + l < p->n ? sums[(at + l) * nv + v] : (vec){0};
+                            r[l] = at + l < count ? sums[(at + l) * nv + v] : (vec){0};
 #if DASE_VL > 8
                         DASE_EXCHANGE(r, 8)
 #endif
@@ -314,8 +314,8 @@ static void DASE_NAME(narrow)(const dase_plan *p, const DASE_TYPE *a, const DASE
                         _Pragma("GCC unroll 16")
                         for (int l = 0; l < DASE_VL; l++) turned[l * wide + w] = r[l];
                     }
-                    job.c = c + (i + v * DASE_VL) * p->n + j;
-                    job.bias = bias == NULL ? NULL : bias + j;
+                    job.c = c + (i + v * DASE_VL) * p->n + j0 + j;
+                    job.bias = bias == NULL ? NULL : bias + j0 + j;
                     DASE_NAME(job_out)(&job, height, cols, turned, cols > DASE_VL ? 2 : 1);
                 }
             }
@@ -329,7 +329,8 @@ static void DASE_NAME(narrow)(const dase_plan *p, const DASE_TYPE *a, const DASE
 
 #else
 static void DASE_NAME(narrow)(const dase_plan *p, const DASE_TYPE *a, const DASE_TYPE *b, DASE_TYPE *c,
-                              const DASE_TYPE *bias, ptrdiff_t i0, ptrdiff_t i1, DASE_TYPE *panel) {}
+                              const DASE_TYPE *bias, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1,
+                              DASE_TYPE *panel) {}
 #define GEMM_NARROW 0
 #endif
 
@@ -339,24 +340,26 @@ static void DASE_NAME(plan)(dase_plan *p, int num_threads)
     const ptrdiff_t bytes = p->lda * (ptrdiff_t)sizeof(DASE_TYPE), panels = gemm_up(p->n, WIDTH);
     const ptrdiff_t blocks = gemm_up(p->k, GEMM_KC) > 1 ? gemm_up(p->k, GEMM_KC) : 1;
     const ptrdiff_t kc = gemm_up(gemm_up(p->k, blocks), 16) * 16, halves = gemm_up(2 * p->n, DASE_VL);
+    const int last = p->n <= 2 * DASE_MR ? (int)p->n : (int)(p->n % WIDTH); /* columns that leave lanes empty */
     const double fused = DASE_BYTES == 16 ? 2 : 1; /* no fused multiply-add */
     ptrdiff_t tiles, part_rows, kept;
     double cycles;
     p->kc = kc > 0 ? kc : 1;
-    /* Rows of C fill vectors, where a few columns would leave lanes empty. */
-    p->narrow = GEMM_NARROW && p->trans_a && p->n <= 2 * DASE_MR && 20 * p->n < 9 * halves * DASE_VL;
-    cycles = fused * p->k * (p->narrow ? 1.0 * p->m * p->n / DASE_VL : 0.5 * p->m * halves);
+    /* Rows that are a multiple of a large power of two apart fall into few sets of the cache. */
+    p->pack_a = p->trans_a ? bytes % 512 == 0 || bytes >= 2048 : bytes % 2048 == 0 && p->m > 4;
+    /* The rows of C fill vectors where the last columns would not; A is not read again from afar for that. */
+    p->narrow = GEMM_NARROW && p->trans_a && last <= 2 * DASE_MR && (last == p->n || !p->pack_a)
+        && 20 * last < 9 * gemm_up(2 * last, DASE_VL) * DASE_VL ? last : 0;
+    cycles = fused * p->k * p->m * (p->narrow == p->n ? 1.0 * p->n / DASE_VL : 0.5 * halves);
     p->grid_rows = p->grid_cols = 1;
     if (num_threads > 1 && cycles >= GEMM_SERIAL_CYCLES) {
         /* Rows may be cut anywhere; columns when each thread has many panels to pack for itself. */
-        if (!p->narrow && panels >= 8 * (ptrdiff_t)num_threads) p->grid_cols = num_threads;
+        if (panels >= 8 * (ptrdiff_t)num_threads) p->grid_cols = num_threads;
         else p->grid_rows = (int)(num_threads < gemm_up(p->m, 4) ? num_threads : gemm_up(p->m, 4));
         if (p->grid_rows < 1) p->grid_rows = 1;
     }
     part_rows = gemm_up(p->m, p->grid_rows);
     tiles = gemm_up(part_rows, DASE_MR);
-    /* Rows that are a multiple of a large power of two apart fall into few sets of the cache. */
-    p->pack_a = p->trans_a ? bytes % 512 == 0 || bytes >= 2048 : bytes % 2048 == 0 && p->m > 4;
     /* B is packed when enough tiles read it; a transposed B always. */
     p->pack_b = p->trans_b || tiles > GEMM_PLAIN_TILES
         || (tiles > 2 && p->ldb * (ptrdiff_t)sizeof(DASE_TYPE) % 1024 == 0);
@@ -365,7 +368,7 @@ static void DASE_NAME(plan)(dase_plan *p, int num_threads)
         tiles = GEMM_ROW_TILES;
     } else kept = panels < GEMM_GROUP ? panels : GEMM_GROUP;
     p->scratch_a = 0;
-    if (p->pack_a && !p->narrow)
+    if (p->pack_a && p->narrow < p->n)
         p->scratch_a = (size_t)(p->trans_a ? tiles * (DASE_MR * p->kc + GEMM_PAD)
                                            : tiles * DASE_MR * DASE_NAME(row_pitch)(p->kc));
     p->scratch_a = (p->scratch_a + LINE - 1) / LINE * LINE; /* what follows stays aligned */
@@ -393,8 +396,9 @@ static void DASE_NAME(gemm_part)(void *arg, int part)
         DASE_NAME(column_sums)(run->b, p->k, p->n, gemm_cut(p->n, parts, part), gemm_cut(p->n, parts, part + 1),
                                run->db);
     if (i0 == i1 || j0 == j1) return;
-    if (p->narrow) DASE_NAME(narrow)(p, run->a, run->b, run->c, run->bias, i0, i1, scratch);
-    else DASE_NAME(rectangle)(p, run->a, run->b, run->c, run->bias, i0, i1, j0, j1, scratch);
+    const ptrdiff_t turn = j1 == p->n ? j1 - p->narrow : j1;
+    if (j0 < turn) DASE_NAME(rectangle)(p, run->a, run->b, run->c, run->bias, i0, i1, j0, turn, scratch);
+    if (turn < j1) DASE_NAME(narrow)(p, run->a, run->b, run->c, run->bias, i0, i1, turn, j1, scratch);
 }
 
 /* Run the product; bias is read when flags have DASE_BIAS, db may be NULL. -1: out of memory. */

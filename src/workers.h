@@ -42,6 +42,7 @@ static struct {
     void *arg;
     int busy, started, asleep;
     int place;                   /* the processor that the caller ran on */
+    int alone;                   /* jobs in a row whose parts the caller did all by itself, up to 3 */
     pthread_mutex_t lock;
     pthread_cond_t wake;
 } dase_pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
@@ -101,7 +102,7 @@ static void dase_forget_workers(void)
     static const pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static const pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
     dase_pool.job = 0;
-    dase_pool.busy = dase_pool.started = dase_pool.asleep = 0;
+    dase_pool.busy = dase_pool.started = dase_pool.asleep = dase_pool.alone = 0;
     dase_pool.lock = lock;
     dase_pool.wake = wake;
 }
@@ -142,12 +143,15 @@ static void dase_share_out(dase_work body, void *arg, int parts)
     __atomic_store_n(&dase_pool.place, DASE_PLACE_OF(), __ATOMIC_RELAXED);
     __atomic_store_n(&dase_pool.done, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&dase_pool.job, number << 32 | (uint64_t)parts << 16, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&dase_pool.asleep, __ATOMIC_SEQ_CST) > 0) {
+    /* Waking costs a small product's time: seldom while it brings nobody, as on a busy machine. */
+    if (__atomic_load_n(&dase_pool.asleep, __ATOMIC_SEQ_CST) > 0 && number % (1u << dase_pool.alone) == 0) {
         pthread_mutex_lock(&dase_pool.lock);
         pthread_cond_broadcast(&dase_pool.wake);
         pthread_mutex_unlock(&dase_pool.lock);
     }
-    while (dase_take_part()) {}
+    int own = 0;
+    while (dase_take_part()) own++;
+    dase_pool.alone = own < parts ? 0 : dase_pool.alone < 3 ? dase_pool.alone + 1 : 3;
     for (int looks = 0; __atomic_load_n(&dase_pool.done, __ATOMIC_ACQUIRE) < parts; looks++) {
         if (looks < 4000) DASE_REST();
         else sched_yield();
