@@ -119,7 +119,8 @@ def _run(model, names, images, index, mean, y, arrays, numbers, rule):
             *map(arrays.get, layer), *map(numbers.get, layer), reg if hidden or model.reg_last_layer else 0.0,
             statistics[i], uniform,
         ))
-    loss = kernels.step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective())
+    loss = kernels.step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective(),
+                                   _precision.reduced(model.dtype))
     if dropout is not None:
         dropout["mode"] = "train"
     if norm == "batchnorm":
@@ -133,8 +134,7 @@ def _run(model, names, images, index, mean, y, arrays, numbers, rule):
 def gradients(model, X, y):
     """(loss, grads) of a batch with checked labels, or None where the layers must do it."""
     rows = _rows(X)
-    if (_backend.kernels() is None or rows is None or rows.shape[0] > _MOST_SAMPLES
-            or _precision.reduced(model.dtype)):
+    if _backend.kernels() is None or rows is None or rows.shape[0] > _MOST_SAMPLES:
         return None
     names = _names(model)
     if not _fits(model, names, rows.shape[1]):
@@ -275,7 +275,7 @@ class FusedStep:
     def __call__(self, model, configs, X, y, index, mean=None):
         """The loss of the rows `index` before the update, or None: then nothing was changed."""
         if (_backend.kernels() is None or not 0 < index.size <= _MOST_SAMPLES
-                or model.normalization not in _NORMS or _precision.reduced(model.dtype)):
+                or model.normalization not in _NORMS):
             return None
         if X is not self._X:
             self._X, self._rows = X, _rows(X)

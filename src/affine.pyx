@@ -6,7 +6,6 @@ the inputs. The bits of a result do not depend on num_threads.
 """
 
 cimport numpy as cnp
-from cython.parallel cimport prange
 
 cnp.import_array()
 
@@ -46,10 +45,6 @@ cdef Product _product(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint trans_a, bi
     p.lda = m if trans_a else k
     p.ldb = k if trans_b else n
     p.flags = flags
-    # The rest is chosen by gemm.
-    p.pack_a = p.pack_b = False
-    p.kc = p.grid_rows = p.grid_cols = 1
-    p.scratch_a = p.scratch = 0
     return p
 
 

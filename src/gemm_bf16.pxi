@@ -29,6 +29,7 @@ cdef enum:
     ROW_TILES_BF16 = 22     # tiles of a block of rows
     GROUP_BF16 = 8          # panels of B packed at once
     PANELS_BF16 = 32        # panels of B that are kept when they serve several blocks of rows
+    SERIAL_CYCLES = 500000  # above 100 us: below it, waking threads costs more than it brings
     WORD_PAD = 16           # words (pairs) between rows, tiles and panels: they start in other sets of the cache
 
 
@@ -141,7 +142,7 @@ cdef void _part_bf16(const Product *p, const float *a, const float *b, float *c,
     cdef int parts = grid_rows * grid_cols, row = part // grid_cols, col = part % grid_cols
     cdef Py_ssize_t width = 2 * DASE_BF16_VL, tiles = _up(p.m, DASE_BF16_MR), panels = _up(p.n, width)
     if db_m != NULL:
-        _column_sums(b, p.k, p.n, _cut(p.n, parts, part), _cut(p.n, parts, part + 1), db_m)
+        dase_column_sums_float(b, p.k, p.n, _cut(p.n, parts, part), _cut(p.n, parts, part + 1), db_m)
     if p.m == 0 or p.n == 0:
         return
     rectangle_bf16(

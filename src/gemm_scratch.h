@@ -11,7 +11,7 @@
 
 #define DASE_ALIGN 64
 #define DASE_SLOTS 8
-#define DASE_KEEP ((size_t)16 << 20) /* larger blocks are given back at once */
+#define DASE_KEEP ((size_t)32 << 20) /* larger blocks are given back at once */
 
 #if defined(_MSC_VER)
 #include <malloc.h>

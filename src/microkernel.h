@@ -102,13 +102,32 @@
 #define DASE_SAVE_H(i, p, r) ((half *)&tile[i])[0] = c##i; ((half *)&tile[i])[1] = (half){0};
 #define DASE_LOAD_H const half b0 = *(const half_at *)b;
 
+/* A vector and a half (3 halves). */
+#define DASE_ZERO_3(i, p, r) vec c##i = {0}; half d##i = {0};
+#define DASE_STEP_3(i, p, r) DASE_STEP_2(i, p, r)
+#define DASE_SAVE_3(i, p, r) tile[2 * i] = c##i; ((half *)&tile[2 * i + 1])[0] = d##i; \
+                             ((half *)&tile[2 * i + 1])[1] = (half){0};
+#define DASE_LOAD_3 const vec b0 = *(const vec_at *)b; const half b1 = *(const half_at *)(b + bvs);
+
+/* Whole vectors that nothing is done to but adding go to memory at once. */
+#define DASE_PUT_1(i, p, r) *(vec_at *)(c + (i) * ldc) = c##i;
+#define DASE_PUT_2(i, p, r) *(vec_at *)(c + (i) * ldc) = c##i; *(vec_at *)(c + (i) * ldc + cvs) = d##i;
+#define DASE_PUT_H(i, p, r) *(half_at *)(c + (i) * ldc) = c##i;
+#define DASE_PUT_3(i, p, r) *(vec_at *)(c + (i) * ldc) = c##i; *(half_at *)(c + (i) * ldc + cvs) = d##i;
+#define DASE_JOIN_1(i, p, r) *(vec_at *)(c + (i) * ldc) += c##i;
+#define DASE_JOIN_2(i, p, r) *(vec_at *)(c + (i) * ldc) += c##i; *(vec_at *)(c + (i) * ldc + cvs) += d##i;
+#define DASE_JOIN_H(i, p, r) *(half_at *)(c + (i) * ldc) += c##i;
+#define DASE_JOIN_3(i, p, r) *(vec_at *)(c + (i) * ldc) += c##i; *(half_at *)(c + (i) * ldc + cvs) += d##i;
+
 /* tile = A(rows x kc) B(kc x NV vectors). A(i, k) is a[i * rs + k * cs] inside a chunk of k, and
-   `jump` more from one chunk to the next. Rows of B are ldb apart, its two vectors bvs apart. */
+   `jump` more from one chunk to the next. Rows of B are ldb apart, its two vectors bvs apart.
+   Without a tile the sums go to C, or are added to it. */
 #define DASE_KERNEL(ROWS, NV)                                                                \
     static void DASE_CAT(DASE_NAME(kernel), _##ROWS##x##NV)(                                 \
         ptrdiff_t kc, const DASE_TYPE *a, ptrdiff_t rs, ptrdiff_t cs,                        \
         ptrdiff_t chunk, ptrdiff_t jump,                                                     \
-        const DASE_TYPE *b, ptrdiff_t ldb, ptrdiff_t bvs, vec *tile)                         \
+        const DASE_TYPE *b, ptrdiff_t ldb, ptrdiff_t bvs, vec *tile,                         \
+        DASE_TYPE *c, ptrdiff_t ldc, ptrdiff_t cvs, int add)                                 \
     {                                                                                        \
         const DASE_TYPE *p0 = a, *p1 = a, *p2 = a, *p3 = a;                                  \
         if (ROWS > 3) p1 = a + 3 * rs;                                                       \
@@ -125,12 +144,14 @@
             }                                                                                \
             p0 += jump; p1 += jump; p2 += jump; p3 += jump;                                  \
         }                                                                                    \
-        (void)p1; (void)p2; (void)p3; (void)bvs;                                             \
-        DASE_ROWS_##ROWS(DASE_SAVE_##NV)                                                     \
+        (void)p1; (void)p2; (void)p3; (void)bvs; (void)cvs;                                  \
+        if (tile) { DASE_ROWS_##ROWS(DASE_SAVE_##NV) }                                       \
+        else if (add) { DASE_ROWS_##ROWS(DASE_JOIN_##NV) }                                   \
+        else { DASE_ROWS_##ROWS(DASE_PUT_##NV) }                                             \
     }
-#define DASE_KERNELS(ROWS) DASE_KERNEL(ROWS, H) DASE_KERNEL(ROWS, 1) DASE_KERNEL(ROWS, 2)
-#define DASE_ENTRY(ROWS) {DASE_CAT(DASE_NAME(kernel), _##ROWS##xH), \
-                          DASE_CAT(DASE_NAME(kernel), _##ROWS##x1), DASE_CAT(DASE_NAME(kernel), _##ROWS##x2)}
+#define DASE_KERNELS(ROWS) DASE_KERNEL(ROWS, H) DASE_KERNEL(ROWS, 1) DASE_KERNEL(ROWS, 3) DASE_KERNEL(ROWS, 2)
+#define DASE_ENTRY(ROWS) {DASE_CAT(DASE_NAME(kernel), _##ROWS##xH), DASE_CAT(DASE_NAME(kernel), _##ROWS##x1), \
+                          DASE_CAT(DASE_NAME(kernel), _##ROWS##x3), DASE_CAT(DASE_NAME(kernel), _##ROWS##x2)}
 
 #define DASE_TYPE float
 #define DASE_INT int
@@ -165,8 +186,8 @@
 #define half DASE_NAME(half)
 #define half_at DASE_NAME(half_at)
 
-/* Where the operands of a tile lie. B must be readable for whole vectors (half a one for the
-   last columns, if these are so few): as it lies, or packed with zeros behind the last column. */
+/* Where the operands of a tile lie. B must be readable for whole halves of a vector: as it lies, or
+   packed with zeros behind the last column. */
 typedef struct {
     const DASE_TYPE *a;                      /* IN */
     ptrdiff_t rs, cs, chunk, jump;           /* of A: see the kernel */
@@ -243,8 +264,9 @@ DASE_KERNELS(9) DASE_KERNELS(10) DASE_KERNELS(11) DASE_KERNELS(12)
 #endif
 
 typedef void (*DASE_NAME(kernel))(ptrdiff_t, const DASE_TYPE *, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
-                                  const DASE_TYPE *, ptrdiff_t, ptrdiff_t, vec *);
-static const DASE_NAME(kernel) DASE_NAME(kernels)[DASE_MR][3] = {
+                                  const DASE_TYPE *, ptrdiff_t, ptrdiff_t, vec *,
+                                  DASE_TYPE *, ptrdiff_t, ptrdiff_t, int);
+static const DASE_NAME(kernel) DASE_NAME(kernels)[DASE_MR][4] = {
     DASE_ENTRY(1), DASE_ENTRY(2), DASE_ENTRY(3), DASE_ENTRY(4),
 #if DASE_MR > 4
     DASE_ENTRY(5), DASE_ENTRY(6),
@@ -257,20 +279,21 @@ static const DASE_NAME(kernel) DASE_NAME(kernels)[DASE_MR][3] = {
 #endif
 };
 
+/* Which kernel of a row: the columns in halves of a vector, rounded up. */
+static inline int DASE_NAME(halves)(int cols) { return (2 * cols + DASE_VL - 1) / DASE_VL - 1; }
+
 /* The sums of a tile, one or two vectors a row. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
 static inline int DASE_NAME(sums)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc, vec *tile)
 {
-    const int nv = cols > DASE_VL ? 2 : 1;
-    DASE_NAME(kernels)[rows - 1][cols <= DASE_VL / 2 ? 0 : nv](
-        kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, tile);
-    return nv;
+    DASE_NAME(kernels)[rows - 1][DASE_NAME(halves)(cols)](
+        kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, tile, p->c, 0, 0, 0);
+    return cols > DASE_VL ? 2 : 1;
 }
 
-/* C(rows x cols) = A B, and what the DASE_ flags ask for. */
-static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc)
+/* Sums of nv vectors a row on their way to C, with what the DASE_ flags ask for. */
+static inline void DASE_NAME(job_out)(const DASE_NAME(job) *p, int rows, int cols, const vec *tile, int nv)
 {
-    vec tile[2 * DASE_MR];
-    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile), flags = p->flags;
+    const int flags = p->flags;
     for (int v = 0; v < nv; v++) {
         const int at = v * DASE_VL, n = cols - at < DASE_VL ? cols - at : DASE_VL;
         const vec add = (flags & DASE_BIAS) ? DASE_NAME(load)(p->bias + at, n) : (vec){0};
@@ -287,6 +310,19 @@ static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptr
             DASE_NAME(store)(out, sum, n);
         }
     }
+}
+
+/* C(rows x cols) = A B, and what the DASE_ flags ask for. */
+static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc)
+{
+    if ((p->flags & ~DASE_ADD) == 0 && 2 * cols % DASE_VL == 0) {
+        DASE_NAME(kernels)[rows - 1][DASE_NAME(halves)(cols)](
+            kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, NULL, p->c, p->ldc, p->cvs, p->flags);
+        return;
+    }
+    vec tile[2 * DASE_MR];
+    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile);
+    DASE_NAME(job_out)(p, rows, cols, tile, nv);
 }
 
 /* panel[k][0..2 VL) = b[k * ldb + 0..cols), zeros behind. A panel of one vector when it suffices. */
@@ -308,7 +344,7 @@ static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptr
 
 static int DASE_NAME(sums)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc, DASE_TYPE *tile)
 {
-    const int nv = cols > DASE_VL ? 2 : 1, width = cols <= DASE_VL / 2 ? DASE_VL / 2 : nv * DASE_VL;
+    const int nv = cols > DASE_VL ? 2 : 1, width = (2 * cols + DASE_VL - 1) / DASE_VL * (DASE_VL / 2);
     memset(tile, 0, 2 * DASE_MR * DASE_VL * sizeof(DASE_TYPE));
     for (ptrdiff_t k = 0; k < kc; k++)
         for (int i = 0; i < rows; i++) {

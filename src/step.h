@@ -15,6 +15,7 @@
 #include "panels.h"
 #include "softmax.h"
 #include "team.h"
+#include "bf16_step.h"
 
 #define DASE_PLAIN_TILES 20 /* fewer tiles of rows read a panel of B where it lies: packing would not pay */
 #define DASE_KC 512      /* a block of k: its panel of B and A's block stay in the second-level cache */
@@ -36,18 +37,21 @@ typedef struct {
     /* Scratch, laid out by the step. */
     void *h, *xhat, *dout, *inv, *dbias, *dgamma, *dbeta;
     double *squares;       /* sum of squares of the weights, tile row by tile row */
+    dase_rounded h_bf16, dout_bf16;
 } dase_layer;
 
 typedef struct {
     dase_source source;
     const int64_t *labels; /* IN */
     int rule, norm, layers;
+    int bf16;              /* products of factors rounded to bfloat16; float alone, where DASE_BF16 */
     dase_layer *layer;     /* the last one gives the scores */
     /* Scratch. */
     char *scratch;
     void *x, *partial, *scores, *dscores, *pack;
     ptrdiff_t pack_each;
     double *row_loss;
+    dase_rounded x_bf16;
     dase_barrier barrier;
 } dase_step;
 
@@ -87,7 +91,15 @@ static size_t DASE_NAME(step_layout)(dase_step *s, int num_threads)
     const ptrdiff_t n = s->source.n, stride = dase_panel_stride(n);
     const int splits = DASE_NAME(step_splits)(s);
     ptrdiff_t classes = s->layer[s->layers - 1].fan_out;
+#define DASE_PLACE_ROUNDED(to, features)                                                     \
+    do {                                                                                     \
+        (to).pitch = dase_bf16_pitch(features);                                              \
+        (to).apart = dase_bf16_apart(n);                                                     \
+        DASE_PLACE((to).along, s->bf16 ? n * (to).pitch : 0, unsigned);                      \
+        DASE_PLACE((to).across, s->bf16 ? DASE_UP(features, 2 * DASE_PANEL) * (to).apart : 0, unsigned); \
+    } while (0)
     DASE_PLACE(s->x, DASE_UP(s->source.features, DASE_PANEL) * stride, DASE_TYPE);
+    DASE_PLACE_ROUNDED(s->x_bf16, s->source.features);
     DASE_PLACE(s->partial, splits > 1 ? splits * DASE_UP(s->layer[0].fan_out, DASE_PANEL) * stride : 0, DASE_TYPE);
     DASE_PLACE(s->scores, n * classes, DASE_TYPE);
     DASE_PLACE(s->dscores, n * classes, DASE_TYPE);
@@ -100,6 +112,8 @@ static size_t DASE_NAME(step_layout)(dase_step *s, int num_threads)
         const int hidden = l + 1 < s->layers, normed = hidden && s->norm != DASE_NO_NORM;
         DASE_PLACE(layer->h, hidden ? panels * stride : 0, DASE_TYPE);
         DASE_PLACE(layer->dout, panels * stride, DASE_TYPE);
+        if (hidden) DASE_PLACE_ROUNDED(layer->h_bf16, layer->fan_out);
+        DASE_PLACE_ROUNDED(layer->dout_bf16, layer->fan_out);
         DASE_PLACE(layer->xhat, normed ? panels * stride : 0, DASE_TYPE);
         DASE_PLACE(layer->inv, normed ? padded + n : 0, DASE_TYPE);
         DASE_PLACE(layer->dbias, padded, DASE_TYPE);
@@ -107,6 +121,7 @@ static size_t DASE_NAME(step_layout)(dase_step *s, int num_threads)
         DASE_PLACE(layer->dbeta, padded, DASE_TYPE);
         DASE_PLACE(layer->squares, DASE_UP(layer->fan_in, DASE_PANEL) * DASE_PANEL, double);
     }
+#undef DASE_PLACE_ROUNDED
 #undef DASE_PLACE
     return at;
 }
@@ -127,6 +142,7 @@ typedef struct {
     int flags;
     const dase_source *ahead;    /* images whose features ahead0..ahead1 are gathered next, or NULL */
     ptrdiff_t ahead0, ahead1;
+    const dase_rounded *rounded; /* A in bfloat16, or NULL: B is rounded too then */
 } DASE_NAME(product);
 
 /* Asks for rows k0..k1 of the next panel of B while this one is multiplied: rows lie pages apart,
@@ -148,6 +164,8 @@ static inline void DASE_NAME(ask_panel)(const DASE_NAME(product) *p, ptrdiff_t j
     }
 }
 
+#include "bf16_step.h"
+
 static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1,
                                 ptrdiff_t k0, ptrdiff_t k1, DASE_TYPE *pack)
 {
@@ -158,6 +176,10 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
     ptrdiff_t turn = 0;
     DASE_NAME(job) job;
     if (rows <= 0) return;
+    if (p->rounded) {
+        DASE_NAME(multiply_bf16)(p, i0, i1, j0, j1, k0, k1, (unsigned *)pack);
+        return;
+    }
     job.rs = DASE_PANEL;
     job.cs = 1;
     job.chunk = DASE_PANEL;
@@ -272,7 +294,7 @@ static void DASE_NAME(finish_forward)(dase_step *s, dase_layer *layer, int own_p
     const ptrdiff_t panels = DASE_UP(d, DASE_PANEL);
     DASE_TYPE *h = layer->h, *xhat = layer->xhat, *inv = layer->inv;
     const ptrdiff_t p0 = dase_cut(panels, parts, part), p1 = dase_cut(panels, parts, part + 1);
-    if (s->norm == DASE_LAYER_NORM || (!own_panels && (s->norm == DASE_BATCH_NORM || layer->uniform)))
+    if (s->norm == DASE_LAYER_NORM || (!own_panels && (s->norm == DASE_BATCH_NORM || layer->uniform || s->bf16)))
         dase_meet(&s->barrier, parts); /* what follows reads what others computed */
     if (s->norm == DASE_BATCH_NORM) {
         const DASE_TYPE *gamma = layer->gamma.w, *beta = layer->beta.w;
@@ -286,7 +308,7 @@ static void DASE_NAME(finish_forward)(dase_step *s, dase_layer *layer, int own_p
     } else if (s->norm == DASE_LAYER_NORM) {
         for (ptrdiff_t i = dase_cut(n, parts, part); i < dase_cut(n, parts, part + 1); i++)
             DASE_NAME(ln_sample)(i, d, stride, layer->gamma.w, layer->beta.w, layer->eps, h, xhat, inv);
-        if (layer->uniform) dase_meet(&s->barrier, parts);
+        if (layer->uniform || s->bf16) dase_meet(&s->barrier, parts);
     }
     if (layer->uniform)
         for (ptrdiff_t p = p0; p < p1; p++) {
@@ -294,6 +316,7 @@ static void DASE_NAME(finish_forward)(dase_step *s, dase_layer *layer, int own_p
             DASE_NAME(dropout_panel)(n, d - j < DASE_PANEL ? (int)(d - j) : DASE_PANEL, layer->uniform + j, d,
                                      layer->keep, h + p * stride);
         }
+    if (s->bf16) DASE_NAME(round_panels)(n, p0, p1, panels, h, &layer->h_bf16);
 }
 
 static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pack)
@@ -312,9 +335,11 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
             const ptrdiff_t after = k + 1 < s1 ? dase_cut(panels, splits, k + 2) * DASE_PANEL : end;
             const DASE_NAME(product) p = {x, stride, s->layer[0].weights.w, s->layer[0].fan_out, 0,
                                           (DASE_TYPE *)s->partial + k * each, 1, s->layer[0].fan_out, NULL, NULL, 1, 0,
-                                          &s->source, end, after < features ? after : features};
+                                          &s->source, end, after < features ? after : features,
+                                          s->bf16 ? &s->x_bf16 : NULL};
             if (k == s0) DASE_NAME(ask)(&s->source, 0, n, p0 * DASE_PANEL, end);
             DASE_NAME(gather)(&s->source, p0, p1, x, stride);
+            if (s->bf16) DASE_NAME(round_panels)(n, p0, p1, panels, x, &s->x_bf16);
             DASE_NAME(multiply)(&p, 0, n, 0, p.cols, p0 * DASE_PANEL, end, pack);
         }
     } else {
@@ -323,6 +348,7 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
             const ptrdiff_t end = p + DASE_GATHERED < p1 ? p + DASE_GATHERED : p1;
             DASE_NAME(ask)(&s->source, 0, n, p * DASE_PANEL, end * DASE_PANEL < features ? end * DASE_PANEL : features);
             DASE_NAME(gather)(&s->source, p, end, x, stride);
+            if (s->bf16) DASE_NAME(round_panels)(n, p, end, panels, x, &s->x_bf16);
         }
     }
     dase_meet(&s->barrier, parts);
@@ -336,7 +362,7 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
         } else {
             const DASE_NAME(product) p = {l ? s->layer[l - 1].h : x, stride, layer->weights.w, layer->fan_out, 0,
                                           layer->h, 1, layer->fan_out, layer->bias.w, NULL, 1,
-                                          DASE_BIAS | (relu ? DASE_RELU : 0), NULL, 0, 0};
+                                          DASE_BIAS | (relu ? DASE_RELU : 0), NULL, 0, 0, DASE_NAME(rounded_in)(s, l)};
             if (part == 0) DASE_NAME(clear_rest)(n, layer->fan_out, stride, layer->h);
             DASE_NAME(share)(&p, n, layer->fan_in, part, parts, pack);
             /* Whole pairs of panels were shared out; only an even cut is the same for panels. */
@@ -355,7 +381,9 @@ static void DASE_NAME(loss)(dase_step *s, int part, int parts, DASE_TYPE *pack)
     dase_layer *layer = &s->layer[s->layers - 1];
     const ptrdiff_t c = layer->fan_out, i0 = dase_cut(n, parts, part), i1 = dase_cut(n, parts, part + 1);
     const DASE_NAME(product) p = {s->layers > 1 ? s->layer[s->layers - 2].h : s->x, stride, layer->weights.w, c, 0,
-                                  s->scores, 0, c, layer->bias.w, NULL, 1, DASE_BIAS, NULL, 0, 0};
+                                  s->scores, 0, c, layer->bias.w, NULL, 1, DASE_BIAS, NULL, 0, 0,
+                                  DASE_NAME(rounded_in)(s, s->layers - 1)};
+    const ptrdiff_t panels = DASE_UP(c, DASE_PANEL);
     DASE_TYPE *dout = layer->dout;
     DASE_NAME(multiply)(&p, i0, i1, 0, c, 0, layer->fan_in, pack);
     for (ptrdiff_t i = i0; i < i1; i++) {
@@ -364,6 +392,10 @@ static void DASE_NAME(loss)(dase_step *s, int part, int parts, DASE_TYPE *pack)
         for (ptrdiff_t j = 0; j < DASE_UP(c, DASE_PANEL) * DASE_PANEL; j++)
             dout[j / DASE_PANEL * stride + i * DASE_PANEL + j % DASE_PANEL] = j < c ? dx[j] : 0;
     }
+    dase_meet(&s->barrier, parts);
+    if (!s->bf16) return;
+    DASE_NAME(round_panels)(n, dase_cut(panels, parts, part), dase_cut(panels, parts, part + 1), panels, dout,
+                            &layer->dout_bf16);
     dase_meet(&s->barrier, parts);
 }
 
@@ -376,14 +408,15 @@ static void DASE_NAME(backward)(dase_step *s, int part, int parts, DASE_TYPE *pa
         const ptrdiff_t d = layer->fan_out, panels = DASE_UP(d, DASE_PANEL);
         const DASE_NAME(product) p = {upper->dout, stride, upper->weights.w, upper->fan_out, 1, layer->dout, 1, d,
                                       NULL, layer->h, layer->uniform ? (DASE_TYPE)(1 / layer->keep) : 1, DASE_MASK,
-                                      NULL, 0, 0};
+                                      NULL, 0, 0, s->bf16 ? &upper->dout_bf16 : NULL};
+        const ptrdiff_t q0 = dase_cut(panels, parts, part), q1 = dase_cut(panels, parts, part + 1);
         DASE_TYPE *dout = layer->dout, *dgamma = layer->dgamma, *dbeta = layer->dbeta;
         const DASE_TYPE *xhat = layer->xhat, *inv = layer->inv;
         if (part == 0) DASE_NAME(clear_rest)(n, d, stride, dout);
         DASE_NAME(share)(&p, n, upper->fan_out, part, parts, pack);
         dase_meet(&s->barrier, parts);
-        if (s->norm == DASE_NO_NORM) continue;
-        for (ptrdiff_t q = dase_cut(panels, parts, part); q < dase_cut(panels, parts, part + 1); q++) {
+        if (s->norm == DASE_NO_NORM && !s->bf16) continue;
+        for (ptrdiff_t q = q0; q < q1 && s->norm != DASE_NO_NORM; q++) {
             const ptrdiff_t j = q * DASE_PANEL;
             if (s->norm == DASE_BATCH_NORM)
                 DASE_NAME(bn_panel_backward)(n, d - j < DASE_PANEL ? (int)(d - j) : DASE_PANEL,
@@ -396,7 +429,9 @@ static void DASE_NAME(backward)(dase_step *s, int part, int parts, DASE_TYPE *pa
             dase_meet(&s->barrier, parts);
             for (ptrdiff_t i = dase_cut(n, parts, part); i < dase_cut(n, parts, part + 1); i++)
                 DASE_NAME(ln_sample_backward)(i, d, stride, layer->gamma.w, xhat, inv, dout);
+            if (s->bf16) dase_meet(&s->barrier, parts);
         }
+        if (s->bf16) DASE_NAME(round_panels)(n, q0, q1, panels, dout, &layer->dout_bf16);
         dase_meet(&s->barrier, parts);
     }
 }
@@ -487,7 +522,8 @@ static void DASE_NAME(step_body)(void *arg, int part, int parts)
     DASE_NAME(backward)(s, part, parts, pack);
     for (int l = s->layers - 1; l >= 0; l--) {
         DASE_NAME(update_vectors)(s, l, part, parts);
-        DASE_NAME(update_weights)(s, l, part, parts, pack + WIDTH * DASE_KC);
+        if (s->bf16) DASE_NAME(update_weights_bf16)(s, l, part, parts);
+        else DASE_NAME(update_weights)(s, l, part, parts, pack + WIDTH * DASE_KC);
     }
     dase_meet(&s->barrier, parts);
 }
@@ -504,8 +540,9 @@ static double DASE_NAME(step_run)(dase_step *s, int num_threads)
         const dase_layer *layer = &s->layer[l];
         double squares = 0;
         if (layer->weights.reg == 0) continue;
-        for (ptrdiff_t k = 0; k < DASE_UP(layer->fan_in, DASE_PANEL) * DASE_UP(DASE_PANEL, DASE_MR); k++)
-            squares += layer->squares[k];
+        const ptrdiff_t units = s->bf16 ? DASE_UP(layer->fan_in, 2 * DASE_PANEL) * DASE_BF16_CUTS
+            : DASE_UP(layer->fan_in, DASE_PANEL) * DASE_UP(DASE_PANEL, DASE_MR);
+        for (ptrdiff_t k = 0; k < units; k++) squares += layer->squares[k];
         loss += 0.5 * layer->weights.reg * squares;
     }
     return loss;

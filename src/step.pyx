@@ -13,6 +13,7 @@ cdef extern from "gemm_scratch.h" nogil:
 
 cdef extern from "step.h" nogil:
     enum:
+        DASE_BF16
         DASE_STORE
         DASE_SGD
         DASE_MOMENTUM
@@ -50,6 +51,7 @@ cdef extern from "step.h" nogil:
         dase_source source
         const int64_t *labels
         int rule, norm, layers
+        int bf16
         dase_layer *layer
         char *scratch
     size_t dase_step_layout_float(dase_step *s, int num_threads) noexcept
@@ -179,8 +181,12 @@ def train_step(
     cnp.ndarray y_n not None,        # IN: labels of the batch
     list layers not None,            # INOUT: see _set_layer
     rule, norm, int num_threads,
+    bint bf16=False,                 # round the factors of each product to bfloat16
 ):
-    """Loss of the batch; the gradients are stored (rule None), or the parameters updated in place."""
+    """Loss of the batch; the gradients are stored (rule None), or the parameters updated in place.
+
+    bf16 is for float32 alone, for CPUs with AVX512_BF16, and only where affine_bf16.built() is true.
+    """
     cdef dase_step step
     cdef Py_ssize_t count = len(layers), l, fan_in
     cdef double loss = 0, work = 0
@@ -196,9 +202,14 @@ def train_step(
         step.source.mean = NULL
         step.rule, step.norm, step.layers = RULES[rule], NORMS[norm], <int> count
         step.layer = layer
+        step.bf16 = bf16
         step.scratch = NULL
         _set_source(&step.source, images_nd, index_n, mean_d)
         t = _real_type("train_step", "weights", _matrix(next(iter(layers[0]), None)))
+        if bf16 and not DASE_BF16:
+            raise RuntimeError("train_step: this module was built without bfloat16 kernels")
+        if bf16 and t != cnp.NPY_FLOAT:
+            raise TypeError("train_step: weights have dtype float64, expected float32 for bfloat16 products")
         fan_in = step.source.features
         for l in range(count):
             _set_layer(&layer[l], layers[l], step.rule, step.norm, t, step.source.n, fan_in, l + 1 < count)

@@ -174,20 +174,13 @@ static inline void DASE_NAME(update_rows)(const DASE_NAME(update) *u, int rule, 
         }
 }
 
-/* The tile of a gradient, and its update; the parameter's tile begins at element `at` and its rows
-   are ld apart. Returns the sum of squares of the parameter before the update, 0 without reg. */
-static double DASE_NAME(update_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc,
-                                     const DASE_NAME(update) *u, ptrdiff_t at, ptrdiff_t ld)
+/* The update by a tile of a gradient, nv vectors a row; the parameter's tile begins at element `at`
+   and its rows are ld apart. Returns the sum of squares of the parameter before, 0 without reg. */
+static inline double DASE_NAME(update_by)(const DASE_NAME(update) *u, const vec *tile, int nv, int rows, int cols,
+                                          ptrdiff_t at, ptrdiff_t ld)
 {
-    vec tile[2 * DASE_MR], squares = {0};
+    vec squares = {0};
     double total = 0;
-    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile);
-    if (p->flags & DASE_ADD)
-        for (int i = 0; i < rows; i++)
-            for (int v = 0; v < nv; v++) {
-                const int from = v * DASE_VL, n = cols - from < DASE_VL ? cols - from : DASE_VL;
-                tile[i * nv + v] += DASE_NAME(load)(p->c + i * p->ldc + v * p->cvs, n);
-            }
 #define DASE_CASE(RULE)                                                                       \
     case RULE:                                                                                \
         if (u->reg != 0) DASE_NAME(update_rows)(u, RULE, tile, nv, rows, cols, at, ld, &squares); \
@@ -201,6 +194,21 @@ static double DASE_NAME(update_tile)(const DASE_NAME(job) *p, int rows, int cols
     if (u->reg != 0)
         for (int i = 0; i < DASE_VL; i++) total += squares[i];
     return total;
+}
+
+/* The tile of a gradient, and its update. */
+static double DASE_NAME(update_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc,
+                                     const DASE_NAME(update) *u, ptrdiff_t at, ptrdiff_t ld)
+{
+    vec tile[2 * DASE_MR];
+    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile);
+    if (p->flags & DASE_ADD)
+        for (int i = 0; i < rows; i++)
+            for (int v = 0; v < nv; v++) {
+                const int from = v * DASE_VL, n = cols - from < DASE_VL ? cols - from : DASE_VL;
+                tile[i * nv + v] += DASE_NAME(load)(p->c + i * p->ldc + v * p->cvs, n);
+            }
+    return DASE_NAME(update_by)(u, tile, nv, rows, cols, at, ld);
 }
 
 /* The same for n gradients that lie in memory. */

@@ -52,6 +52,17 @@ def clean_state(monkeypatch):
     np.random.set_state(random_state)
 
 
+@pytest.fixture
+def bfloat16(monkeypatch):
+    """Level v4 in bfloat16."""
+    from bf16_kernels import V4
+
+    monkeypatch.setattr(_backend, "_kernels", V4)
+    monkeypatch.setattr(_backend, "level", "v4")
+    daseCV_c.use_backend("compiled")
+    return daseCV_c.set_matmul_precision("bfloat16")
+
+
 @pytest.fixture(params=["numpy", pytest.param("compiled", marks=pytest.mark.compiled)])
 def backend(request):
     """The test runs once on each backend."""

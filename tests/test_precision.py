@@ -1,6 +1,5 @@
 """bfloat16 matrix products: how they are chosen everywhere, what they compute where the CPU has them."""
 
-import importlib
 import itertools
 import os
 from importlib.util import find_spec
@@ -9,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from adversarial import SPECIAL, filled, frozen, normal, planted, small_integers
+from bf16_kernels import V4, where_available
 from comparing import added, close, product_scale, same_bits, same_values
 
 import daseCV_c
@@ -18,32 +18,6 @@ from daseCV_c.datasets import load_digits_images
 from daseCV_c.layers import affine_backward, affine_forward
 from daseCV_c.reference import affine_bf16 as twin
 from daseCV_c.solver import Solver
-
-
-def _v4():
-    """The modules of level v4 where their bfloat16 kernels can run, else None."""
-    if _backend.runtime is None or not _backend.runtime.has_bf16() or "v4" not in _backend._built_levels():
-        return None
-    modules = {family: importlib.import_module(f"daseCV_c._compiled.v4.{family}") for family in _backend.FAMILIES}
-    return SimpleNamespace(**modules) if modules["affine_bf16"].built() else None
-
-
-V4 = _v4()
-
-
-def where_available(test):
-    """A test that exists only where the kernels can run. Goes above every other decorator."""
-    return pytest.mark.compiled(test) if V4 else None
-
-
-@pytest.fixture
-def bfloat16(monkeypatch):
-    """Level v4 in bfloat16."""
-    monkeypatch.setattr(_backend, "_kernels", V4)
-    monkeypatch.setattr(_backend, "level", "v4")
-    daseCV_c.use_backend("compiled")
-    return daseCV_c.set_matmul_precision("bfloat16")
-
 
 # The rounding.
 

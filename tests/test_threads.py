@@ -44,6 +44,18 @@ def test_same_bits_for_transposed_products(kernels, dtype, trans_a, trans_b):
     assert len(ends) == 1
 
 
+def test_same_bits_for_products_with_few_columns(kernels, dtype):
+    """Vectors run along the rows of the result, whose last ones do not fill a vector."""
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal((530, 301)).astype(dtype), rng.standard_normal((530, 10)).astype(dtype)
+    ends = set()
+    for threads in (1, 2, 3, 5):
+        out = np.full((301, 10), -12345, dtype)
+        kernels.affine.matmul(a, b, out, True, False, threads)
+        ends.add(out.tobytes())
+    assert len(ends) == 1
+
+
 def trained(dtype, threads, normalization):
     """40 losses and the parameters after them; the affine layers are large enough to be shared out."""
     rng = np.random.default_rng(7)

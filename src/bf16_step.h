@@ -1,0 +1,203 @@
+/* The products of a training step from factors rounded to bfloat16. Part of step.h.
+
+   An activation is rounded twice where it is finished, because bf16.h multiplies pairs of
+   neighbours in the inner dimension: `along` pairs features, sample by sample, and is the left
+   factor of x w and dout w^T; `across` pairs samples and is both factors of x^T dout. Behind an
+   odd number of features or samples stands a zero. Weights are rounded as their
+   panels are packed, once a step for each product.
+
+   The float32 activations stay: masks, normalization and the sums of columns are theirs. */
+
+#ifndef DASE_TYPE /* ---- once ---- */
+#ifndef DASE_BF16_STEP_H
+#define DASE_BF16_STEP_H
+
+#include "bf16_asking.h"
+#include "panels.h"
+
+#define DASE_BF16_KC 512    /* a block of k: the left factor's stays in the second-level cache */
+#define DASE_BF16_ROUNDED 8 /* panels rounded at a time */
+#define DASE_BF16_CUTS 4    /* tiles of a pair of panels of the left factor of x^T dout */
+
+typedef struct {
+    unsigned *along;  /* pairs of features: rows of samples, `pitch` words apart */
+    unsigned *across; /* pairs of samples: pairs of panels, `apart` words apart */
+    ptrdiff_t pitch, apart;
+} dase_rounded;
+
+/* A little more than is used, so that they begin in other sets of the cache. */
+static inline ptrdiff_t dase_bf16_pitch(ptrdiff_t features) { return (DASE_UP(features, 2 * DASE_PANEL) + 1) * 16; }
+static inline ptrdiff_t dase_bf16_apart(ptrdiff_t n) { return DASE_UP(n, 2) * 2 * DASE_PANEL + 16; }
+
+#endif
+#else /* ---- once per type ---- */
+
+/* The input of layer l; NULL in full precision. */
+static inline const dase_rounded *DASE_NAME(rounded_in)(const dase_step *s, int l)
+{
+    return !s->bf16 ? NULL : l ? &s->layer[l - 1].h_bf16 : &s->x_bf16;
+}
+
+#if DASE_BF16 && DASE_VL == DASE_BF16_VL /* float */
+
+#if DASE_BF16_KC > 2 * DASE_KC
+#error "a packed panel of pairs does not fit where one of floats does"
+#endif
+
+/* Both roundings of the panels p0..p1 of an activation that has `panels` of them: a few panels at a
+   time, because the samples of `along` lie pages apart. */
+DASE_BF16_CODE static void dase_round_panels_float(ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t panels,
+                                                   const float *h, const dase_rounded *to)
+{
+    const ptrdiff_t stride = dase_panel_stride(n);
+    const __m512 zero = _mm512_setzero_ps();
+    for (ptrdiff_t from = p0; from < p1; from += DASE_BF16_ROUNDED) {
+        const ptrdiff_t past = from + DASE_BF16_ROUNDED < p1 ? from + DASE_BF16_ROUNDED : p1;
+        for (ptrdiff_t i = 0; i < n; i += 2) {
+            const int both = i + 1 < n;
+            unsigned *first = to->along + i * to->pitch, *second = both ? first + to->pitch : first;
+            for (ptrdiff_t p = from; p < past; p++) {
+                const float *panel = h + p * stride + i * DASE_PANEL;
+                const __m512 low = _mm512_load_ps(panel), high = both ? _mm512_load_ps(panel + DASE_PANEL) : zero;
+                /* The last pair of panels is packed as one where it is one only. */
+                const int alone = p % 2 == 0 && p + 1 == panels;
+                _mm256_store_si256((__m256i *)first + p, (__m256i)_mm512_cvtneps_pbh(low));
+                if (both) _mm256_store_si256((__m256i *)second + p, (__m256i)_mm512_cvtneps_pbh(high));
+                _mm512_store_si512(to->across + p / 2 * to->apart + (alone ? i / 2 : i + p % 2) * DASE_PANEL,
+                                   dase_bf16_pairs(low, high));
+            }
+        }
+    }
+}
+
+/* Piece t of the panel of B that begins at (k, j): it is packed next. */
+static inline void dase_wish_panel_float(dase_bf16_wishes *w, const dase_product_float *p, ptrdiff_t j, ptrdiff_t j1,
+                                         ptrdiff_t k, ptrdiff_t depth, int tiles, int t)
+{
+    const int cols = j1 - j < WIDTH ? (int)(j1 - j) : WIDTH;
+    if (p->transposed) {
+        const ptrdiff_t from = dase_cut(cols, tiles, t), to = dase_cut(cols, tiles, t + 1);
+        for (ptrdiff_t c = from; c < to; c++) dase_bf16_wish(w, p->b + (j + c) * p->ldb + k, (int)depth);
+    } else {
+        const ptrdiff_t from = dase_cut(depth, tiles, t), to = dase_cut(depth, tiles, t + 1);
+        for (ptrdiff_t i = from; i < to; i++) dase_bf16_wish(w, p->b + (k + i) * p->ldb + j, cols);
+    }
+}
+
+/* multiply of step.h from rounded factors. */
+static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0,
+                                     ptrdiff_t j1, ptrdiff_t k0, ptrdiff_t k1, unsigned *pack)
+{
+    const ptrdiff_t rows = i1 - i0, blocks = DASE_UP(k1 - k0, DASE_BF16_KC);
+    const ptrdiff_t kc = DASE_UP(DASE_UP(k1 - k0, blocks), 32) * 32;
+    const int tiles = (int)DASE_UP(rows, DASE_BF16_MR);
+    const ptrdiff_t turns = blocks * DASE_UP(j1 - j0, WIDTH) * tiles, samples = p->ahead ? p->ahead->n : 0;
+    const dase_rounded *a = p->rounded;
+    ptrdiff_t turn = 0;
+    __m512 tile[2 * DASE_BF16_MR];
+    dase_bf16_wishes wishes;
+    dase_job_float job;
+    job.mask = NULL;
+    job.scale = p->scale;
+    for (ptrdiff_t k = k0; k < k1; k += kc) {
+        const ptrdiff_t depth = k1 - k < kc ? k1 - k : kc;
+        job.flags = (k == k0 ? 0 : DASE_ADD) | (k + depth == k1 ? p->flags : 0);
+        for (ptrdiff_t j = j0; j < j1; j += WIDTH) {
+            const int cols = j1 - j < WIDTH ? (int)(j1 - j) : WIDTH, nv = cols > DASE_VL ? 2 : 1;
+            if (p->transposed) dase_bf16_pack_columns(depth, cols, p->b + j * p->ldb + k, p->ldb, pack);
+            else dase_bf16_pack_rows(depth, cols, p->b + k * p->ldb + j, p->ldb, pack, 0);
+            job.bias = p->bias == NULL ? NULL : p->bias + j;
+            for (int t = 0; t < tiles; t++) {
+                const ptrdiff_t i = i0 + dase_cut(rows, tiles, t), end = i0 + dase_cut(rows, tiles, t + 1);
+                if (p->c_panels) {
+                    const ptrdiff_t at = j / DASE_PANEL * p->stride + i * DASE_PANEL;
+                    job.c = p->c + at;
+                    job.ldc = DASE_PANEL;
+                    job.cvs = p->stride;
+                    if (p->mask) job.mask = p->mask + at;
+                } else {
+                    job.c = p->c + i * p->cols + j;
+                    job.ldc = p->cols;
+                    job.cvs = DASE_VL;
+                }
+                if (p->ahead)
+                    dase_ask_float(p->ahead, dase_cut(samples, (int)turns, (int)turn),
+                                   dase_cut(samples, (int)turns, (int)turn + 1), p->ahead0, p->ahead1);
+                turn++;
+                wishes.count = 0;
+                if (j + WIDTH < j1) dase_wish_panel_float(&wishes, p, j + WIDTH, j1, k, depth, tiles, t);
+                else if (k + depth < k1)
+                    dase_wish_panel_float(&wishes, p, j0, j1, k + depth, k1 - k - depth < kc ? k1 - k - depth : kc,
+                                          tiles, t);
+                dase_bf16_askings[end - i - 1][nv - 1](DASE_UP(depth, 2), a->along + i * a->pitch + k / 2, a->pitch, 1,
+                                                       pack, tile, &wishes);
+                dase_job_out_float(&job, (int)(end - i), cols, (const dase_vec_float *)tile, nv);
+            }
+        }
+    }
+}
+
+/* First row of a tile of x^T dout, whose d rows are cut by pairs of panels. */
+static inline ptrdiff_t dase_bf16_row(ptrdiff_t d, ptrdiff_t unit)
+{
+    const ptrdiff_t from = unit / DASE_BF16_CUTS * WIDTH, rows = d - from < WIDTH ? d - from : WIDTH;
+    return rows <= 0 ? d : from + dase_cut(rows, DASE_BF16_CUTS, (int)(unit % DASE_BF16_CUTS));
+}
+
+/* The parameters and their state that a tile updates. */
+static inline void dase_wish_tile_float(dase_bf16_wishes *w, const dase_update_float *u, ptrdiff_t d, ptrdiff_t m,
+                                        ptrdiff_t unit, ptrdiff_t j)
+{
+    const ptrdiff_t cols = m - j < WIDTH ? m - j : WIDTH;
+    if (u->rule == DASE_STORE) return;
+    for (ptrdiff_t i = dase_bf16_row(d, unit); i < dase_bf16_row(d, unit + 1); i++) {
+        dase_bf16_wish(w, u->w + i * m + j, cols);
+        if (u->rule >= DASE_MOMENTUM) dase_bf16_wish(w, u->first + i * m + j, cols);
+        if (u->rule == DASE_ADAM) dase_bf16_wish(w, u->second + i * m + j, cols);
+    }
+}
+
+/* x^T dout, tile by tile straight into the update. Threads share the rows of tiles. */
+static void dase_update_weights_bf16_float(dase_step *s, int l, int part, int parts)
+{
+    const dase_layer *layer = &s->layer[l];
+    const dase_rounded *x = dase_rounded_in_float(s, l), *dout = &layer->dout_bf16;
+    const ptrdiff_t pairs = DASE_UP(s->source.n, 2), m = layer->fan_out, d = layer->fan_in;
+    const dase_update_float u = dase_update_of_float(&layer->weights, s->rule);
+    const ptrdiff_t units = DASE_UP(d, WIDTH) * DASE_BF16_CUTS;
+    const ptrdiff_t u0 = dase_cut(units, parts, part), u1 = dase_cut(units, parts, part + 1);
+    __m512 tile[2 * DASE_BF16_MR];
+    dase_bf16_wishes wishes;
+    for (ptrdiff_t unit = u0; unit < u1; unit++) layer->squares[unit] = 0;
+    for (ptrdiff_t from = u0; from < u1;) {
+        const ptrdiff_t pair = from / DASE_BF16_CUTS, next = (pair + 1) * DASE_BF16_CUTS, past = next < u1 ? next : u1;
+        for (ptrdiff_t j = 0; j < m; j += WIDTH) {
+            const int cols = m - j < WIDTH ? (int)(m - j) : WIDTH, nv = cols > DASE_VL ? 2 : 1;
+            for (ptrdiff_t unit = from; unit < past; unit++) {
+                const ptrdiff_t row = dase_bf16_row(d, unit), rows = dase_bf16_row(d, unit + 1) - row;
+                if (rows == 0) continue;
+                wishes.count = 0;
+                if (unit + 1 < past) dase_wish_tile_float(&wishes, &u, d, m, unit + 1, j);
+                else if (j + WIDTH < m) dase_wish_tile_float(&wishes, &u, d, m, from, j + WIDTH);
+                else if (past < u1) dase_wish_tile_float(&wishes, &u, d, m, past, 0);
+                dase_bf16_askings[rows - 1][nv - 1](pairs, x->across + pair * x->apart + row % WIDTH, 1,
+                                                    d - pair * WIDTH > DASE_VL ? WIDTH : DASE_VL,
+                                                    dout->across + j / WIDTH * dout->apart, tile, &wishes);
+                layer->squares[unit] += dase_update_by_float(&u, (const dase_vec_float *)tile, nv, (int)rows, cols,
+                                                             row * m + j, m);
+            }
+        }
+        from = past;
+    }
+}
+
+#else /* never called: step.bf16 is not set */
+
+static inline void DASE_NAME(round_panels)(ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t panels,
+                                           const DASE_TYPE *h, const dase_rounded *to) {}
+static inline void DASE_NAME(multiply_bf16)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0,
+                                            ptrdiff_t j1, ptrdiff_t k0, ptrdiff_t k1, unsigned *pack) {}
+static inline void DASE_NAME(update_weights_bf16)(dase_step *s, int l, int part, int parts) {}
+
+#endif
+#endif

@@ -1,0 +1,419 @@
+/* Matrix product C = A B with optional transposes, bias and ReLU: blocks, packing, threads.
+
+   A is cut into blocks of rows, B into panels of two vectors, k into blocks of about KC. Each
+   element of C is a chain of additions inside a block of k, and the blocks are added in order.
+   The blocks of k follow from K alone, so the result does not depend on who computes which part,
+   nor on what is packed: threads get rectangles of C, and any number of them gives the same bits. */
+
+#ifndef DASE_TYPE /* ---- once: what both types share ---- */
+#ifndef DASE_GEMM_H
+#define DASE_GEMM_H
+
+#include "microkernel.h"
+#include "gemm_scratch.h"
+#include "workers.h"
+
+#define GEMM_KC 512           /* longer blocks of k pass over C less often */
+#define GEMM_ROW_TILES 22     /* tiles of a block of rows: the block of A stays near the second-level cache */
+#define GEMM_COL_PANELS 32    /* panels kept when they serve several blocks of rows */
+#define GEMM_GROUP 4          /* panels packed at once */
+#define GEMM_PLAIN_TILES 20   /* fewer tiles of rows read a panel of B where it lies: packing would not pay */
+#define GEMM_ASK_FROM 131072  /* bytes of B from which memory is asked for ahead of its use */
+#define GEMM_PAD 16           /* keeps the packed tiles, written side by side, out of one set of the cache */
+#define GEMM_DB_ROWS 64       /* rows of one partial sum of db */
+#define GEMM_DB_COLS 64
+#define GEMM_SERIAL_CYCLES 30000 /* below it a second thread costs more than it brings */
+
+/* What is multiplied: A(m x k) B(k x n), each as it lies in memory (row-major) or transposed. */
+typedef struct {
+    ptrdiff_t m, n, k;
+    int trans_a, trans_b;
+    ptrdiff_t lda, ldb;       /* elements from one stored row to the next */
+    int flags;                /* DASE_BIAS, DASE_RELU */
+} dase_product;
+
+/* The product and how it is computed; kc follows from k alone. */
+typedef struct {
+    ptrdiff_t m, n, k;
+    int trans_a, trans_b;
+    ptrdiff_t lda, ldb;
+    int flags;
+    int narrow;               /* vectors run along the rows of C: few columns, and A lies that way */
+    int pack_a, pack_b;
+    ptrdiff_t kc;             /* length of a block of k */
+    int grid_rows, grid_cols; /* rectangles of C handed to threads */
+    size_t scratch_a, scratch; /* elements a thread needs: blocks of A, in all */
+} dase_plan;
+
+static inline ptrdiff_t gemm_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+
+/* Where part begins when count things are shared out evenly. */
+static inline ptrdiff_t gemm_cut(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t part)
+{
+    const ptrdiff_t rest = count % parts;
+    return count / parts * part + (part < rest ? part : rest);
+}
+
+#if defined(__GNUC__)
+#define GEMM_ASK(p) __builtin_prefetch((p), 0)
+#define GEMM_ASK_C(p) __builtin_prefetch((p), 1)
+#else
+#define GEMM_ASK(p) ((void)(p))
+#define GEMM_ASK_C(p) ((void)(p))
+#endif
+
+#define DASE_TYPE float
+#define DASE_VL DASE_VL_FLOAT
+#include "gemm.h"
+#undef DASE_TYPE
+#undef DASE_VL
+#define DASE_TYPE double
+#define DASE_VL DASE_VL_DOUBLE
+#include "gemm.h"
+#undef DASE_TYPE
+#undef DASE_VL
+
+#endif
+#else /* ---- once per type ---- */
+
+#define WIDTH (2 * DASE_VL)
+#define LINE (64 / (int)sizeof(DASE_TYPE)) /* elements of a cache line */
+
+/* db[j] for j0 <= j < j1: sums of DB_ROWS rows, added in order; float32 is summed in double. */
+static void DASE_NAME(column_sums)(const DASE_TYPE *dout, ptrdiff_t n, ptrdiff_t m, /* IN */
+                                   ptrdiff_t j0, ptrdiff_t j1, DASE_TYPE *db)       /* OUT */
+{
+    for (ptrdiff_t at = j0; at < j1; at += GEMM_DB_COLS) {
+        const int cols = j1 - at < GEMM_DB_COLS ? (int)(j1 - at) : GEMM_DB_COLS;
+        double total[GEMM_DB_COLS] = {0};
+        for (ptrdiff_t i0 = 0; i0 < n; i0 += GEMM_DB_ROWS) {
+            const ptrdiff_t i1 = i0 + GEMM_DB_ROWS < n ? i0 + GEMM_DB_ROWS : n;
+            double part[GEMM_DB_COLS] = {0};
+            for (ptrdiff_t i = i0; i < i1; i++)
+                for (int j = 0; j < cols; j++) part[j] += dout[i * m + at + j];
+            for (int j = 0; j < cols; j++) total[j] += part[j];
+        }
+        for (int j = 0; j < cols; j++) db[at + j] = (DASE_TYPE)total[j];
+    }
+}
+
+/* Elements from one packed row of A to the next: an odd number of cache lines. */
+static inline ptrdiff_t DASE_NAME(row_pitch)(ptrdiff_t kc) { return ((gemm_up(kc, LINE) + 1) | 1) * LINE; }
+
+/* packed[row][k] = a[row * lda + k]. */
+static void DASE_NAME(pack_plain)(ptrdiff_t rows, ptrdiff_t kc, const DASE_TYPE *a, ptrdiff_t lda,
+                                  DASE_TYPE *packed)
+{
+    const ptrdiff_t pitch = DASE_NAME(row_pitch)(kc);
+    for (ptrdiff_t i = 0; i < rows; i++) memcpy(packed + i * pitch, a + i * lda, (size_t)kc * sizeof(DASE_TYPE));
+}
+
+/* packed[tile][k][row of the tile] from the transpose a[k * lda + row], read along its rows. */
+static void DASE_NAME(pack_crossed)(ptrdiff_t rows, ptrdiff_t kc, const DASE_TYPE *a, ptrdiff_t lda,
+                                    DASE_TYPE *packed)
+{
+    const ptrdiff_t tiles = gemm_up(rows, DASE_MR), pitch = kc * DASE_MR + GEMM_PAD;
+    for (ptrdiff_t k = 0; k < kc; k++, a += lda)
+        for (ptrdiff_t t = 0; t < tiles; t++) {
+            const ptrdiff_t from = gemm_cut(rows, tiles, t);
+            DASE_TYPE *to = packed + t * pitch + k * DASE_MR;
+            if (from + DASE_MR <= rows) memcpy(to, a + from, DASE_MR * sizeof(DASE_TYPE));
+            else memcpy(to, a + from, (size_t)(rows - from) * sizeof(DASE_TYPE));
+        }
+}
+
+/* `panels` whole panels at once: rows of B may be pages apart, and a page is best read in one go. */
+static void DASE_NAME(pack_group)(ptrdiff_t kc, int panels, const DASE_TYPE *b, ptrdiff_t ldb,
+                                  DASE_TYPE *to, ptrdiff_t apart)
+{
+    for (ptrdiff_t k = 0; k < kc; k++, b += ldb, to += WIDTH)
+        for (int q = 0; q < panels; q++) memcpy(to + q * apart, b + q * WIDTH, WIDTH * sizeof(DASE_TYPE));
+}
+
+/* Asks for a share of the B that is packed or read next, whose first element is b: rows from..to of
+   kc, `cols` wide. They lie far apart, where the processor does not look ahead by itself. */
+static inline void DASE_NAME(ask_next)(const dase_plan *p, const DASE_TYPE *b, ptrdiff_t kc, int cols,
+                                       ptrdiff_t from, ptrdiff_t to)
+{
+    if (p->trans_b) {
+        for (ptrdiff_t j = from * cols / kc; j < to * cols / kc; j++)
+            for (ptrdiff_t k = 0; k < kc; k += LINE) GEMM_ASK(b + j * p->ldb + k);
+    } else {
+        for (ptrdiff_t k = from; k < to; k++) {
+            for (int j = 0; j < cols; j += LINE) GEMM_ASK(b + k * p->ldb + j);
+            GEMM_ASK(b + k * p->ldb + cols - 1);
+        }
+    }
+}
+
+/* Rows i0..i1, columns j0..j1 of C. j0 is a multiple of the panel width. */
+static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const DASE_TYPE *b, /* IN */
+                                 DASE_TYPE *c, const DASE_TYPE *bias,
+                                 ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1, DASE_TYPE *scratch)
+{
+    const ptrdiff_t blocks = gemm_up(i1 - i0, GEMM_ROW_TILES * DASE_MR), block_cols = GEMM_COL_PANELS * WIDTH;
+    const int group = p->pack_b && !p->trans_b ? GEMM_GROUP : 1; /* panels packed at once */
+    const int ask = p->k * p->n * (ptrdiff_t)sizeof(DASE_TYPE) >= GEMM_ASK_FROM;
+    DASE_TYPE *packed_a = scratch, *packed_b = scratch + p->scratch_a;
+    DASE_NAME(job) job;
+    job.jump = 0;
+    job.bvs = job.cvs = DASE_VL;
+    job.ldc = p->n;
+    job.mask = NULL;
+    job.scale = 1;
+    for (ptrdiff_t jc = j0; jc < j1; jc += block_cols) {
+        const ptrdiff_t j_end = jc + block_cols < j1 ? jc + block_cols : j1;
+        ptrdiff_t kp = 0;
+        do {
+            const ptrdiff_t kc = p->k - kp < p->kc ? p->k - kp : p->kc;
+            job.chunk = kc > 0 ? kc : 1;
+            job.flags = (kp ? DASE_ADD : 0) | (kp + kc == p->k ? p->flags : 0);
+            for (ptrdiff_t block = 0; block < blocks; block++) {
+                const ptrdiff_t ic = i0 + gemm_cut(i1 - i0, blocks, block);
+                const ptrdiff_t rows = i0 + gemm_cut(i1 - i0, blocks, block + 1) - ic, tiles = gemm_up(rows, DASE_MR);
+                if (p->pack_a && p->trans_a) DASE_NAME(pack_crossed)(rows, kc, a + kp * p->lda + ic, p->lda, packed_a);
+                else if (p->pack_a) DASE_NAME(pack_plain)(rows, kc, a + ic * p->lda + kp, p->lda, packed_a);
+                for (ptrdiff_t j = jc; j < j_end; j += WIDTH) {
+                    const int cols = j_end - j < WIDTH ? (int)(j_end - j) : WIDTH;
+                    const int turn = (int)((j - jc) / WIDTH % group);
+                    const ptrdiff_t whole = (j_end - j) / WIDTH;
+                    const DASE_TYPE *from = b + (p->trans_b ? j * p->ldb + kp : kp * p->ldb + j);
+                    /* The last columns are always packed: their vectors would reach past the end of B. */
+                    if (p->pack_b || (2 * cols) % DASE_VL) {
+                        DASE_TYPE *panel = packed_b + (blocks == 1 ? turn * WIDTH : j - jc) * p->kc;
+                        if (block == 0) {
+                            if (p->trans_b) DASE_NAME(pack_columns)(kc, cols, from, p->ldb, panel);
+                            else if (whole == 0) DASE_NAME(pack_rows)(kc, cols, from, p->ldb, panel);
+                            else if (turn == 0)
+                                DASE_NAME(pack_group)(kc, whole < group ? (int)whole : group, from, p->ldb, panel,
+                                                      WIDTH * p->kc);
+                        }
+                        job.b = panel;
+                        job.ldb = cols > DASE_VL ? WIDTH : DASE_VL;
+                    } else {
+                        job.b = from;
+                        job.ldb = p->ldb;
+                    }
+                    /* What comes after this group: the next one, or the first of the next block of k. */
+                    ptrdiff_t next_j = j + (group - turn) * WIDTH, next_k = kp;
+                    if (next_j >= j_end) { next_j = jc; next_k += kc; }
+                    const int asked = ask && block == 0 && next_k < p->k;
+                    const ptrdiff_t depth = p->k - next_k < p->kc ? p->k - next_k : p->kc, turns = group * tiles;
+                    const int wide = j_end - next_j < group * WIDTH ? (int)(j_end - next_j) : group * WIDTH;
+                    const DASE_TYPE *next = b + (p->trans_b ? next_j * p->ldb + next_k : next_k * p->ldb + next_j);
+                    job.bias = bias == NULL ? NULL : bias + j;
+                    for (ptrdiff_t t = 0; t < tiles; t++) {
+                        const ptrdiff_t row = gemm_cut(rows, tiles, t), i = ic + row;
+                        const int height = (int)(gemm_cut(rows, tiles, t + 1) - row);
+                        if (p->pack_a && p->trans_a) {
+                            job.a = packed_a + t * (kc * DASE_MR + GEMM_PAD);
+                            job.rs = 1;
+                            job.cs = DASE_MR;
+                        } else if (p->pack_a) {
+                            job.rs = DASE_NAME(row_pitch)(kc);
+                            job.a = packed_a + row * job.rs;
+                            job.cs = 1;
+                        } else {
+                            job.rs = p->trans_a ? 1 : p->lda;
+                            job.cs = p->trans_a ? p->lda : 1;
+                            job.a = a + i * job.rs + kp * job.cs;
+                        }
+                        job.c = c + i * p->n + j;
+                        if (ask)
+                            for (int r = 0; r < height; r++) {
+                                GEMM_ASK_C(job.c + r * p->n);
+                                GEMM_ASK_C(job.c + r * p->n + cols - 1);
+                            }
+                        if (asked)
+                            DASE_NAME(ask_next)(p, next, depth, wide, gemm_cut(depth, turns, turn * tiles + t),
+                                                gemm_cut(depth, turns, turn * tiles + t + 1));
+                        DASE_NAME(job_tile)(&job, height, cols, kc);
+                    }
+                }
+            }
+            kp += kc;
+        } while (kp < p->k);
+    }
+}
+
+#if defined(DASE_VECTORS) && defined(DASE_SHUFFLES)
+
+#if DASE_VL == 16
+#define DASE_LANES DASE_LANES_16
+#elif DASE_VL == 8
+#define DASE_LANES DASE_LANES_8
+#elif DASE_VL == 4
+#define DASE_LANES DASE_LANES_4
+#else
+#define DASE_LANES DASE_LANES_2
+#endif
+#define vec DASE_NAME(vec)
+
+/* Rows i0..i1 of C when A is transposed and C has few columns: the vectors of a tile run along the
+   rows of C, whose numbers lie side by side in A, and are turned round on their way to memory. */
+static void DASE_NAME(narrow)(const dase_plan *p, const DASE_TYPE *a, const DASE_TYPE *b, /* IN */
+                              DASE_TYPE *c, const DASE_TYPE *bias,
+                              ptrdiff_t i0, ptrdiff_t i1, DASE_TYPE *panel)
+{
+    const int groups = (int)gemm_up(p->n, DASE_MR);
+    vec sums[2 * DASE_MR * 2], turned[2 * DASE_VL], r[DASE_VL];
+    DASE_NAME(job) job;
+    job.rs = p->trans_b ? p->ldb : 1;
+    job.cs = p->trans_b ? 1 : p->ldb;
+    job.jump = 0;
+    job.bvs = job.cvs = DASE_VL;
+    job.c = c;
+    job.ldc = p->n;
+    job.bias = bias;
+    job.mask = NULL;
+    job.scale = 1;
+    for (ptrdiff_t i = i0; i < i1; i += WIDTH) {
+        const int rows = i1 - i < WIDTH ? (int)(i1 - i) : WIDTH, nv = rows > DASE_VL ? 2 : 1;
+        const ptrdiff_t after = i1 - i - WIDTH;
+        ptrdiff_t kp = 0;
+        do {
+            const ptrdiff_t kc = p->k - kp < p->kc ? p->k - kp : p->kc;
+            job.chunk = kc > 0 ? kc : 1;
+            job.b = a + kp * p->lda + i;
+            job.ldb = p->lda;
+            if ((2 * rows) % DASE_VL) {
+                DASE_NAME(pack_rows)(kc, rows, job.b, p->lda, panel);
+                job.b = panel;
+                job.ldb = nv * DASE_VL;
+            }
+            if (after > 0 && p->lda > 4 * WIDTH)
+                for (ptrdiff_t k = 0; k < kc; k++) {
+                    GEMM_ASK(a + (kp + k) * p->lda + i + WIDTH);
+                    GEMM_ASK(a + (kp + k) * p->lda + i + WIDTH + (after < WIDTH ? after : WIDTH) - 1);
+                }
+            for (int g = 0; g < groups; g++) {
+                const int first = (int)gemm_cut(p->n, groups, g), past = (int)gemm_cut(p->n, groups, g + 1);
+                job.a = b + first * job.rs + kp * job.cs;
+                DASE_NAME(sums)(&job, past - first, rows, kc, sums + first * nv);
+            }
+            job.flags = (kp ? DASE_ADD : 0) | (kp + kc == p->k ? p->flags : 0);
+            for (int v = 0; v < nv; v++) {
+                const int height = rows - v * DASE_VL < DASE_VL ? rows - v * DASE_VL : DASE_VL;
+                for (int j = 0; j < p->n; j += WIDTH) {
+                    const int cols = p->n - j < WIDTH ? (int)p->n - j : WIDTH, wide = cols > DASE_VL ? 2 : 1;
+                    for (int w = 0; w < wide; w++) {
+                        const int at = j + w * DASE_VL;
+                        _Pragma("GCC unroll 16")
+                        for (int l = 0; l < DASE_VL; l++)
+                            r[l] = at + l < p->n ? sums[(at + l) * nv + v] : (vec){0};
+#if DASE_VL > 8
+                        DASE_EXCHANGE(r, 8)
+#endif
+#if DASE_VL > 4
+                        DASE_EXCHANGE(r, 4)
+#endif
+#if DASE_VL > 2
+                        DASE_EXCHANGE(r, 2)
+#endif
+                        DASE_EXCHANGE(r, 1)
+                        _Pragma("GCC unroll 16")
+                        for (int l = 0; l < DASE_VL; l++) turned[l * wide + w] = r[l];
+                    }
+                    job.c = c + (i + v * DASE_VL) * p->n + j;
+                    job.bias = bias == NULL ? NULL : bias + j;
+                    DASE_NAME(job_out)(&job, height, cols, turned, cols > DASE_VL ? 2 : 1);
+                }
+            }
+            kp += kc;
+        } while (kp < p->k);
+    }
+}
+#define GEMM_NARROW 1
+#undef DASE_LANES
+#undef vec
+
+#else
+static void DASE_NAME(narrow)(const dase_plan *p, const DASE_TYPE *a, const DASE_TYPE *b, DASE_TYPE *c,
+                              const DASE_TYPE *bias, ptrdiff_t i0, ptrdiff_t i1, DASE_TYPE *panel) {}
+#define GEMM_NARROW 0
+#endif
+
+/* Choose packing, blocks of k and the grid of rectangles. */
+static void DASE_NAME(plan)(dase_plan *p, int num_threads)
+{
+    const ptrdiff_t bytes = p->lda * (ptrdiff_t)sizeof(DASE_TYPE), panels = gemm_up(p->n, WIDTH);
+    const ptrdiff_t blocks = gemm_up(p->k, GEMM_KC) > 1 ? gemm_up(p->k, GEMM_KC) : 1;
+    const ptrdiff_t kc = gemm_up(gemm_up(p->k, blocks), 16) * 16, halves = gemm_up(2 * p->n, DASE_VL);
+    const double fused = DASE_BYTES == 16 ? 2 : 1; /* no fused multiply-add */
+    ptrdiff_t tiles, part_rows, kept;
+    double cycles;
+    p->kc = kc > 0 ? kc : 1;
+    /* Rows of C fill vectors, where a few columns would leave lanes empty. */
+    p->narrow = GEMM_NARROW && p->trans_a && p->n <= 2 * DASE_MR && 20 * p->n < 9 * halves * DASE_VL;
+    cycles = fused * p->k * (p->narrow ? 1.0 * p->m * p->n / DASE_VL : 0.5 * p->m * halves);
+    p->grid_rows = p->grid_cols = 1;
+    if (num_threads > 1 && cycles >= GEMM_SERIAL_CYCLES) {
+        /* Rows may be cut anywhere; columns when each thread has many panels to pack for itself. */
+        if (!p->narrow && panels >= 8 * (ptrdiff_t)num_threads) p->grid_cols = num_threads;
+        else p->grid_rows = (int)(num_threads < gemm_up(p->m, 4) ? num_threads : gemm_up(p->m, 4));
+        if (p->grid_rows < 1) p->grid_rows = 1;
+    }
+    part_rows = gemm_up(p->m, p->grid_rows);
+    tiles = gemm_up(part_rows, DASE_MR);
+    /* Rows that are a multiple of a large power of two apart fall into few sets of the cache. */
+    p->pack_a = p->trans_a ? bytes % 512 == 0 || bytes >= 2048 : bytes % 2048 == 0 && p->m > 4;
+    /* B is packed when enough tiles read it; a transposed B always. */
+    p->pack_b = p->trans_b || tiles > GEMM_PLAIN_TILES
+        || (tiles > 2 && p->ldb * (ptrdiff_t)sizeof(DASE_TYPE) % 1024 == 0);
+    if (tiles > GEMM_ROW_TILES) {
+        kept = gemm_up(panels, p->grid_cols) < GEMM_COL_PANELS ? gemm_up(panels, p->grid_cols) : GEMM_COL_PANELS;
+        tiles = GEMM_ROW_TILES;
+    } else kept = panels < GEMM_GROUP ? panels : GEMM_GROUP;
+    p->scratch_a = 0;
+    if (p->pack_a && !p->narrow)
+        p->scratch_a = (size_t)(p->trans_a ? tiles * (DASE_MR * p->kc + GEMM_PAD)
+                                           : tiles * DASE_MR * DASE_NAME(row_pitch)(p->kc));
+    p->scratch_a = (p->scratch_a + LINE - 1) / LINE * LINE; /* what follows stays aligned */
+    p->scratch = p->scratch_a + (size_t)gemm_up(kept * WIDTH * p->kc, LINE) * LINE;
+}
+
+/* A running product, as its parts see it. */
+typedef struct {
+    const dase_plan *p;
+    const DASE_TYPE *a, *b, *bias; /* IN */
+    DASE_TYPE *c, *db, *scratch;   /* OUT; db may be NULL */
+} DASE_NAME(gemm_run);
+
+/* One rectangle of C, and an even share of the column sums of B when db is given. */
+static void DASE_NAME(gemm_part)(void *arg, int part)
+{
+    const DASE_NAME(gemm_run) *run = arg;
+    const dase_plan *p = run->p;
+    const int parts = p->grid_rows * p->grid_cols, row = part / p->grid_cols, col = part % p->grid_cols;
+    const ptrdiff_t i0 = gemm_cut(p->m, p->grid_rows, row), i1 = gemm_cut(p->m, p->grid_rows, row + 1);
+    const ptrdiff_t panels = gemm_up(p->n, WIDTH), j0 = gemm_cut(panels, p->grid_cols, col) * WIDTH;
+    const ptrdiff_t past = gemm_cut(panels, p->grid_cols, col + 1) * WIDTH, j1 = past < p->n ? past : p->n;
+    DASE_TYPE *scratch = run->scratch + part * p->scratch;
+    if (run->db)
+        DASE_NAME(column_sums)(run->b, p->k, p->n, gemm_cut(p->n, parts, part), gemm_cut(p->n, parts, part + 1),
+                               run->db);
+    if (i0 == i1 || j0 == j1) return;
+    if (p->narrow) DASE_NAME(narrow)(p, run->a, run->b, run->c, run->bias, i0, i1, scratch);
+    else DASE_NAME(rectangle)(p, run->a, run->b, run->c, run->bias, i0, i1, j0, j1, scratch);
+}
+
+/* Run the product; bias is read when flags have DASE_BIAS, db may be NULL. -1: out of memory. */
+static int DASE_NAME(gemm)(const dase_product *product, const DASE_TYPE *a, const DASE_TYPE *b, DASE_TYPE *c,
+                           const DASE_TYPE *bias, DASE_TYPE *db, int num_threads)
+{
+    dase_plan p = {product->m, product->n, product->k, product->trans_a, product->trans_b,
+                   product->lda, product->ldb, product->flags};
+    DASE_NAME(gemm_run) run = {&p, a, b, bias, c, db, NULL};
+    if (p.n == 0 || (p.m == 0 && db == NULL)) return 0;
+    DASE_NAME(plan)(&p, num_threads);
+    run.scratch = dase_scratch_take(p.grid_rows * p.grid_cols * p.scratch * sizeof(DASE_TYPE));
+    if (run.scratch == NULL) return -1;
+    dase_share_out(DASE_NAME(gemm_part), &run, p.grid_rows * p.grid_cols);
+    dase_scratch_give(run.scratch);
+    return 0;
+}
+
+#undef WIDTH
+#undef LINE
+#undef GEMM_NARROW
+#endif

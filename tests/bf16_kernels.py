@@ -1,0 +1,24 @@
+"""The modules with bfloat16 kernels where they can run, for the tests that need them."""
+
+import importlib
+from types import SimpleNamespace
+
+import pytest
+
+from daseCV_c import _backend
+
+
+def _v4():
+    """The modules of level v4 where their bfloat16 kernels can run, else None."""
+    if _backend.runtime is None or not _backend.runtime.has_bf16() or "v4" not in _backend._built_levels():
+        return None
+    modules = {family: importlib.import_module(f"daseCV_c._compiled.v4.{family}") for family in _backend.FAMILIES}
+    return SimpleNamespace(**modules) if modules["affine_bf16"].built() else None
+
+
+V4 = _v4()
+
+
+def where_available(test):
+    """A test that exists only where the kernels can run. Goes above every other decorator."""
+    return pytest.mark.compiled(test) if V4 else None
