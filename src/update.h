@@ -83,6 +83,18 @@ static DASE_NAME(update) DASE_NAME(update_of)(const dase_param *p, int rule)
     return u;
 }
 
+/* Asks for elements from..to of the parameter and its state before they are updated. */
+static inline void DASE_NAME(ask_update)(const DASE_NAME(update) *u, ptrdiff_t from, ptrdiff_t to)
+{
+    const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(DASE_TYPE);
+    if (u->rule == DASE_STORE) return;
+    for (ptrdiff_t k = from; k < to; k += line) {
+        DASE_FETCH(u->w + k);
+        if (u->rule >= DASE_MOMENTUM) DASE_FETCH(u->first + k);
+        if (u->rule == DASE_ADAM) DASE_FETCH(u->second + k);
+    }
+}
+
 #ifdef DASE_VECTORS
 
 static inline vec DASE_NAME(root)(vec v)
@@ -160,18 +172,6 @@ static inline void DASE_NAME(update_rows)(const DASE_NAME(update) *u, int rule, 
             const int from = v * DASE_VL, n = cols - from < DASE_VL ? cols - from : DASE_VL;
             DASE_NAME(update_vec)(u, rule, tile[i * nv + v], at + i * ld + from, n, squares);
         }
-}
-
-/* Asks for elements from..to of the parameter and its state before they are updated. */
-static inline void DASE_NAME(ask_update)(const DASE_NAME(update) *u, ptrdiff_t from, ptrdiff_t to)
-{
-    const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(DASE_TYPE);
-    if (u->rule == DASE_STORE) return;
-    for (ptrdiff_t k = from; k < to; k += line) {
-        DASE_FETCH(u->w + k);
-        if (u->rule >= DASE_MOMENTUM) DASE_FETCH(u->first + k);
-        if (u->rule == DASE_ADAM) DASE_FETCH(u->second + k);
-    }
 }
 
 /* The update by a tile of a gradient, nv vectors a row; the parameter's tile begins at element `at`

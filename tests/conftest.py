@@ -30,6 +30,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if {"kernels", "level"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.compiled)
+            item.add_marker(pytest.mark.each_level)
     if not NO_EXTENSION:
         return
     kept, dropped = [], []
