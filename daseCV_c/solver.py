@@ -52,6 +52,9 @@ class Solver:
     the loss and gradients and gives every parameter to the update rule. Accuracy is checked after
     the first iteration, after the last, and at the end of every epoch.
 
+    The package's own networks are updated in place, in arrays of the Solver's own: what was put
+    into the model stays as it was, but an array taken from `model.params` between steps changes.
+
     Parameters
     ----------
     model : object
