@@ -227,7 +227,7 @@ class FusedStep:
         """The numbers of every parameter, if the model and the configurations hold the very arrays of
         the step before; else None. A small network's step is short: this is read at each of them."""
         params, arrays, states = model.params, self._arrays, len(_STATES[self._rule])
-        if len(params) != len(arrays) or not self._same_network(model):
+        if len(params) != len(arrays) or self._shape != self._shape_of(model):
             return None
         found, last, numbers = {}, None, None
         try:
@@ -246,9 +246,6 @@ class FusedStep:
         except (KeyError, TypeError, ValueError):  # something lacks, or is no number: look again, from the start
             return None
         return found
-
-    def _same_network(self, model):
-        return self._shape == self._shape_of(model)
 
     def _shape_of(self, model):
         return self._rows.shape[1], model.num_layers, model.normalization, model.dtype

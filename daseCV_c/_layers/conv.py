@@ -1,26 +1,11 @@
 """Convolution."""
 
-import operator
-
 import numpy as np
 
 from daseCV_c import _backend, _checks, _threads, reference
+from daseCV_c._layers import geometry
 
 _LARGEST = 2**30  # of stride and pad: sizes computed from them stay far from overflow
-
-
-def _integer(function, conv_param, key, low):
-    """The whole number that conv_param holds under `key`; a bool is none."""
-    value = conv_param[key]
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{function}: conv_param[{key!r}] is {value!r}, expected an integer") from None
-    if not low <= number <= _LARGEST:
-        raise ValueError(f"{function}: conv_param[{key!r}] is {number}, expected an integer of at least {low}")
-    return number
 
 
 def _outputs(function, side, size, field, stride, pad):
@@ -39,8 +24,8 @@ def _outputs(function, side, size, field, stride, pad):
 def _geometry(function, x, w, b, conv_param):
     """Stride, pad and the shape of the output, after the shapes were held against each other."""
     _checks.dictionary(function, "conv_param", conv_param, "stride", "pad")
-    stride = _integer(function, conv_param, "stride", 1)
-    pad = _integer(function, conv_param, "pad", 0)
+    stride = geometry.integer(function, "conv_param['stride']", conv_param["stride"], 1, _LARGEST)
+    pad = geometry.integer(function, "conv_param['pad']", conv_param["pad"], 0, _LARGEST)
     _checks.rank(function, "x", x, 4)
     _checks.rank(function, "w", w, 4)
     (n, c, height, width), (f, channels, fh, fw) = x.shape, w.shape

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import operator
 
 
-def integer(function: str, name: str, value, low: int) -> int:
-    """A whole number, not below `low`; a bool is none."""
+def integer(function: str, name: str, value, low: int, high: float = math.inf) -> int:
+    """A whole number from `low` to `high`; a bool is none."""
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{function}: {name} is {value!r}, expected an integer") from None
-    if number < low:
+    if not low <= number <= high:
         raise ValueError(f"{function}: {name} is {number}, expected an integer of at least {low}")
     return number
 
