@@ -12,16 +12,21 @@ pytestmark = [pytest.mark.compiled, pytest.mark.timeout(150)]
 
 # A workload that starts parallel regions in every family, and its result to the last bit.
 WORK = '''
-import hashlib, os, sys
+import copy, hashlib, os, sys
 import numpy as np
 import daseCV_c
 from daseCV_c import _engine, layer_utils, layers, optim
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 
 
+# Made once: weights are drawn from np.random, whose lock a child of fork keeps for ever when another
+# thread is drawing just then.
+NET = FullyConnectedNet([130, 60], input_dim=200, normalization="batchnorm", dtype=np.float64)
+
+
 def trained(x, rng, steps=3):
     """Losses and parameters of a network of its own; nothing is drawn from the generator that all share."""
-    net = FullyConnectedNet([130, 60], input_dim=x.shape[1], normalization="batchnorm", dtype=np.float64)
+    net = copy.deepcopy(NET)
     for name, w in net.params.items():
         net.params[name] = 0.1 * rng.standard_normal(w.shape)
     configs = {name: {} for name in net.params}
