@@ -233,10 +233,11 @@ class FusedStep:
         try:
             for name, w in params.items():
                 held, values = arrays[name], self._getter(configs[name])
-                if (w is not held[0] or states and values[0] is not held[1]
-                        or states == 2 and values[1] is not held[2]):
+                if w is not held[0] or not w.flags.writeable:
                     return None
-                if not (w.flags.writeable and all(state.flags.writeable for state in values[:states])):
+                if states and (values[0] is not held[1] or not held[1].flags.writeable):
+                    return None
+                if states == 2 and (values[1] is not held[2] or not held[2].flags.writeable):
                     return None
                 if values[states:] != last:
                     last, numbers = values[states:], self._numbers(configs[name])

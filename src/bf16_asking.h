@@ -2,30 +2,10 @@
 #ifndef DASE_BF16_ASKING_H
 #define DASE_BF16_ASKING_H
 
-#include <stdint.h>
+#include "asks.h"
 #include "bf16.h"
 
 #if DASE_BF16
-
-#define DASE_BF16_ASKS 192 /* lines for one tile */
-
-/* Lines that are needed soon. A tile's kernel asks for one with each pair, between multiplications:
-   many at once would wait for each other. They go to the second-level cache, because the tile's own
-   panels fill the first. Those beyond the room for them are asked for at once. */
-typedef struct {
-    const void *at[DASE_BF16_ASKS];
-    int count;
-} dase_bf16_wishes;
-
-/* The lines of `count` numbers. */
-static inline void dase_bf16_wish(dase_bf16_wishes *w, const float *from, ptrdiff_t count)
-{
-    const char *end = (const char *)(from + count);
-    for (const char *line = (const char *)((uintptr_t)from & ~(uintptr_t)63); line < end; line += 64) {
-        if (w->count < DASE_BF16_ASKS) w->at[w->count++] = line;
-        else _mm_prefetch(line, _MM_HINT_T1);
-    }
-}
 
 #define DASE_BF16_PAIR(ROWS, NV)                                                         \
     DASE_BF16_LOAD_##NV                                                                  \
@@ -37,18 +17,18 @@ static inline void dase_bf16_wish(dase_bf16_wishes *w, const float *from, ptrdif
 #define DASE_BF16_ASKING(ROWS, NV)                                                       \
     DASE_BF16_CODE static void dase_bf16_asking_##ROWS##x##NV(                           \
         ptrdiff_t pairs, const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,                  \
-        const unsigned *b, __m512 *tile, const dase_bf16_wishes *w)                      \
+        const unsigned *b, __m512 *tile, const dase_asks *w)                      \
     {                                                                                    \
         const unsigned *p0 = a, *p1 = a, *p2 = a, *p3 = a;                               \
         const ptrdiff_t asks = w->count < pairs ? w->count : pairs;                      \
         if (ROWS > 3) p1 = a + 3 * rs;                                                   \
         if (ROWS > 6) p2 = a + 6 * rs;                                                   \
         if (ROWS > 9) p3 = a + 9 * rs;                                                   \
-        for (ptrdiff_t k = asks; k < w->count; k++) _mm_prefetch((const char *)w->at[k], _MM_HINT_T1); \
+        for (ptrdiff_t k = asks; k < w->count; k++) DASE_ASK(w->at[k]); \
         DASE_ROWS_##ROWS(DASE_BF16_ZERO_##NV)                                            \
         ptrdiff_t k = 0;                                                                 \
         for (; k < asks; k++) {                                                          \
-            _mm_prefetch((const char *)w->at[k], _MM_HINT_T1);                           \
+            DASE_ASK(w->at[k]);                           \
             DASE_BF16_PAIR(ROWS, NV)                                                     \
         }                                                                                \
         for (; k < pairs; k++) { DASE_BF16_PAIR(ROWS, NV) }                              \
@@ -63,7 +43,7 @@ DASE_BF16_ASKINGS(5) DASE_BF16_ASKINGS(6) DASE_BF16_ASKINGS(7) DASE_BF16_ASKINGS
 DASE_BF16_ASKINGS(9) DASE_BF16_ASKINGS(10) DASE_BF16_ASKINGS(11) DASE_BF16_ASKINGS(12)
 
 typedef void (*dase_bf16_asking)(ptrdiff_t, const unsigned *, ptrdiff_t, ptrdiff_t, const unsigned *, __m512 *,
-                                 const dase_bf16_wishes *);
+                                 const dase_asks *);
 static const dase_bf16_asking dase_bf16_askings[DASE_BF16_MR][2] = {
     DASE_BF16_ASKING_ENTRY(1), DASE_BF16_ASKING_ENTRY(2), DASE_BF16_ASKING_ENTRY(3), DASE_BF16_ASKING_ENTRY(4),
     DASE_BF16_ASKING_ENTRY(5), DASE_BF16_ASKING_ENTRY(6), DASE_BF16_ASKING_ENTRY(7), DASE_BF16_ASKING_ENTRY(8),

@@ -70,20 +70,6 @@ DASE_BF16_CODE static void dase_round_panels_float(ptrdiff_t n, ptrdiff_t p0, pt
     }
 }
 
-/* Piece t of the panel of B that begins at (k, j): it is packed next. */
-static inline void dase_wish_panel_float(dase_bf16_wishes *w, const dase_product_float *p, ptrdiff_t j, ptrdiff_t j1,
-                                         ptrdiff_t k, ptrdiff_t depth, int tiles, int t)
-{
-    const int cols = j1 - j < WIDTH ? (int)(j1 - j) : WIDTH;
-    if (p->transposed) {
-        const ptrdiff_t from = dase_cut(cols, tiles, t), to = dase_cut(cols, tiles, t + 1);
-        for (ptrdiff_t c = from; c < to; c++) dase_bf16_wish(w, p->b + (j + c) * p->ldb + k, (int)depth);
-    } else {
-        const ptrdiff_t from = dase_cut(depth, tiles, t), to = dase_cut(depth, tiles, t + 1);
-        for (ptrdiff_t i = from; i < to; i++) dase_bf16_wish(w, p->b + (k + i) * p->ldb + j, cols);
-    }
-}
-
 /* multiply of step.h from rounded factors. */
 static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0,
                                      ptrdiff_t j1, ptrdiff_t k0, ptrdiff_t k1, unsigned *pack)
@@ -95,7 +81,7 @@ static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, 
     const dase_rounded *a = p->rounded;
     ptrdiff_t turn = 0;
     __m512 tile[2 * DASE_BF16_MR];
-    dase_bf16_wishes wishes;
+    dase_asks asks;
     dase_job_float job;
     job.mask = NULL;
     job.scale = p->scale;
@@ -120,17 +106,17 @@ static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, 
                     job.ldc = p->cols;
                     job.cvs = DASE_VL;
                 }
+                asks.count = 0;
                 if (p->ahead)
-                    dase_ask_float(p->ahead, dase_cut(samples, (int)turns, (int)turn),
+                    dase_ask_float(p->ahead, &asks, dase_cut(samples, (int)turns, (int)turn),
                                    dase_cut(samples, (int)turns, (int)turn + 1), p->ahead0, p->ahead1);
                 turn++;
-                wishes.count = 0;
-                if (j + WIDTH < j1) dase_wish_panel_float(&wishes, p, j + WIDTH, j1, k, depth, tiles, t);
+                if (j + WIDTH < j1) dase_ask_panel_float(&asks, p, j + WIDTH, j1, k, depth, tiles, t);
                 else if (k + depth < k1)
-                    dase_wish_panel_float(&wishes, p, j0, j1, k + depth, k1 - k - depth < kc ? k1 - k - depth : kc,
+                    dase_ask_panel_float(&asks, p, j0, j1, k + depth, k1 - k - depth < kc ? k1 - k - depth : kc,
                                           tiles, t);
                 dase_bf16_askings[end - i - 1][nv - 1](DASE_UP(depth, 2), a->along + i * a->pitch + k / 2, a->pitch, 1,
-                                                       pack, tile, &wishes);
+                                                       pack, tile, &asks);
                 dase_job_out_float(&job, (int)(end - i), cols, (const dase_vec_float *)tile, nv);
             }
         }
@@ -144,17 +130,12 @@ static inline ptrdiff_t dase_bf16_row(ptrdiff_t d, ptrdiff_t unit)
     return rows <= 0 ? d : from + dase_cut(rows, DASE_BF16_CUTS, (int)(unit % DASE_BF16_CUTS));
 }
 
-/* The parameters and their state that a tile updates. */
-static inline void dase_wish_tile_float(dase_bf16_wishes *w, const dase_update_float *u, ptrdiff_t d, ptrdiff_t m,
-                                        ptrdiff_t unit, ptrdiff_t j)
+/* The part of the parameter that a unit updates in the columns from j. */
+static inline void dase_ask_unit_float(dase_asks *asks, const dase_update_float *u, ptrdiff_t d, ptrdiff_t m,
+                                       ptrdiff_t unit, ptrdiff_t j)
 {
-    const ptrdiff_t cols = m - j < WIDTH ? m - j : WIDTH;
-    if (u->rule == DASE_STORE) return;
-    for (ptrdiff_t i = dase_bf16_row(d, unit); i < dase_bf16_row(d, unit + 1); i++) {
-        dase_bf16_wish(w, u->w + i * m + j, cols);
-        if (u->rule >= DASE_MOMENTUM) dase_bf16_wish(w, u->first + i * m + j, cols);
-        if (u->rule == DASE_ADAM) dase_bf16_wish(w, u->second + i * m + j, cols);
-    }
+    const ptrdiff_t row = dase_bf16_row(d, unit), rows = dase_bf16_row(d, unit + 1) - row;
+    dase_ask_tile_float(u, asks, rows, m - j < WIDTH ? m - j : WIDTH, row * m + j, m);
 }
 
 /* x^T dout, tile by tile straight into the update. Threads share the rows of tiles. */
@@ -167,7 +148,7 @@ static void dase_update_weights_bf16_float(dase_step *s, int l, int part, int pa
     const ptrdiff_t units = DASE_UP(d, WIDTH) * DASE_BF16_CUTS;
     const ptrdiff_t u0 = dase_cut(units, parts, part), u1 = dase_cut(units, parts, part + 1);
     __m512 tile[2 * DASE_BF16_MR];
-    dase_bf16_wishes wishes;
+    dase_asks asks;
     for (ptrdiff_t unit = u0; unit < u1; unit++) layer->squares[unit] = 0;
     for (ptrdiff_t from = u0; from < u1;) {
         const ptrdiff_t pair = from / DASE_BF16_CUTS, next = (pair + 1) * DASE_BF16_CUTS, past = next < u1 ? next : u1;
@@ -176,13 +157,13 @@ static void dase_update_weights_bf16_float(dase_step *s, int l, int part, int pa
             for (ptrdiff_t unit = from; unit < past; unit++) {
                 const ptrdiff_t row = dase_bf16_row(d, unit), rows = dase_bf16_row(d, unit + 1) - row;
                 if (rows == 0) continue;
-                wishes.count = 0;
-                if (unit + 1 < past) dase_wish_tile_float(&wishes, &u, d, m, unit + 1, j);
-                else if (j + WIDTH < m) dase_wish_tile_float(&wishes, &u, d, m, from, j + WIDTH);
-                else if (past < u1) dase_wish_tile_float(&wishes, &u, d, m, past, 0);
+                asks.count = 0;
+                if (unit + 1 < past) dase_ask_unit_float(&asks, &u, d, m, unit + 1, j);
+                else if (j + WIDTH < m) dase_ask_unit_float(&asks, &u, d, m, from, j + WIDTH);
+                else if (past < u1) dase_ask_unit_float(&asks, &u, d, m, past, 0);
                 dase_bf16_askings[rows - 1][nv - 1](pairs, x->across + pair * x->apart + row % WIDTH, 1,
                                                     d - pair * WIDTH > DASE_VL ? WIDTH : DASE_VL,
-                                                    dout->across + j / WIDTH * dout->apart, tile, &wishes);
+                                                    dout->across + j / WIDTH * dout->apart, tile, &asks);
                 layer->squares[unit] += dase_update_by_float(&u, (const dase_vec_float *)tile, nv, (int)rows, cols,
                                                              row * m + j, m);
             }

@@ -161,6 +161,7 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
     job.ldc = p->n;
     job.mask = NULL;
     job.scale = 1;
+    job.asks = NULL;
     for (ptrdiff_t jc = j0; jc < j1; jc += block_cols) {
         const ptrdiff_t j_end = jc + block_cols < j1 ? jc + block_cols : j1;
         ptrdiff_t kp = 0;
@@ -267,6 +268,7 @@ static void DASE_NAME(narrow)(const dase_plan *p, const DASE_TYPE *a, const DASE
     job.bias = bias;
     job.mask = NULL;
     job.scale = 1;
+    job.asks = NULL;
     for (ptrdiff_t i = i0; i < i1; i += WIDTH) {
         const int rows = i1 - i < WIDTH ? (int)(i1 - i) : WIDTH, nv = rows > DASE_VL ? 2 : 1;
         const ptrdiff_t after = i1 - i - WIDTH;

@@ -15,6 +15,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include "asks.h"
 
 /* Width in bytes and rows: two vectors a row, the rest of the registers hold the inputs. */
 #if defined(__AVX512F__)
@@ -121,14 +122,18 @@
 
 /* tile = A(rows x kc) B(kc x NV vectors). A(i, k) is a[i * rs + k * cs] inside a chunk of k, and
    `jump` more from one chunk to the next. Rows of B are ldb apart, its two vectors bvs apart.
-   Without a tile the sums go to C, or are added to it. */
+   Without a tile the sums go to C, or are added to it. Asks, if there are any, are spread over the
+   chunks. */
 #define DASE_KERNEL(ROWS, NV)                                                                \
     static void DASE_CAT(DASE_NAME(kernel), _##ROWS##x##NV)(                                 \
         ptrdiff_t kc, const DASE_TYPE *a, ptrdiff_t rs, ptrdiff_t cs,                        \
         ptrdiff_t chunk, ptrdiff_t jump,                                                     \
         const DASE_TYPE *b, ptrdiff_t ldb, ptrdiff_t bvs, vec *tile,                         \
-        DASE_TYPE *c, ptrdiff_t ldc, ptrdiff_t cvs, int add)                                 \
+        DASE_TYPE *c, ptrdiff_t ldc, ptrdiff_t cvs, int add, const dase_asks *asks)          \
     {                                                                                        \
+        const int chunks = asks ? (int)((kc + chunk - 1) / chunk) : 1;                       \
+        const int each = asks ? (asks->count + chunks - 1) / chunks : 0;                     \
+        int asked = 0;                                                                       \
         const DASE_TYPE *p0 = a, *p1 = a, *p2 = a, *p3 = a;                                  \
         if (ROWS > 3) p1 = a + 3 * rs;                                                       \
         if (ROWS > 6) p2 = a + 6 * rs;                                                       \
@@ -136,6 +141,7 @@
         DASE_ROWS_##ROWS(DASE_ZERO_##NV)                                                     \
         for (; kc > 0; kc -= chunk) {                                                        \
             const ptrdiff_t n = kc < chunk ? kc : chunk;                                     \
+            for (int e = 0; e < each && asked < asks->count; e++) DASE_ASK(asks->at[asked++]); \
             for (ptrdiff_t k = 0; k < n; k++) {                                              \
                 DASE_LOAD_##NV                                                               \
                 DASE_ROWS_##ROWS(DASE_STEP_##NV)                                             \
@@ -199,6 +205,7 @@ typedef struct {
     const DASE_TYPE *mask;                   /* IN, laid out as C */
     DASE_TYPE scale;                         /* factor where the mask is positive */
     int flags;
+    const dase_asks *asks;                   /* IN, or NULL */
 } DASE_NAME(job);
 
 #ifdef DASE_VECTORS
@@ -265,7 +272,7 @@ DASE_KERNELS(9) DASE_KERNELS(10) DASE_KERNELS(11) DASE_KERNELS(12)
 
 typedef void (*DASE_NAME(kernel))(ptrdiff_t, const DASE_TYPE *, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
                                   const DASE_TYPE *, ptrdiff_t, ptrdiff_t, vec *,
-                                  DASE_TYPE *, ptrdiff_t, ptrdiff_t, int);
+                                  DASE_TYPE *, ptrdiff_t, ptrdiff_t, int, const dase_asks *);
 static const DASE_NAME(kernel) DASE_NAME(kernels)[DASE_MR][4] = {
     DASE_ENTRY(1), DASE_ENTRY(2), DASE_ENTRY(3), DASE_ENTRY(4),
 #if DASE_MR > 4
@@ -286,7 +293,7 @@ static inline int DASE_NAME(halves)(int cols) { return (2 * cols + DASE_VL - 1) 
 static inline int DASE_NAME(sums)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc, vec *tile)
 {
     DASE_NAME(kernels)[rows - 1][DASE_NAME(halves)(cols)](
-        kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, tile, p->c, 0, 0, 0);
+        kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, tile, p->c, 0, 0, 0, p->asks);
     return cols > DASE_VL ? 2 : 1;
 }
 
@@ -317,7 +324,8 @@ static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptr
 {
     if ((p->flags & ~DASE_ADD) == 0 && 2 * cols % DASE_VL == 0) {
         DASE_NAME(kernels)[rows - 1][DASE_NAME(halves)(cols)](
-            kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, NULL, p->c, p->ldc, p->cvs, p->flags);
+            kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, NULL, p->c, p->ldc, p->cvs, p->flags,
+            p->asks);
         return;
     }
     vec tile[2 * DASE_MR];
@@ -389,7 +397,8 @@ static inline void DASE_NAME(tile)(int rows, int cols, ptrdiff_t kc,
                                    DASE_TYPE *c, ptrdiff_t ldc,                    /* INOUT */
                                    const DASE_TYPE *bias, int flags)               /* IN */
 {
-    const DASE_NAME(job) job = {a, rs, cs, kc > 0 ? kc : 1, 0, b, ldb, DASE_VL, c, ldc, DASE_VL, bias, NULL, 1, flags};
+    const DASE_NAME(job) job = {a, rs, cs, kc > 0 ? kc : 1, 0, b, ldb, DASE_VL, c, ldc, DASE_VL, bias, NULL, 1, flags,
+                                 NULL};
     DASE_NAME(job_tile)(&job, rows, cols, kc);
 }
 
@@ -435,6 +444,30 @@ static void DASE_NAME(pack_columns)(ptrdiff_t kc, int cols, const DASE_TYPE *b, 
         for (int j = 0; j < width; j++) panel[k * width + j] = j < cols ? b[j * ldb + k] : 0;
 #endif
 }
+
+#if defined(DASE_VECTORS) && defined(DASE_SHUFFLES)
+#define DASE_FOLD(s)                                                                         \
+    _Pragma("GCC unroll 8") for (int i = 0; i < (s); i++)                                    \
+        r[i] = __builtin_shufflevector(r[i], r[i + (s)], DASE_LANES(DASE_LOW, s))            \
+            + __builtin_shufflevector(r[i], r[i + (s)], DASE_LANES(DASE_HIGH, s));
+
+/* Lane l is the sum of the lanes of r[l]. r is overwritten. */
+static inline vec DASE_NAME(sums_of_lanes)(vec *r)
+{
+#if DASE_VL > 8
+    DASE_FOLD(8)
+#endif
+#if DASE_VL > 4
+    DASE_FOLD(4)
+#endif
+#if DASE_VL > 2
+    DASE_FOLD(2)
+#endif
+    DASE_FOLD(1)
+    return r[0];
+}
+#undef DASE_FOLD
+#endif
 
 #undef DASE_LANES
 #undef vec

@@ -34,12 +34,6 @@ typedef struct {
     ptrdiff_t n, features;
 } dase_source;
 
-#if defined(__GNUC__)
-#define DASE_READ(p) __builtin_prefetch((p), 0)
-#else
-#define DASE_READ(p) ((void)(p))
-#endif
-
 #define DASE_TYPE float
 #include "panels.h"
 #undef DASE_TYPE
@@ -90,12 +84,14 @@ static void DASE_NAME(gather)(const dase_source *s, ptrdiff_t p0, ptrdiff_t p1, 
     else DASE_CAT(DASE_NAME(gather), _double)(s, p0, p1, x, stride);
 }
 
-/* Asks for the features j0..j1 of the samples i0..i1 before they are gathered. */
-static void DASE_NAME(ask)(const dase_source *s, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1)
+/* The features j0..j1 of the samples i0..i1, which are gathered next; without a list they are asked for at once. */
+static void DASE_NAME(ask)(const dase_source *s, dase_asks *asks, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1)
 {
     for (ptrdiff_t i = i0; i < i1; i++) {
-        const char *row = (const char *)s->images + (s->index ? s->index[i] : i) * s->features * s->bytes;
-        for (ptrdiff_t k = j0 * s->bytes; k < j1 * s->bytes; k += 64) DASE_READ(row + k);
+        const char *row = (const char *)s->images + ((s->index ? s->index[i] : i) * s->features + j0) * s->bytes;
+        const ptrdiff_t bytes = (j1 - j0) * s->bytes;
+        if (asks) dase_ask(asks, row, bytes);
+        else for (ptrdiff_t k = 0; k < bytes; k += 64) DASE_ASK(row + k);
     }
 }
 

@@ -36,7 +36,7 @@ typedef struct {
     double keep;
     /* Scratch, laid out by the step. */
     void *h, *xhat, *dout, *inv, *dbias, *dgamma, *dbeta;
-    double *squares;       /* sum of squares of the weights, tile row by tile row */
+    double *squares;       /* sums of squares of the weights: two of each unit, see step_update.h */
     dase_rounded h_bf16, dout_bf16;
 } dase_layer;
 
@@ -127,125 +127,7 @@ static size_t DASE_NAME(step_layout)(dase_step *s, int num_threads)
     return at;
 }
 
-/* C = A B for samples i0..i1 and columns j0..j1, the inner dimension from k0 to k1. A lies in panels,
-   B in rows (or, transposed, in columns) ldb apart. C lies in panels, or in rows `cols` apart. */
-typedef struct {
-    const DASE_TYPE *a;
-    ptrdiff_t stride; /* of the panels of A and C */
-    const DASE_TYPE *b;
-    ptrdiff_t ldb;
-    int transposed;
-    DASE_TYPE *c;
-    int c_panels;
-    ptrdiff_t cols;
-    const DASE_TYPE *bias, *mask;
-    DASE_TYPE scale;
-    int flags;
-    const dase_source *ahead;    /* images whose features ahead0..ahead1 are gathered next, or NULL */
-    ptrdiff_t ahead0, ahead1;
-    const dase_rounded *rounded; /* A in bfloat16, or NULL: B is rounded too then */
-} DASE_NAME(product);
-
-/* Asks for rows k0..k1 of the next panel of B while this one is multiplied: rows lie pages apart,
-   where the processor does not look ahead by itself. */
-static inline void DASE_NAME(ask_panel)(const DASE_NAME(product) *p, ptrdiff_t j, ptrdiff_t k, ptrdiff_t from, ptrdiff_t to,
-                                        int cols, ptrdiff_t depth)
-{
-    const int line = 64 / (int)sizeof(DASE_TYPE);
-    if (p->transposed) {
-        /* Columns of the panel are rows of the matrix, `depth` long. */
-        for (ptrdiff_t c = from * cols / depth; c < to * cols / depth; c++)
-            for (ptrdiff_t i = 0; i < depth; i += line) DASE_READ(p->b + (j + c) * p->ldb + k + i);
-    } else {
-        for (ptrdiff_t i = from; i < to; i++) {
-            const DASE_TYPE *row = p->b + (k + i) * p->ldb + j;
-            for (int c = 0; c < cols; c += line) DASE_READ(row + c);
-            DASE_READ(row + cols - 1);
-        }
-    }
-}
-
-#include "bf16_step.h"
-
-static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1,
-                                ptrdiff_t k0, ptrdiff_t k1, DASE_TYPE *pack)
-{
-    const ptrdiff_t rows = i1 - i0, blocks = DASE_UP(k1 - k0, DASE_KC);
-    const ptrdiff_t kc = DASE_UP(DASE_UP(k1 - k0, blocks), DASE_PANEL) * DASE_PANEL;
-    const int tiles = (int)DASE_UP(rows, DASE_MR);
-    const ptrdiff_t turns = blocks * DASE_UP(j1 - j0, WIDTH) * tiles, samples = p->ahead ? p->ahead->n : 0;
-    ptrdiff_t turn = 0;
-    DASE_NAME(job) job;
-    if (rows <= 0) return;
-    if (p->rounded) {
-        DASE_NAME(multiply_bf16)(p, i0, i1, j0, j1, k0, k1, (unsigned *)pack);
-        return;
-    }
-    job.rs = DASE_PANEL;
-    job.cs = 1;
-    job.chunk = DASE_PANEL;
-    job.jump = p->stride - DASE_PANEL;
-    job.mask = NULL;
-    job.scale = p->scale;
-    for (ptrdiff_t k = k0; k < k1; k += kc) {
-        const ptrdiff_t depth = k1 - k < kc ? k1 - k : kc;
-        const int first = k == k0, last = k + depth == k1;
-        for (ptrdiff_t j = j0; j < j1; j += WIDTH) {
-            const int cols = j1 - j < WIDTH ? (int)(j1 - j) : WIDTH;
-            job.flags = (first ? 0 : DASE_ADD) | (last ? p->flags : 0);
-            const int plain = !p->transposed && cols == WIDTH && tiles <= DASE_PLAIN_TILES;
-            if (p->transposed) DASE_NAME(pack_columns)(depth, cols, p->b + j * p->ldb + k, p->ldb, pack);
-            else if (!plain) DASE_NAME(pack_rows)(depth, cols, p->b + k * p->ldb + j, p->ldb, pack);
-            job.b = plain ? p->b + k * p->ldb + j : pack;
-            job.ldb = plain ? p->ldb : cols > DASE_VL ? WIDTH : DASE_VL;
-            job.bvs = DASE_VL;
-            job.bias = p->bias == NULL ? NULL : p->bias + j;
-            for (int t = 0; t < tiles; t++) {
-                const ptrdiff_t i = i0 + dase_cut(rows, tiles, t), end = i0 + dase_cut(rows, tiles, t + 1);
-                job.a = p->a + k / DASE_PANEL * p->stride + i * DASE_PANEL;
-                if (p->c_panels) {
-                    const ptrdiff_t at = j / DASE_PANEL * p->stride + i * DASE_PANEL + j % DASE_PANEL;
-                    job.c = p->c + at;
-                    job.ldc = DASE_PANEL;
-                    job.cvs = DASE_VL < DASE_PANEL ? DASE_VL : p->stride;
-                    if (p->mask) job.mask = p->mask + at;
-                } else {
-                    job.c = p->c + i * p->cols + j;
-                    if (p->mask) job.mask = p->mask + i * p->cols + j;
-                    job.ldc = p->cols;
-                    job.cvs = DASE_VL;
-                }
-                if (p->ahead)
-                    DASE_NAME(ask)(p->ahead, dase_cut(samples, (int)turns, (int)turn),
-                                   dase_cut(samples, (int)turns, (int)turn + 1), p->ahead0, p->ahead1);
-                turn++;
-                if (j + WIDTH < j1)
-                    DASE_NAME(ask_panel)(p, j + WIDTH, k, dase_cut(depth, tiles, t), dase_cut(depth, tiles, t + 1),
-                                         j1 - j - WIDTH < WIDTH ? (int)(j1 - j - WIDTH) : WIDTH, depth);
-                if (!first) /* what is added to has left the cache since */
-                    for (ptrdiff_t r = 0; r < end - i; r++) {
-                        DASE_FETCH(job.c + r * job.ldc);
-                        if (cols > DASE_VL) DASE_FETCH(job.c + r * job.ldc + job.cvs);
-                    }
-                DASE_NAME(job_tile)(&job, (int)(end - i), cols, depth);
-            }
-        }
-    }
-}
-
-/* A thread's share of C: samples, unless there are enough columns for each to pack its own. */
-static int DASE_NAME(by_columns)(ptrdiff_t cols, int parts) { return cols >= 8 * WIDTH * parts; }
-
-static void DASE_NAME(share)(const DASE_NAME(product) *p, ptrdiff_t n, ptrdiff_t k, int part, int parts, DASE_TYPE *pack)
-{
-    if (DASE_NAME(by_columns)(p->cols, parts)) {
-        const ptrdiff_t units = DASE_UP(p->cols, COLUMN_UNIT), end = dase_cut(units, parts, part + 1) * COLUMN_UNIT;
-        DASE_NAME(multiply)(p, 0, n, dase_cut(units, parts, part) * COLUMN_UNIT, end < p->cols ? end : p->cols,
-                            0, k, pack);
-    } else {
-        DASE_NAME(multiply)(p, dase_cut(n, parts, part), dase_cut(n, parts, part + 1), 0, p->cols, 0, k, pack);
-    }
-}
+#include "step_product.h"
 
 /* Beyond the last feature a panel holds zeros: tiles do not write there. */
 static void DASE_NAME(clear_rest)(ptrdiff_t n, ptrdiff_t features, ptrdiff_t stride, DASE_TYPE *h)
@@ -339,7 +221,7 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
                                           (DASE_TYPE *)s->partial + k * each, 1, s->layer[0].fan_out, NULL, NULL, 1, 0,
                                           &s->source, end, after < features ? after : features,
                                           s->bf16 ? &s->x_bf16 : NULL};
-            if (k == s0) DASE_NAME(ask)(&s->source, 0, n, p0 * DASE_PANEL, end);
+            if (k == s0) DASE_NAME(ask)(&s->source, NULL, 0, n, p0 * DASE_PANEL, end);
             DASE_NAME(gather)(&s->source, p0, p1, x, stride);
             if (s->bf16) DASE_NAME(round_panels)(n, p0, p1, panels, x, &s->x_bf16);
             DASE_NAME(multiply)(&p, 0, n, 0, p.cols, p0 * DASE_PANEL, end, pack);
@@ -348,7 +230,7 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
         const ptrdiff_t p1 = dase_cut(panels, parts, part + 1);
         for (ptrdiff_t p = dase_cut(panels, parts, part); p < p1; p += DASE_GATHERED) {
             const ptrdiff_t end = p + DASE_GATHERED < p1 ? p + DASE_GATHERED : p1;
-            DASE_NAME(ask)(&s->source, 0, n, p * DASE_PANEL, end * DASE_PANEL < features ? end * DASE_PANEL : features);
+            DASE_NAME(ask)(&s->source, NULL, 0, n, p * DASE_PANEL, end * DASE_PANEL < features ? end * DASE_PANEL : features);
             DASE_NAME(gather)(&s->source, p, end, x, stride);
             if (s->bf16) DASE_NAME(round_panels)(n, p, end, panels, x, &s->x_bf16);
         }
@@ -438,111 +320,7 @@ static void DASE_NAME(backward)(dase_step *s, int part, int parts, DASE_TYPE *pa
     }
 }
 
-/* The first row of weights of a unit. */
-static inline ptrdiff_t DASE_NAME(unit_row)(ptrdiff_t unit)
-{
-    const int cuts = DASE_UP(DASE_PANEL, DASE_MR); /* tiles of a panel */
-    return unit / cuts * DASE_PANEL + dase_cut(DASE_PANEL, cuts, (int)(unit % cuts));
-}
-
-/* Rows of tiles of a layer's weights, as they are shared out for the update. */
-static ptrdiff_t DASE_NAME(units)(const dase_layer *layer)
-{
-    return DASE_UP(layer->fan_in, DASE_PANEL) * DASE_UP(DASE_PANEL, DASE_MR);
-}
-
-/* x^T dout, tile by tile straight into the update: units u0..u1. */
-static void DASE_NAME(update_weights)(dase_step *s, int l, ptrdiff_t u0, ptrdiff_t u1, DASE_TYPE *part_sums)
-{
-    const dase_layer *layer = &s->layer[l];
-    const ptrdiff_t n = s->source.n, stride = dase_panel_stride(n), m = layer->fan_out, d = layer->fan_in;
-    const ptrdiff_t blocks = DASE_UP(n, DASE_KC), kc = DASE_UP(DASE_UP(n, blocks), DASE_PANEL) * DASE_PANEL;
-    const DASE_NAME(update) u = DASE_NAME(update_of)(&layer->weights, s->rule);
-    const int cuts = DASE_UP(DASE_PANEL, DASE_MR); /* tiles of a panel of A */
-    DASE_NAME(job) job;
-    job.rs = 1;
-    job.cs = DASE_PANEL;
-    job.chunk = kc;
-    job.jump = 0;
-    job.ldb = DASE_PANEL;
-    job.bvs = DASE_VL < DASE_PANEL ? DASE_VL : stride;
-    job.ldc = WIDTH;
-    job.cvs = DASE_VL;
-    job.bias = job.mask = NULL;
-    job.scale = 1;
-    for (ptrdiff_t unit = u0; unit < u1; unit++) layer->squares[unit] = 0;
-    for (ptrdiff_t from = u0; from < u1;) {
-        const ptrdiff_t panel = from / cuts, past = (panel + 1) * cuts < u1 ? (panel + 1) * cuts : u1;
-        /* The next panel's rows of the parameter and its state are asked for a part at each tile. */
-        const ptrdiff_t row_next = (panel + 1) * DASE_PANEL, turns = DASE_UP(m, WIDTH) * (past - from);
-        const ptrdiff_t asked = past == u1 || row_next >= d ? 0 : (d - row_next < DASE_PANEL ? d - row_next : DASE_PANEL) * m;
-        ptrdiff_t turn = 0;
-        for (ptrdiff_t j = 0; j < m; j += WIDTH) {
-            const int cols = m - j < WIDTH ? (int)(m - j) : WIDTH;
-            const DASE_TYPE *b = (const DASE_TYPE *)layer->dout + j / DASE_PANEL * stride + j % DASE_PANEL;
-            for (ptrdiff_t unit = from; unit < past; unit++) {
-                const ptrdiff_t r0 = dase_cut(DASE_PANEL, cuts, (int)(unit % cuts));
-                const ptrdiff_t r1 = dase_cut(DASE_PANEL, cuts, (int)(unit % cuts) + 1);
-                const ptrdiff_t row = panel * DASE_PANEL + r0, rows = d - row < r1 - r0 ? d - row : r1 - r0;
-                const DASE_TYPE *a = (const DASE_TYPE *)(l ? s->layer[l - 1].h : s->x) + panel * stride + r0;
-                if (rows <= 0) continue;
-                DASE_NAME(ask_update)(&u, row_next * m + asked * turn / turns, row_next * m + asked * (turn + 1) / turns);
-                turn++;
-                job.c = part_sums;
-                for (ptrdiff_t k = 0; k < n; k += kc) {
-                    const ptrdiff_t depth = n - k < kc ? n - k : kc;
-                    job.a = a + k * DASE_PANEL;
-                    job.b = b + k * DASE_PANEL;
-                    job.flags = k ? DASE_ADD : 0;
-                    if (k + depth < n) DASE_NAME(job_tile)(&job, (int)rows, cols, depth);
-                    else layer->squares[unit] += DASE_NAME(update_tile)(&job, (int)rows, cols, depth, &u, row * m + j, m);
-                }
-            }
-        }
-        from = past;
-    }
-}
-
-/* The gradient of the images, which came out of ReLU, a few features at a time, and at once the update of
-   the weights that it was computed from: these are still in the cache. */
-static void DASE_NAME(update_first)(dase_step *s, ptrdiff_t u0, ptrdiff_t u1, DASE_TYPE *pack)
-{
-    const dase_layer *layer = &s->layer[0];
-    const ptrdiff_t d = layer->fan_in, n = s->source.n;
-    const int cuts = DASE_UP(DASE_PANEL, DASE_MR);
-    const DASE_NAME(product) p = {layer->dout, dase_panel_stride(n), layer->weights.w, layer->fan_out, 1, s->dx, 0, d,
-                                  NULL, s->source.images, 1, DASE_MASK, NULL, 0, 0};
-    for (ptrdiff_t from = u0; from < u1;) {
-        const ptrdiff_t next = (from / cuts + COLUMN_UNIT / DASE_PANEL) * cuts, past = next < u1 ? next : u1;
-        const ptrdiff_t j0 = DASE_NAME(unit_row)(from), j1 = DASE_NAME(unit_row)(past);
-        DASE_NAME(multiply)(&p, 0, n, j0 < d ? j0 : d, j1 < d ? j1 : d, 0, layer->fan_out, pack);
-        DASE_NAME(update_weights)(s, 0, from, past, pack + WIDTH * DASE_KC);
-        from = past;
-    }
-}
-
-/* The vectors of a layer: few numbers, a panel at a time. */
-static void DASE_NAME(update_vectors)(dase_step *s, int l, int part, int parts)
-{
-    const dase_layer *layer = &s->layer[l];
-    const ptrdiff_t n = s->source.n, stride = dase_panel_stride(n), m = layer->fan_out;
-    const ptrdiff_t panels = DASE_UP(m, DASE_PANEL);
-    const int normed = l + 1 < s->layers && s->norm != DASE_NO_NORM;
-    const DASE_NAME(update) bias = DASE_NAME(update_of)(&layer->bias, s->rule);
-    const DASE_NAME(update) gamma = DASE_NAME(update_of)(&layer->gamma, s->rule);
-    const DASE_NAME(update) beta = DASE_NAME(update_of)(&layer->beta, s->rule);
-    /* Backwards, because the larger shares of the tiles go to the first threads. */
-    for (ptrdiff_t p = dase_cut(panels, parts, parts - 1 - part); p < dase_cut(panels, parts, parts - part); p++) {
-        const ptrdiff_t j = p * DASE_PANEL, features = m - j < DASE_PANEL ? m - j : DASE_PANEL;
-        DASE_TYPE *db = (DASE_TYPE *)layer->dbias + j;
-        DASE_NAME(panel_sums)(n, (const DASE_TYPE *)layer->dout + p * stride, db);
-        DASE_NAME(update_vector)(&bias, db, j, features);
-        if (normed) {
-            DASE_NAME(update_vector)(&gamma, (const DASE_TYPE *)layer->dgamma + j, j, features);
-            DASE_NAME(update_vector)(&beta, (const DASE_TYPE *)layer->dbeta + j, j, features);
-        }
-    }
-}
+#include "step_update.h"
 
 static void DASE_NAME(step_body)(void *arg, int part, int parts)
 {
@@ -575,7 +353,7 @@ static double DASE_NAME(step_run)(dase_step *s, int num_threads)
         double squares = 0;
         if (layer->weights.reg == 0) continue;
         const ptrdiff_t units = s->bf16 ? DASE_UP(layer->fan_in, 2 * DASE_PANEL) * DASE_BF16_CUTS
-            : DASE_NAME(units)(layer);
+            : 2 * DASE_NAME(units)(layer);
         for (ptrdiff_t k = 0; k < units; k++) squares += layer->squares[k];
         loss += 0.5 * layer->weights.reg * squares;
     }

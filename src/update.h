@@ -32,13 +32,6 @@ typedef struct {
     double rate, keep1, keep2, eps, scale, reg;
 } dase_param;
 
-#if defined(__GNUC__)
-#define DASE_FETCH(p) __builtin_prefetch((p), 1, DASE_HINT)
-#define DASE_HINT 2
-#else
-#define DASE_FETCH(p) ((void)(p))
-#endif
-
 #define DASE_TYPE float
 #define DASE_INT int
 #define DASE_VL DASE_VL_FLOAT
@@ -83,16 +76,26 @@ static DASE_NAME(update) DASE_NAME(update_of)(const dase_param *p, int rule)
     return u;
 }
 
-/* Asks for elements from..to of the parameter and its state before they are updated. */
-static inline void DASE_NAME(ask_update)(const DASE_NAME(update) *u, ptrdiff_t from, ptrdiff_t to)
+/* A tile of the parameter and its state, which is updated next. */
+static inline void DASE_NAME(ask_tile)(const DASE_NAME(update) *u, dase_asks *asks, ptrdiff_t rows, ptrdiff_t cols,
+                                       ptrdiff_t at, ptrdiff_t ld)
 {
-    const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(DASE_TYPE);
+    const ptrdiff_t bytes = cols * (ptrdiff_t)sizeof(DASE_TYPE);
     if (u->rule == DASE_STORE) return;
-    for (ptrdiff_t k = from; k < to; k += line) {
-        DASE_FETCH(u->w + k);
-        if (u->rule >= DASE_MOMENTUM) DASE_FETCH(u->first + k);
-        if (u->rule == DASE_ADAM) DASE_FETCH(u->second + k);
+    for (ptrdiff_t i = 0; i < rows; i++, at += ld) {
+        dase_ask(asks, u->w + at, bytes);
+        if (u->rule >= DASE_MOMENTUM) dase_ask(asks, u->first + at, bytes);
+        if (u->rule == DASE_ADAM) dase_ask(asks, u->second + at, bytes);
     }
+}
+
+/* The lines of one element. */
+static inline void DASE_NAME(ask_element)(const DASE_NAME(update) *u, ptrdiff_t at)
+{
+    if (u->rule == DASE_STORE) return;
+    DASE_ASK(u->w + at);
+    if (u->rule >= DASE_MOMENTUM) DASE_ASK(u->first + at);
+    if (u->rule == DASE_ADAM) DASE_ASK(u->second + at);
 }
 
 #ifdef DASE_VECTORS
@@ -164,6 +167,21 @@ static inline void DASE_NAME(update_vec)(const DASE_NAME(update) *u, int rule, v
     DASE_NAME(store)(u->next_w + at, w, n);
 }
 
+/* A whole vector, whatever the rule. */
+static inline void DASE_NAME(update_any)(const DASE_NAME(update) *u, vec g, ptrdiff_t at, vec *squares)
+{
+#define DASE_CASE(RULE)                                                                       \
+    case RULE:                                                                                \
+        if (u->reg != 0) DASE_NAME(update_vec)(u, RULE, g, at, DASE_VL, squares);             \
+        else DASE_NAME(update_vec)(u, RULE, g, at, DASE_VL, NULL);                            \
+        break;
+    switch (u->rule) {
+        DASE_CASE(DASE_STORE) DASE_CASE(DASE_SGD) DASE_CASE(DASE_MOMENTUM)
+        DASE_CASE(DASE_RMSPROP) DASE_CASE(DASE_ADAM)
+    }
+#undef DASE_CASE
+}
+
 static inline void DASE_NAME(update_rows)(const DASE_NAME(update) *u, int rule, const vec *tile, int nv,
                                           int rows, int cols, ptrdiff_t at, ptrdiff_t ld, vec *squares)
 {
@@ -174,13 +192,19 @@ static inline void DASE_NAME(update_rows)(const DASE_NAME(update) *u, int rule, 
         }
 }
 
+static inline double DASE_NAME(lane_sum)(vec v)
+{
+    double total = 0;
+    for (int i = 0; i < DASE_VL; i++) total += v[i];
+    return total;
+}
+
 /* The update by a tile of a gradient, nv vectors a row; the parameter's tile begins at element `at`
    and its rows are ld apart. Returns the sum of squares of the parameter before, 0 without reg. */
 static inline double DASE_NAME(update_by)(const DASE_NAME(update) *u, const vec *tile, int nv, int rows, int cols,
                                           ptrdiff_t at, ptrdiff_t ld)
 {
     vec squares = {0};
-    double total = 0;
 #define DASE_CASE(RULE)                                                                       \
     case RULE:                                                                                \
         if (u->reg != 0) DASE_NAME(update_rows)(u, RULE, tile, nv, rows, cols, at, ld, &squares); \
@@ -191,9 +215,7 @@ static inline double DASE_NAME(update_by)(const DASE_NAME(update) *u, const vec 
         DASE_CASE(DASE_RMSPROP) DASE_CASE(DASE_ADAM)
     }
 #undef DASE_CASE
-    if (u->reg != 0)
-        for (int i = 0; i < DASE_VL; i++) total += squares[i];
-    return total;
+    return u->reg != 0 ? DASE_NAME(lane_sum)(squares) : 0;
 }
 
 /* The tile of a gradient, and its update. */

@@ -1,0 +1,35 @@
+/* Memory that is asked for while a tile is multiplied.
+
+   Lines that a tile needs soon are written down; the kernel of the tile before asks for them a few
+   at a time, between multiplications, because many at once would wait for each other and let the
+   tile wait too. They go to the second-level cache: the tile's own panels fill the first. */
+#ifndef DASE_ASKS_H
+#define DASE_ASKS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DASE_ASKS 256 /* lines for one tile */
+
+#if defined(__GNUC__)
+#define DASE_ASK(line) __builtin_prefetch((line), 0, 2)
+#else
+#define DASE_ASK(line) ((void)(line))
+#endif
+
+typedef struct {
+    const void *at[DASE_ASKS];
+    int count;
+} dase_asks;
+
+/* The lines that hold `bytes` bytes; those beyond the room for them are asked for at once. */
+static inline void dase_ask(dase_asks *asks, const void *from, ptrdiff_t bytes)
+{
+    const char *end = (const char *)from + bytes;
+    for (const char *line = (const char *)((uintptr_t)from & ~(uintptr_t)63); line < end; line += 64) {
+        if (asks->count < DASE_ASKS) asks->at[asks->count++] = line;
+        else DASE_ASK(line);
+    }
+}
+
+#endif
