@@ -45,7 +45,7 @@ def relu_forward(cnp.ndarray x not None, cnp.ndarray out not None, int num_threa
     _check("relu_forward", "x", x, t)
     _check_out("relu_forward", "out", out, t)
     _check_size("relu_forward", "out", out, size)
-    num_threads = _threads_for(size, num_threads)
+    num_threads = _threads_for(x, 100, num_threads)
     cdef void* xp = cnp.PyArray_DATA(x)
     cdef void* op = cnp.PyArray_DATA(out)
     with nogil:
@@ -64,7 +64,7 @@ def relu_backward(cnp.ndarray dout not None, cnp.ndarray x not None, cnp.ndarray
     _check_size("relu_backward", "dout", dout, size)
     _check_out("relu_backward", "dx", dx, t)
     _check_size("relu_backward", "dx", dx, size)
-    num_threads = _threads_for(size, num_threads)
+    num_threads = _threads_for(x, 100, num_threads)
     cdef void* gp = cnp.PyArray_DATA(dout)
     cdef void* xp = cnp.PyArray_DATA(x)
     cdef void* dp = cnp.PyArray_DATA(dx)

@@ -59,7 +59,7 @@ def gather(cnp.ndarray images_nd not None, cnp.ndarray index_b not None, cnp.nda
     for i in range(batch):
         if ip[i] < 0 or ip[i] >= n:
             raise IndexError(f"gather: index holds {ip[i]}, but there are {n} images")
-    num_threads = _threads_for(batch * d, num_threads)
+    num_threads = _threads_for(out_bd, 150, num_threads)
     cdef void* xp = cnp.PyArray_DATA(images_nd)
     cdef void* op = cnp.PyArray_DATA(out_bd)
     with nogil:

@@ -7,13 +7,24 @@ from cython.parallel cimport prange
 
 cnp.import_array()
 
-# Below this many elements a parallel region costs more than it saves.
-cdef Py_ssize_t PARALLEL_FROM = 32768
+# Waking the threads of a parallel region takes 50 to 70 us where they sleep. Work that one thread
+# does in less than this is not shared out.
+cdef double SERIAL_PICOSECONDS = 200e6
 
 
-cdef inline int _threads_for(Py_ssize_t work, int num_threads) noexcept nogil:
-    """Threads for `work` elements. It never changes a result, so it may depend on anything."""
-    return num_threads if num_threads > 1 and work >= PARALLEL_FROM else 1
+def share_from(double picoseconds):
+    """Share out work from that size on, and return what was set before: tests share out small work too."""
+    global SERIAL_PICOSECONDS
+    before, SERIAL_PICOSECONDS = SERIAL_PICOSECONDS, picoseconds
+    return before
+
+
+cdef inline int _threads_for(cnp.ndarray array, double picoseconds, int num_threads):
+    """Threads for work on an array of which one thread does four bytes in so long, a half or a third of that
+    for two or three regions. It never changes a result, so it may depend on anything."""
+    if num_threads > 1 and cnp.PyArray_NBYTES(array) * picoseconds >= 4 * SERIAL_PICOSECONDS:
+        return num_threads
+    return 1
 
 
 cdef int _check(str function, str name, cnp.ndarray array, int typenum, int ndim=-1) except -1:

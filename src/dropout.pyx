@@ -53,7 +53,7 @@ def dropout_forward(cnp.ndarray x not None, cnp.ndarray uniform not None, double
     _check_size(name, "out", out, size)
     if not 0 < p <= 1:
         raise ValueError(f"{name}: p is {p}, expected a probability of keeping in (0, 1]")
-    num_threads = _threads_for(size, num_threads)
+    num_threads = _threads_for(x, 200, num_threads)
     cdef void* xp = cnp.PyArray_DATA(x)
     cdef const double* up = <const double*> cnp.PyArray_DATA(uniform)
     cdef void* mp = cnp.PyArray_DATA(mask)
@@ -75,7 +75,7 @@ def dropout_backward(cnp.ndarray dout not None, cnp.ndarray mask not None, cnp.n
     _check_size(name, "mask", mask, size)
     _check_out(name, "dx", dx, t)
     _check_size(name, "dx", dx, size)
-    num_threads = _threads_for(size, num_threads)
+    num_threads = _threads_for(dout, 150, num_threads)
     cdef void* gp = cnp.PyArray_DATA(dout)
     cdef void* mp = cnp.PyArray_DATA(mask)
     cdef void* dp = cnp.PyArray_DATA(dx)

@@ -202,7 +202,7 @@ def im2col(
     _windows(&p, name, cnp.PyArray_DIM(x_nchw, 2), cnp.PyArray_DIM(x_nchw, 3), fh, fw, pad, stride)
     _check_out(name, "cols", cols, t, 2)
     _check_shape(name, "cols", cols, c * fh * fw, p.oh * p.ow * n)
-    num_threads = _threads_for(cnp.PyArray_SIZE(cols), num_threads)
+    num_threads = _threads_for(cols, 70, num_threads)
     cdef void* xp = cnp.PyArray_DATA(x_nchw)
     cdef void* cp = cnp.PyArray_DATA(cols)
     with nogil:
@@ -228,7 +228,7 @@ def col2im(
     _windows(&p, name, cnp.PyArray_DIM(x_nchw, 2), cnp.PyArray_DIM(x_nchw, 3), fh, fw, pad, stride)
     _check(name, "cols", cols, t, 2)
     _check_shape(name, "cols", cols, c * fh * fw, p.oh * p.ow * n)
-    num_threads = _threads_for(cnp.PyArray_SIZE(cols), num_threads)
+    num_threads = _threads_for(cols, 70, num_threads)
     cdef void* xp = cnp.PyArray_DATA(x_nchw)
     cdef void* cp = cnp.PyArray_DATA(cols)
     with nogil:
@@ -258,7 +258,7 @@ def col2im_6d(
             or cnp.PyArray_DIM(cols, 4) != p.oh or cnp.PyArray_DIM(cols, 5) != p.ow):
         raise ValueError(f"{name}: cols has shape {(<object> cols).shape}, "
                          f"expected ({c}, {p.fh}, {p.fw}, {n}, {p.oh}, {p.ow})")
-    num_threads = _threads_for(cnp.PyArray_SIZE(cols), num_threads)
+    num_threads = _threads_for(cols, 70, num_threads)
     cdef void* xp = cnp.PyArray_DATA(x_nchw)
     cdef void* cp = cnp.PyArray_DATA(cols)
     with nogil:

@@ -90,7 +90,7 @@ cdef double _loss(str name, cnp.ndarray x_nc, cnp.ndarray y_n, cnp.ndarray dx_nc
     cdef void* xp = cnp.PyArray_DATA(x_nc)
     cdef void* dp = cnp.PyArray_DATA(dx_nc)
     cdef double total = 0
-    num_threads = _threads_for(n * c, num_threads)
+    num_threads = _threads_for(x_nc, 3000 if softmax else 700, num_threads)
     with nogil:
         if t == cnp.NPY_FLOAT:
             loss_kernel(<const float*> xp, yp, <float*> dp, lp, n, c, softmax, num_threads)

@@ -55,7 +55,7 @@ cdef int _forward(str name, int t, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray
     cdef int status
     if s.planes * s.hw == 0:
         raise ValueError(f"{name}: x has shape {(<object> x).shape}: nothing to take statistics of")
-    num_threads = _threads_for(cnp.PyArray_SIZE(x), num_threads)
+    num_threads = _threads_for(x, 150, num_threads)
     with nogil:
         if t == cnp.NPY_FLOAT:
             status = forward_kernel(<const float*> xp, <const float*> gp, <const float*> bp, eps, <float*> op,
@@ -79,7 +79,7 @@ cdef int _backward(str name, int t, cnp.ndarray dout, cnp.ndarray xhat, cnp.ndar
     cdef void* dg = cnp.PyArray_DATA(dgamma)
     cdef void* db = cnp.PyArray_DATA(dbeta)
     cdef int status
-    num_threads = _threads_for(cnp.PyArray_SIZE(dout), num_threads)
+    num_threads = _threads_for(dout, 150, num_threads)
     with nogil:
         if t == cnp.NPY_FLOAT:
             status = backward_kernel(<const float*> op, <const float*> hp, <const float*> gp, <const float*> ip,
@@ -123,7 +123,7 @@ def spatial_batchnorm_forward_test(
     _vectors(name, t, (("gamma", gamma_c), ("beta", beta_c), ("mean", mean_c), ("var", var_c)),
              (("inv_std", inv_std_c),), c)
     cdef Sets s = _channels(n, c, _hw(x_nchw))
-    num_threads = _threads_for(cnp.PyArray_SIZE(x_nchw), num_threads)
+    num_threads = _threads_for(x_nchw, 200, num_threads)
     cdef void* x = cnp.PyArray_DATA(x_nchw)
     cdef void* gamma = cnp.PyArray_DATA(gamma_c)
     cdef void* beta = cnp.PyArray_DATA(beta_c)

@@ -63,8 +63,8 @@ cdef extern from "step.h" nogil:
 RULES = {None: DASE_STORE, "sgd": DASE_SGD, "sgd_momentum": DASE_MOMENTUM, "rmsprop": DASE_RMSPROP, "adam": DASE_ADAM}
 NORMS = {None: DASE_NO_NORM, "batchnorm": DASE_BATCH_NORM, "layernorm": DASE_LAYER_NORM}
 
-# Below this many multiply-adds the threads cost more than they bring.
-cdef double SERIAL_WORK = 1e6
+# A multiply-add and what comes with it in a small network, against SERIAL_PICOSECONDS.
+cdef double PICOSECONDS = 100
 
 
 cdef void *_writable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t columns) except NULL:
@@ -232,7 +232,7 @@ def train_step(
                 raise ValueError("train_step: a layer has no outputs")
         _set_labels(&step, y_n, fan_in)
         step.dx = _set_dx(&step.source, images_nd, dx_nd, t)
-        if 3 * work * step.source.n < SERIAL_WORK:
+        if 3 * work * step.source.n * PICOSECONDS < SERIAL_PICOSECONDS:
             num_threads = 1
         num_threads = max(1, num_threads)
         with nogil:

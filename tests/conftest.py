@@ -26,6 +26,18 @@ def usable_levels():
     return usable or ["missing"]
 
 
+def share_small_work():
+    """Arrays of a few thousand numbers are shared out to threads, which would not pay, so that tests see it."""
+    for level in usable_levels():
+        for family in _backend.FAMILIES if level != "missing" else ():
+            module = importlib.import_module(f"daseCV_c._compiled.{level}.{family}")
+            if hasattr(module, "share_from"):
+                assert module.share_from(2e6) > 0
+
+
+share_small_work()
+
+
 def pytest_collection_modifyitems(config, items):
     for item in items:
         if {"kernels", "level"} & set(getattr(item, "fixturenames", ())):
