@@ -14,10 +14,10 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wunused-const-variable"
-#include "microkernel.h"
+#include "exchange.h"
 #pragma GCC diagnostic pop
 #else
-#include "microkernel.h"
+#include "exchange.h"
 #endif
 
 /* Rows of a tile of the product (two vectors wide), rows and columns of a tile of dot products. */
@@ -89,8 +89,6 @@ static inline void dase_conv_prefetch(const void *start, const void *end)
 #define CONV_KERNELS(ROWS) CONV_KERNEL(ROWS, 1) CONV_KERNEL(ROWS, 2)
 #define CONV_ENTRY(ROWS) \
     {DASE_CAT(DASE_NAME(conv_kernel), _##ROWS##x1), DASE_CAT(DASE_NAME(conv_kernel), _##ROWS##x2)}
-
-#define CONV_EVEN(l, s) (2 * (l)) /* lane l of a shuffle that takes every other lane of two vectors */
 
 /* X(row, column) of a tile of dot products. */
 #if CONV_DOT_COLS == 6
@@ -170,15 +168,6 @@ static inline void dase_conv_prefetch(const void *start, const void *end)
 
 #ifdef DASE_VECTORS
 
-#if DASE_VL == 16
-#define DASE_LANES DASE_LANES_16
-#elif DASE_VL == 8
-#define DASE_LANES DASE_LANES_8
-#elif DASE_VL == 4
-#define DASE_LANES DASE_LANES_4
-#else
-#define DASE_LANES DASE_LANES_2
-#endif
 #define vec DASE_NAME(vec)
 #define vec_at DASE_NAME(vec_at)
 #define vec_int DASE_NAME(vec_int)
@@ -230,7 +219,7 @@ static void DASE_NAME(conv_row)(ptrdiff_t pitch, const DASE_TYPE *row, ptrdiff_t
             const int n = x1 - x < DASE_VL ? (int)(x1 - x) : DASE_VL, last = 2 * n - 1; /* pixels in between */
             const vec low = DASE_NAME(load)(row + 2 * x, last < DASE_VL ? last : DASE_VL);
             const vec high = last > DASE_VL ? DASE_NAME(load)(row + 2 * x + DASE_VL, last - DASE_VL) : (vec){0};
-            DASE_NAME(store)(to + x, __builtin_shufflevector(low, high, DASE_LANES(CONV_EVEN, 0)), n);
+            DASE_NAME(store)(to + x, __builtin_shufflevector(low, high, DASE_LANES(DASE_EVEN, 0)), n);
         }
         return;
     }
@@ -308,39 +297,12 @@ static const DASE_NAME(conv_dots_kernel) DASE_NAME(conv_dots_kernels)[CONV_DOT_R
 #endif
 };
 
-/* Lane i of the result is the sum of the lanes of r[i], halves added to halves. */
+/* Lane i of the result is the sum of the lanes of from[i]; the copy stays in registers. */
 static inline vec DASE_NAME(conv_lane_sums)(const vec *from)
 {
-#ifdef DASE_SHUFFLES
     vec r[DASE_VL];
     _Pragma("GCC unroll 16") for (int i = 0; i < DASE_VL; i++) r[i] = from[i];
-#define CONV_FOLD(s)                                                                         \
-    _Pragma("GCC unroll 8") for (int i = 0; i < (s); i++)                                    \
-        r[i] = __builtin_shufflevector(r[i], r[i + (s)], DASE_LANES(DASE_LOW, s))            \
-             + __builtin_shufflevector(r[i], r[i + (s)], DASE_LANES(DASE_HIGH, s));
-#if DASE_VL > 8
-    CONV_FOLD(8)
-#endif
-#if DASE_VL > 4
-    CONV_FOLD(4)
-#endif
-#if DASE_VL > 2
-    CONV_FOLD(2)
-#endif
-    CONV_FOLD(1)
-#undef CONV_FOLD
-    return r[0];
-#else
-    vec sums;
-    for (int i = 0; i < DASE_VL; i++) {
-        DASE_TYPE lanes[DASE_VL];
-        for (int l = 0; l < DASE_VL; l++) lanes[l] = from[i][l];
-        for (int s = DASE_VL / 2; s > 0; s /= 2)
-            for (int l = 0; l < s; l++) lanes[l] += lanes[l + s];
-        sums[i] = lanes[0];
-    }
-    return sums;
-#endif
+    return DASE_NAME(sums_of_lanes)(r);
 }
 
 /* sums[i][j] = sum over vectors v and lanes of dout[v][i] * x[from[v] + tap[j]]. dout is packed vector by
@@ -356,7 +318,6 @@ static void DASE_NAME(conv_dots)(int rows, ptrdiff_t nv, const DASE_TYPE *dout, 
     for (int i = 0; i < cells; i += DASE_VL) *(vec_at *)(sums + i) = DASE_NAME(conv_lane_sums)(tile + i);
 }
 
-#undef DASE_LANES
 #undef vec
 #undef vec_at
 #undef vec_int

@@ -1,4 +1,4 @@
-/* Register tiles of the matrix product, and the two packings that need vector code.
+/* Register tiles of the matrix product, and the vectors that they are made of.
 
    One source for float and double: the file includes itself once per type (see the end).
    The vector width follows the instruction set that the file is compiled for.
@@ -50,27 +50,6 @@
 #define DASE_CAT_(a, b) a##b
 #define DASE_CAT(a, b) DASE_CAT_(a, b)
 #define DASE_NAME(name) DASE_CAT(dase_##name##_, DASE_TYPE)
-
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define DASE_SHUFFLES 1
-#endif
-#endif
-
-/* Lane l of the two outputs of one exchange step of a transposition, at distance s. */
-#define DASE_LOW(l, s) (((l) & (s)) ? DASE_VL + (l) - (s) : (l))
-#define DASE_HIGH(l, s) (((l) & (s)) ? DASE_VL + (l) : (l) + (s))
-#define DASE_LANES_2(F, s) F(0, s), F(1, s)
-#define DASE_LANES_4(F, s) DASE_LANES_2(F, s), F(2, s), F(3, s)
-#define DASE_LANES_8(F, s) DASE_LANES_4(F, s), F(4, s), F(5, s), F(6, s), F(7, s)
-#define DASE_LANES_16(F, s) DASE_LANES_8(F, s), F(8, s), F(9, s), F(10, s), F(11, s), \
-                            F(12, s), F(13, s), F(14, s), F(15, s)
-#define DASE_EXCHANGE(r, s)                                                                  \
-    _Pragma("GCC unroll 16") for (int i = 0; i < DASE_VL; i++) if (!(i & (s))) {             \
-        vec low = __builtin_shufflevector(r[i], r[i + (s)], DASE_LANES(DASE_LOW, s));        \
-        r[i + (s)] = __builtin_shufflevector(r[i], r[i + (s)], DASE_LANES(DASE_HIGH, s));    \
-        r[i] = low;                                                                          \
-    }
 
 /* X(row, pointer, row from the pointer): three rows a pointer, because rows are reached by
    pointer + 0, 1, 2 strides, which leaves enough integer registers for 12 rows. */
@@ -177,15 +156,6 @@
 #endif
 #else /* ---- once per type ---- */
 
-#if DASE_VL == 16
-#define DASE_LANES DASE_LANES_16
-#elif DASE_VL == 8
-#define DASE_LANES DASE_LANES_8
-#elif DASE_VL == 4
-#define DASE_LANES DASE_LANES_4
-#else
-#define DASE_LANES DASE_LANES_2
-#endif
 #define vec DASE_NAME(vec)
 #define vec_at DASE_NAME(vec_at)
 #define vec_int DASE_NAME(vec_int)
@@ -333,21 +303,6 @@ static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptr
     DASE_NAME(job_out)(p, rows, cols, tile, nv);
 }
 
-/* panel[k][0..2 VL) = b[k * ldb + 0..cols), zeros behind. A panel of one vector when it suffices. */
-static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb,
-                                 DASE_TYPE *panel)
-{
-    const int first = cols < DASE_VL ? cols : DASE_VL, second = cols - first;
-    if (second == 0)
-        for (ptrdiff_t k = 0; k < kc; k++, b += ldb, panel += DASE_VL)
-            *(vec *)panel = DASE_NAME(load)(b, first);
-    else
-        for (ptrdiff_t k = 0; k < kc; k++, b += ldb, panel += 2 * DASE_VL) {
-            ((vec *)panel)[0] = *(const vec_at *)b;
-            ((vec *)panel)[1] = DASE_NAME(load)(b + DASE_VL, second);
-        }
-}
-
 #else /* no vector extensions: the same functions in plain loops, left to the compiler */
 
 static int DASE_NAME(sums)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc, DASE_TYPE *tile)
@@ -380,14 +335,6 @@ static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptr
         }
 }
 
-static void DASE_NAME(pack_rows)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb,
-                                 DASE_TYPE *panel)
-{
-    const int width = cols > DASE_VL ? 2 * DASE_VL : DASE_VL;
-    for (ptrdiff_t k = 0; k < kc; k++)
-        for (int j = 0; j < width; j++) panel[k * width + j] = j < cols ? b[k * ldb + j] : 0;
-}
-
 #endif
 
 /* The same as job_tile for operands that lie in plain rows; A(i, k) is a[i * rs + k * cs]. */
@@ -402,74 +349,6 @@ static inline void DASE_NAME(tile)(int rows, int cols, ptrdiff_t kc,
     DASE_NAME(job_tile)(&job, rows, cols, kc);
 }
 
-/* The same panel from the transpose: panel[k][j] = b[j * ldb + k]. */
-static void DASE_NAME(pack_columns)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ldb,
-                                    DASE_TYPE *panel)
-{
-    const int width = cols > DASE_VL ? 2 * DASE_VL : DASE_VL;
-#if defined(DASE_VECTORS) && defined(DASE_SHUFFLES)
-    for (int at = 0; at < width; at += DASE_VL)
-        for (ptrdiff_t k = 0; k < kc; k += DASE_VL) {
-            const int n = kc - k < DASE_VL ? (int)(kc - k) : DASE_VL;
-            const int full = cols - at < DASE_VL ? cols - at : DASE_VL;
-            const DASE_TYPE *from = b + at * ldb + k;
-            DASE_TYPE *to = panel + k * width + at;
-            vec r[DASE_VL];
-            if (n == DASE_VL && full == DASE_VL) {
-                _Pragma("GCC unroll 16")
-                for (int i = 0; i < DASE_VL; i++) r[i] = *(const vec_at *)(from + i * ldb);
-            } else {
-                for (int i = 0; i < DASE_VL; i++)
-                    r[i] = i < full ? DASE_NAME(load)(from + i * ldb, n) : (vec){0};
-            }
-#if DASE_VL > 8
-            DASE_EXCHANGE(r, 8)
-#endif
-#if DASE_VL > 4
-            DASE_EXCHANGE(r, 4)
-#endif
-#if DASE_VL > 2
-            DASE_EXCHANGE(r, 2)
-#endif
-            DASE_EXCHANGE(r, 1)
-            if (n == DASE_VL) {
-                _Pragma("GCC unroll 16")
-                for (int i = 0; i < DASE_VL; i++) *(vec *)(to + i * width) = r[i];
-            } else {
-                for (int i = 0; i < n; i++) *(vec *)(to + i * width) = r[i];
-            }
-        }
-#else
-    for (ptrdiff_t k = 0; k < kc; k++)
-        for (int j = 0; j < width; j++) panel[k * width + j] = j < cols ? b[j * ldb + k] : 0;
-#endif
-}
-
-#if defined(DASE_VECTORS) && defined(DASE_SHUFFLES)
-#define DASE_FOLD(s)                                                                         \
-    _Pragma("GCC unroll 8") for (int i = 0; i < (s); i++)                                    \
-        r[i] = __builtin_shufflevector(r[i], r[i + (s)], DASE_LANES(DASE_LOW, s))            \
-            + __builtin_shufflevector(r[i], r[i + (s)], DASE_LANES(DASE_HIGH, s));
-
-/* Lane l is the sum of the lanes of r[l]. r is overwritten. */
-static inline vec DASE_NAME(sums_of_lanes)(vec *r)
-{
-#if DASE_VL > 8
-    DASE_FOLD(8)
-#endif
-#if DASE_VL > 4
-    DASE_FOLD(4)
-#endif
-#if DASE_VL > 2
-    DASE_FOLD(2)
-#endif
-    DASE_FOLD(1)
-    return r[0];
-}
-#undef DASE_FOLD
-#endif
-
-#undef DASE_LANES
 #undef vec
 #undef vec_at
 #undef vec_int

@@ -7,9 +7,8 @@
 #ifndef DASE_POOL_ROWS_H
 #define DASE_POOL_ROWS_H
 
-#include "microkernel.h"
+#include "exchange.h"
 
-#define DASE_EVEN(l, s) (2 * (l) + (s))      /* from two vectors: lanes s, s + 2, ... */
 #define DASE_TWICE(l, s) ((s) + (l) / 2)     /* lanes s, s, s + 1, s + 1, ... */
 
 #define DASE_TYPE float
@@ -30,15 +29,6 @@
 #endif
 #else /* ---- once per type ---- */
 
-#if DASE_VL == 16
-#define DASE_LANES DASE_LANES_16
-#elif DASE_VL == 8
-#define DASE_LANES DASE_LANES_8
-#elif DASE_VL == 4
-#define DASE_LANES DASE_LANES_4
-#else
-#define DASE_LANES DASE_LANES_2
-#endif
 #define vec DASE_NAME(vec)
 #define vec_at DASE_NAME(vec_at)
 #define vec_int DASE_NAME(vec_int)
@@ -197,7 +187,6 @@ static void DASE_NAME(unpool2x2)(const DASE_TYPE *dout, const unsigned char *cod
 
 #endif
 
-#undef DASE_LANES
 #undef vec
 #undef vec_at
 #undef vec_int

@@ -10,7 +10,7 @@
 #ifndef DASE_TRAINING_STEP_H
 #define DASE_TRAINING_STEP_H
 
-#include "microkernel.h"
+#include "packing.h"
 #include "update.h"
 #include "panels.h"
 #include "softmax.h"
