@@ -85,7 +85,8 @@ static void DASE_NAME(gather)(const dase_source *s, ptrdiff_t p0, ptrdiff_t p1, 
 }
 
 /* The features j0..j1 of the samples i0..i1, which are gathered next; without a list they are asked for at once. */
-static void DASE_NAME(ask)(const dase_source *s, dase_asks *asks, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1)
+static void DASE_NAME(ask)(const dase_source *s, dase_asks *asks, ptrdiff_t i0, ptrdiff_t i1,
+                           ptrdiff_t j0, ptrdiff_t j1)
 {
     for (ptrdiff_t i = i0; i < i1; i++) {
         const char *row = (const char *)s->images + ((s->index ? s->index[i] : i) * s->features + j0) * s->bytes;

@@ -155,7 +155,8 @@ static void DASE_NAME(add_partials)(const dase_step *s, ptrdiff_t panel, int rel
 #ifdef DASE_VECTORS
         for (int j = 0; j < DASE_PANEL; j += DASE_VL) {
             DASE_NAME(vec) sum = *(const DASE_NAME(vec) *)(from + i * DASE_PANEL + j);
-            for (int k = 1; k < DASE_SPLITS; k++) sum += *(const DASE_NAME(vec) *)(from + k * each + i * DASE_PANEL + j);
+            for (int k = 1; k < DASE_SPLITS; k++)
+                sum += *(const DASE_NAME(vec) *)(from + k * each + i * DASE_PANEL + j);
             sum += *(const DASE_NAME(vec_at) *)(bias + j);
             *(DASE_NAME(vec) *)(out + j) = relu ? DASE_NAME(relu)(sum) : sum;
         }
@@ -230,7 +231,8 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
         const ptrdiff_t p1 = dase_cut(panels, parts, part + 1);
         for (ptrdiff_t p = dase_cut(panels, parts, part); p < p1; p += DASE_GATHERED) {
             const ptrdiff_t end = p + DASE_GATHERED < p1 ? p + DASE_GATHERED : p1;
-            DASE_NAME(ask)(&s->source, NULL, 0, n, p * DASE_PANEL, end * DASE_PANEL < features ? end * DASE_PANEL : features);
+            DASE_NAME(ask)(&s->source, NULL, 0, n, p * DASE_PANEL,
+                           end * DASE_PANEL < features ? end * DASE_PANEL : features);
             DASE_NAME(gather)(&s->source, p, end, x, stride);
             if (s->bf16) DASE_NAME(round_panels)(n, p, end, panels, x, &s->x_bf16);
         }
@@ -272,7 +274,8 @@ static void DASE_NAME(loss)(dase_step *s, int part, int parts, DASE_TYPE *pack)
     DASE_NAME(multiply)(&p, i0, i1, 0, c, 0, layer->fan_in, pack);
     for (ptrdiff_t i = i0; i < i1; i++) {
         DASE_TYPE *dx = (DASE_TYPE *)s->dscores + i * c;
-        s->row_loss[i] = DASE_NAME(softmax_row)((const DASE_TYPE *)s->scores + i * c, s->labels[i], c, (DASE_TYPE)n, dx);
+        const DASE_TYPE *scores = (const DASE_TYPE *)s->scores + i * c;
+        s->row_loss[i] = DASE_NAME(softmax_row)(scores, s->labels[i], c, (DASE_TYPE)n, dx);
         for (ptrdiff_t j = 0; j < DASE_UP(c, DASE_PANEL) * DASE_PANEL; j++)
             dout[j / DASE_PANEL * stride + i * DASE_PANEL + j % DASE_PANEL] = j < c ? dx[j] : 0;
     }

@@ -177,7 +177,8 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
                 } else if (j + WIDTH < j1 - few) {
                     DASE_NAME(ask_panel)(&asks, p, j + WIDTH, j1, k, depth, tiles, t);
                 } else if (!last) {
-                    DASE_NAME(ask_panel)(&asks, p, j0, j1, k + depth, k1 - k - depth < kc ? k1 - k - depth : kc, tiles, t);
+                    const ptrdiff_t after = k1 - k - depth;
+                    DASE_NAME(ask_panel)(&asks, p, j0, j1, k + depth, after < kc ? after : kc, tiles, t);
                 }
                 DASE_NAME(job_tile)(&job, (int)(end - i), cols, depth);
             }
@@ -189,7 +190,8 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
 /* A thread's share of C: samples, unless there are enough columns for each to pack its own. */
 static int DASE_NAME(by_columns)(ptrdiff_t cols, int parts) { return cols >= 8 * WIDTH * parts; }
 
-static void DASE_NAME(share)(const DASE_NAME(product) *p, ptrdiff_t n, ptrdiff_t k, int part, int parts, DASE_TYPE *pack)
+static void DASE_NAME(share)(const DASE_NAME(product) *p, ptrdiff_t n, ptrdiff_t k, int part, int parts,
+                             DASE_TYPE *pack)
 {
     if (DASE_NAME(by_columns)(p->cols, parts)) {
         const ptrdiff_t units = DASE_UP(p->cols, COLUMN_UNIT), end = dase_cut(units, parts, part + 1) * COLUMN_UNIT;

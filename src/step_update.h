@@ -101,8 +101,8 @@ static void DASE_NAME(few_columns)(const DASE_TYPE *x, const DASE_TYPE *dout, in
                                    vec *turned)
 {
     DASE_TYPE sums[DASE_VL / 4][DASE_PANEL];
-    DASE_NAME(job) job = {dout, 1, DASE_PANEL, kc, 0, x, DASE_PANEL, DASE_VL, sums[0], DASE_PANEL, DASE_VL, NULL, NULL, 1,
-                          0, NULL};
+    DASE_NAME(job) job = {dout, 1, DASE_PANEL, kc, 0, x, DASE_PANEL, DASE_VL, sums[0], DASE_PANEL, DASE_VL,
+                          NULL, NULL, 1, 0, NULL};
     for (ptrdiff_t k = 0; k < n; k += kc, job.a += kc * DASE_PANEL, job.b += kc * DASE_PANEL) {
         DASE_NAME(job_tile)(&job, cols, DASE_PANEL, n - k < kc ? n - k : kc);
         job.flags = DASE_ADD;
@@ -165,8 +165,9 @@ static void DASE_NAME(update_weights)(dase_step *s, int l, ptrdiff_t u0, ptrdiff
                 DASE_NAME(few_columns)(x + panel * stride, b, (int)cols, n, kc, turned);
                 for (ptrdiff_t unit = from; unit < past; unit++) {
                     const ptrdiff_t row = DASE_NAME(unit_row)(unit), end = DASE_NAME(unit_row)(unit + 1);
-                    at_once[unit] += DASE_NAME(update_by)(&u, turned + row % DASE_PANEL, 1, (int)((d < end ? d : end) - row),
-                                                          (int)cols, row * m + j, m);
+                    const int rows = (int)((d < end ? d : end) - row);
+                    at_once[unit] += DASE_NAME(update_by)(&u, turned + row % DASE_PANEL, 1, rows, (int)cols,
+                                                          row * m + j, m);
                 }
                 continue;
             }
