@@ -104,11 +104,16 @@ def serve_cases(make):
         print(json.dumps(None if step is None else measure(step, seconds)), flush=True)
 
 
+# Threads of NumPy's BLAS spin for about 30 ms after their last product, on a core that is the next one's.
+REST = 0.05
+
+
 def interleave(workers, rounds, seconds):
     """{name: median over the rounds}, the contestants taking turns A B C A B C."""
     times = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():
+            time.sleep(REST)
             times[name].append(worker.run(seconds))
     return {name: statistics.median(values) for name, values in times.items()}
 
@@ -118,6 +123,7 @@ def interleave_case(workers, case, rounds, seconds):
     times = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():
+            time.sleep(REST)
             time_of_step = worker.run_case(case, seconds)
             if time_of_step is not None:
                 times[name].append(time_of_step)
