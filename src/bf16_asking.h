@@ -17,18 +17,18 @@
 #define DASE_BF16_ASKING(ROWS, NV)                                                       \
     DASE_BF16_CODE static void dase_bf16_asking_##ROWS##x##NV(                           \
         ptrdiff_t pairs, const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,                  \
-        const unsigned *b, __m512 *tile, const dase_asks *w)                      \
+        const unsigned *b, __m512 *tile, const dase_asks *w)                             \
     {                                                                                    \
         const unsigned *p0 = a, *p1 = a, *p2 = a, *p3 = a;                               \
         const ptrdiff_t asks = w->count < pairs ? w->count : pairs;                      \
         if (ROWS > 3) p1 = a + 3 * rs;                                                   \
         if (ROWS > 6) p2 = a + 6 * rs;                                                   \
         if (ROWS > 9) p3 = a + 9 * rs;                                                   \
-        for (ptrdiff_t k = asks; k < w->count; k++) DASE_ASK(w->at[k]); \
+        for (ptrdiff_t k = asks; k < w->count; k++) DASE_ASK(w->at[k]);                  \
         DASE_ROWS_##ROWS(DASE_BF16_ZERO_##NV)                                            \
         ptrdiff_t k = 0;                                                                 \
         for (; k < asks; k++) {                                                          \
-            DASE_ASK(w->at[k]);                           \
+            DASE_ASK(w->at[k]);                                                          \
             DASE_BF16_PAIR(ROWS, NV)                                                     \
         }                                                                                \
         for (; k < pairs; k++) { DASE_BF16_PAIR(ROWS, NV) }                              \

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 NO_EXTENSION = os.environ.get("DASECV_TEST_NO_EXT") == "1"
-pytest.register_assert_rewrite("comparing", "entries")
+pytest.register_assert_rewrite("commands", "comparing", "entries")
 
 import daseCV_c  # noqa: E402
 from daseCV_c import _backend, _precision, _threads  # noqa: E402
@@ -103,6 +103,13 @@ def level(kernels, monkeypatch):
     """The layers use each instruction-set level in turn."""
     monkeypatch.setattr(_backend, "_kernels", kernels)
     daseCV_c.use_backend("compiled")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from commands import accuracies, fails
 
 import daseCV_c
 from daseCV_c.cli import data as cli_data
@@ -18,13 +19,6 @@ from daseCV_c.cli.main import main
 from daseCV_c.datasets import load_digits_images
 
 QUICK = ["--hidden", "20", "--epochs", "2"]
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -50,22 +44,6 @@ def program_environment():
     root = os.path.dirname(os.path.dirname(daseCV_c.__file__))
     rest = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *rest])}
-
-
-def fails(capsys, argv, *words):
-    """The command gives code 2 and one line on stderr that holds `words`."""
-    capsys.readouterr()
-    assert main([str(part) for part in argv]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("dasecv: error: ")
-    assert captured.err.count("\n") == 1 and captured.err.endswith("\n")
-    for word in words:
-        assert word in captured.err
-    return captured
-
-
-def accuracies(text):
-    return {name: float(value) for name, value in re.findall(r"^(\w+) accuracy: ([\d.]+)$", text, re.M)}
 
 
 # ---- train

@@ -1,12 +1,12 @@
 """The commands with --model cnn: training, pictures, runs that are read again, options that do not fit."""
 
 import json
-import re
 import sys
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from commands import accuracies, fails
 
 from daseCV_c.cli import plots, recipes, runs
 from daseCV_c.cli.main import main
@@ -15,32 +15,12 @@ from daseCV_c.datasets import load_digits_images
 QUICK = ["--model", "cnn", "--filters", "4", "--filter-size", "3", "--hidden", "20", "--epochs", "2"]
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A small trained network; tests leave it as it is."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     assert main(["train", *QUICK, "--out", str(folder)]) == 0
     return folder
-
-
-def accuracies(text):
-    return {name: float(value) for name, value in re.findall(r"^(\w+) accuracy: ([\d.]+)$", text, re.M)}
-
-
-def fails(capsys, argv, *words):
-    capsys.readouterr()
-    assert main([str(part) for part in argv]) == 2
-    line = capsys.readouterr().err
-    assert line.startswith("dasecv: error: ") and line.count("\n") == 1
-    for word in words:
-        assert word in line
 
 
 def changed_copy(run, folder, change, **arrays):

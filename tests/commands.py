@@ -1,0 +1,21 @@
+"""What the tests of the command line share."""
+
+import re
+
+from daseCV_c.cli.main import main
+
+
+def fails(capsys, argv, *words):
+    """The command gives code 2 and one line on stderr that holds `words`."""
+    capsys.readouterr()
+    assert main([str(part) for part in argv]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("dasecv: error: ")
+    assert captured.err.count("\n") == 1 and captured.err.endswith("\n")
+    for word in words:
+        assert word in captured.err
+    return captured
+
+
+def accuracies(text):
+    return {name: float(value) for name, value in re.findall(r"^(\w+) accuracy: ([\d.]+)$", text, re.M)}
