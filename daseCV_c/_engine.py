@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from operator import itemgetter
 
 import numpy as np
 
@@ -74,8 +73,9 @@ def _number(value, low=-math.inf, high=math.inf):
     return isinstance(value, (float, int)) and type(value) is not bool and low <= value <= high
 
 
-def _statistics(norm, width, entry, dtype):
+def _statistics(norm, bias, entry):
     """(running mean and variance, arrays for the next ones, eps, momentum), or None."""
+    width, dtype = bias.size, bias.dtype
     if type(entry) is not dict:
         return None
     eps, momentum = entry.get("eps", 1e-5), entry.get("momentum", 0.9)
@@ -91,43 +91,45 @@ def _statistics(norm, width, entry, dtype):
     return mean, var, np.empty(width, dtype), np.empty(width, dtype), eps, momentum
 
 
-def _run(model, names, images, index, mean, y, arrays, numbers, rule):
-    """The loss, or None. `arrays` and `numbers` are the kernel's, parameter by parameter."""
-    kernels, params = _backend.kernels(), model.params
-    norm, last = model.normalization, len(names)
+def _uniform(dropout, n, width):
+    """(numbers that decide what is dropped, probability to keep)."""
+    if "seed" in dropout:
+        np.random.seed(dropout["seed"])
+    return np.random.rand(n, width), float(dropout["p"])
+
+
+def _run(model, groups, images, index, mean, y, by, rule):
+    """The loss, or None. For each layer, `groups` holds the arrays of its weights, bias, gamma and beta, and
+    `by` the rule's numbers for each, as the kernel takes them."""
+    norm, last = model.normalization, len(groups) - 1
     dropout = model.dropout_param if model.use_dropout else None
     if dropout is not None and not (type(dropout) is dict and _number(dropout.get("p"), 1e-300, 1)):
         return None
-    statistics = [None] * last
+    statistics = itertools.repeat(None)
     if norm:
-        if len(model.bn_params) < last - 1:
+        if len(model.bn_params) < last:
             return None
-        for i in range(last - 1):
-            bias = params[names[i][1]]
-            statistics[i] = _statistics(norm, bias.size, model.bn_params[i], bias.dtype)
-            if statistics[i] is None:
-                return None
-    n = images.shape[0] if index is None else index.shape[0]
-    reg, layers = float(model.reg), []
-    for i, layer in enumerate(names):
-        hidden, uniform = i + 1 < last, None
-        if dropout is not None and hidden:
-            if "seed" in dropout:
-                np.random.seed(dropout["seed"])
-            uniform = (np.random.rand(n, params[layer[1]].size), float(dropout["p"]))
-        layers.append((
-            *map(arrays.get, layer), *map(numbers.get, layer), reg if hidden or model.reg_last_layer else 0.0,
-            statistics[i], uniform,
-        ))
-    loss = kernels.step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective(),
-                                   _precision.reduced(model.dtype))
+        statistics = [_statistics(norm, group[1][0], entry)
+                      for group, entry in zip(groups[:-1], model.bn_params, strict=False)]
+        if None in statistics:
+            return None
+        statistics.append(None)
+    uniform = itertools.repeat(None)
+    if dropout is not None:
+        uniform = [_uniform(dropout, len(y), group[1][0].size) for group in groups[:-1]] + [None]
+    reg = float(model.reg)
+    layers = [(*group, *numbers, reg, found, drawn)
+              for group, numbers, found, drawn in zip(groups, by, statistics, uniform, strict=False)]
+    if not model.reg_last_layer:
+        layers[-1] = (*layers[-1][:8], 0.0, None, None)
+    loss = _backend.kernels().step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective(),
+                                              _precision.reduced(model.dtype))
     if dropout is not None:
         dropout["mode"] = "train"
     if norm == "batchnorm":
-        for entry, found in zip(model.bn_params, statistics, strict=False):
-            if found is not None:
-                entry["mode"] = "train"
-                entry["running_mean"], entry["running_var"] = found[2], found[3]
+        for entry, found in zip(model.bn_params, statistics[:-1], strict=False):
+            entry["mode"] = "train"
+            entry["running_mean"], entry["running_var"] = found[2], found[3]
     return loss
 
 
@@ -141,7 +143,8 @@ def gradients(model, X, y):
         return None
     grads = {name: np.empty_like(w) for name, w in model.params.items()}
     arrays = {name: (w, grads[name], None) for name, w in model.params.items()}
-    loss = _run(model, names, rows, None, None, y, arrays, {}, None)
+    groups = [tuple(map(arrays.get, layer)) for layer in names]
+    loss = _run(model, groups, rows, None, None, y, [(None,) * 4] * len(names), None)
     return None if loss is None else (loss, grads)
 
 
@@ -169,12 +172,10 @@ class FusedStep:
     def __init__(self, rule):
         self._rule = rule
         self._X = self._rows = None  # the images, and the same as the kernel takes them
-        self._names = None  # of the parameters, layer by layer
         self._arrays = {}  # name: (w, first state, second state), as the kernel takes them
+        self._groups = None  # the same layer by layer: those of weights, bias, gamma and beta
         self._shape = None  # of the network whose arrays these are
-        # State first, then what the numbers are made of; with one key more, so that it is always a tuple.
-        keys = [*_STATES[rule], *(key for key, _ in _SETTINGS[rule]), "t" if rule == "adam" else "learning_rate"]
-        self._getter = itemgetter(*keys)
+        self._keys = (*(key for key, _ in _SETTINGS[rule]), *(("t",) if rule == "adam" else ()))
 
     def __getstate__(self):
         # All that is kept from step to step belongs to the Solver and its model, and is found there again.
@@ -183,9 +184,8 @@ class FusedStep:
     def __setstate__(self, state):
         self.__init__(state["_rule"])
 
-    def _numbers(self, config):
-        """The rule's settings as the kernel takes them, or None."""
-        found = [config.get(key, default) for key, default in _SETTINGS[self._rule]]
+    def _numbers(self, found):
+        """The values of the rule's keys as the kernel takes them, or None."""
         if not all(map(_number, found)):
             return None
         rate = found[0]
@@ -195,58 +195,38 @@ class FusedStep:
             return (rate, found[1], 0.0, 0.0, 0.0)
         if self._rule == "rmsprop":
             return (rate, found[1], 0.0, found[2], 0.0)
-        t = config.get("t", 0)
+        _, beta1, beta2, eps, t = found
         if type(t) is not int or not 0 <= t < 2**31 - 1:
             return None
-        _, beta1, beta2, eps = found
         if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
             return None
         return (rate / (1 - beta1 ** (t + 1)), beta1, beta2, eps, 1 / (1 - beta2 ** (t + 1)))
 
     def _all_numbers(self, model, configs):
-        """The numbers of every parameter, or None; parameters mostly share them."""
-        keys = [key for key, _ in _SETTINGS[self._rule]] + ["t"]
-        found, known = {}, {}
+        """The numbers of every parameter, or None."""
+        defaults = dict(_SETTINGS[self._rule], t=0)
+        found = {}
         for name in model.params:
             config = configs.get(name)
             if type(config) is not dict:
                 return None
-            key = tuple(map(config.get, keys))
-            try:
-                numbers = known.get(key)
-            except TypeError:  # what has no hash is no number
-                return None
-            if numbers is None:
-                numbers = known[key] = self._numbers(config)
-                if numbers is None:
-                    return None
-            found[name] = numbers
-        return found
+            found[name] = self._numbers([config.get(key, defaults[key]) for key in self._keys])
+        return None if None in found.values() else found
 
     def _again(self, model, configs):
-        """The numbers of every parameter, if the model and the configurations hold the very arrays of
-        the step before; else None. A small network's step is short: this is read at each of them."""
-        params, arrays, states = model.params, self._arrays, len(_STATES[self._rule])
-        if len(params) != len(arrays) or self._shape != self._shape_of(model):
+        """The numbers of all parameters or, where they differ, of each by its name, if the model and the
+        configurations hold the very arrays of the step before; else None."""
+        if self._shape != self._shape_of(model):
             return None
-        found, last, numbers = {}, None, None
         try:
-            for name, w in params.items():
-                held, values = arrays[name], self._getter(configs[name])
-                if w is not held[0] or not w.flags.writeable:
-                    return None
-                if states and (values[0] is not held[1] or not held[1].flags.writeable):
-                    return None
-                if states == 2 and (values[1] is not held[2] or not held[2].flags.writeable):
-                    return None
-                if values[states:] != last:
-                    last, numbers = values[states:], self._numbers(configs[name])
-                    if numbers is None:
-                        return None
-                found[name] = numbers
-        except (KeyError, TypeError, ValueError):  # something lacks, or is no number: look again, from the start
+            found = _backend.kernels().step.settings_of(
+                model.params, configs, self._arrays, _STATES[self._rule], self._keys)
+        except (TypeError, ValueError):  # something is no number: look again, from the start
             return None
-        return found
+        if type(found) is not dict:  # parameters mostly share them
+            return None if found is None else self._numbers(found)
+        found = {name: self._numbers(values) for name, values in found.items()}
+        return None if None in found.values() else found
 
     def _shape_of(self, model):
         return self._rows.shape[1], model.num_layers, model.normalization, model.dtype
@@ -277,13 +257,18 @@ class FusedStep:
         names = _names(model)
         return names if _fits(model, names, self._rows.shape[1]) else None
 
-    def _work(self, model, names, index, mean, y, arrays, numbers):
-        """The loss after the update of `arrays`, or None."""
-        return _run(model, names, self._rows, index, mean, y, arrays, numbers, self._rule)
+    def _work(self, model, groups, index, mean, y, arrays, numbers):
+        """The loss after the update of `arrays`, which are also those of the groups, or None."""
+        if type(numbers) is tuple:
+            by = [(numbers,) * 4] * len(groups)
+        else:
+            by = [tuple(map(numbers.get, layer)) for layer in _names(model)]
+        return _run(model, groups, self._rows, index, mean, y, by, self._rule)
 
     def __call__(self, model, configs, X, y, index, mean=None):
         """The loss of the rows `index` before the update, or None: then nothing was changed."""
-        if _backend.kernels() is None or not 0 < index.size <= _MOST_SAMPLES:
+        kernels = _backend.kernels()
+        if kernels is None or not 0 < index.size <= _MOST_SAMPLES:
             return None
         if X is not self._X:
             self._X, self._rows = X, _rows(X)
@@ -293,7 +278,7 @@ class FusedStep:
         if y.dtype.kind not in "iu":
             return None
         y = y.astype(np.int64, copy=False)
-        rule, names, arrays, numbers = self._rule, self._names, self._arrays, self._again(model, configs)
+        rule, groups, arrays, numbers = self._rule, self._groups, self._arrays, self._again(model, configs)
         if numbers is None:
             numbers, names = self._all_numbers(model, configs), self._plan(model)
             if numbers is None or names is None:
@@ -301,14 +286,15 @@ class FusedStep:
             arrays = self._take_over(model, configs)
             if arrays is None:
                 return None
-        # Read as unsigned, a negative label is a huge one.
-        if y.view(np.uint64).max() >= model.params[names[-1][1]].size:
+            groups = [tuple(map(arrays.get, layer)) for layer in names]
+        _, (last_bias, _, _), *_ = groups[-1]
+        if not kernels.step.labels_fit(y, last_bias.size):
             return None
-        loss = self._work(model, names, index, mean, y, arrays, numbers)
+        loss = self._work(model, groups, index, mean, y, arrays, numbers)
         if loss is None:
             return None
         if arrays is not self._arrays:
-            self._names, self._arrays, self._shape = names, arrays, self._shape_of(model)
+            self._groups, self._arrays, self._shape = groups, arrays, self._shape_of(model)
             for name, held in arrays.items():
                 model.params[name] = held[0]
                 for key, default in _SETTINGS[rule]:

@@ -55,8 +55,10 @@ class ConvStep(FusedStep):
         start = -held.ctypes.data % 64  # with a line of the cache
         return held[start:start + size].view(dtype).reshape(shape)
 
-    def _work(self, model, names, index, mean, y, arrays, numbers):
+    def _work(self, model, groups, index, mean, y, arrays, numbers):
         kernels, threads = _backend.kernels(), _threads.effective()
+        if type(numbers) is tuple:
+            numbers = dict.fromkeys(arrays, numbers)
         W1, b1 = arrays["W1"][0], arrays["b1"][0]
         n, (_, height, width), filters = index.size, self._X.shape[1:], W1.shape[0]
         dtype, pad, reg = W1.dtype, W1.shape[2] // 2, float(model.reg)
@@ -68,8 +70,8 @@ class ConvStep(FusedStep):
         kernels.batch.gather(self._rows, index, mean, x.reshape(n, -1), threads)
         kernels.conv.conv_forward(x, W1, b1, out, 1, pad, True, threads)
         kernels.pool.max_pool_forward(out, pooled, place, 2, 2, 2, threads)
-        layers = [
-            (arrays[w], arrays[b], None, None, numbers[w], numbers[b], None, None, reg, None, None) for w, b in names]
+        layers = [(*group, None, None, numbers[w], numbers[b], None, None, reg, None, None)
+                  for group, (w, b) in zip(groups, _AFFINE, strict=True)]
         loss = kernels.step.train_step(
             pooled.reshape(n, -1), None, None, y, layers, self._rule, None, threads, dx_nd=dpooled.reshape(n, -1))
         # Nobody asks for the output again: its gradient takes its place.

@@ -184,6 +184,59 @@ cdef void *_set_dx(dase_source *source, cnp.ndarray images_nd, cnp.ndarray dx_nd
     return _writable("dx", dx_nd, t, source.n, source.features)
 
 
+def labels_fit(cnp.ndarray y_n not None, Py_ssize_t classes):
+    """Whether every label (int64) is one of so many classes."""
+    _check("labels_fit", "y", y_n, cnp.NPY_INT64, 1)
+    cdef const int64_t *labels = <const int64_t *> cnp.PyArray_DATA(y_n)
+    cdef Py_ssize_t i
+    for i in range(cnp.PyArray_SIZE(y_n)):
+        if labels[i] < 0 or labels[i] >= classes:
+            return False
+    return True
+
+
+cdef bint _is(object array, object held):
+    """The very array that was held, and still to be written."""
+    return array is held and isinstance(array, cnp.ndarray) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> array)
+
+
+def settings_of(dict params not None, dict configs not None, dict arrays not None, tuple states not None,
+                tuple keys not None):
+    """The values of `keys` in the parameters' configurations: a tuple where all have the same, else {name: tuple}.
+
+    None where something lacks, and where params and configs do not hold the very arrays that
+    `arrays` does, {name: (w, first state, second state)}. A small network's step is short, and
+    this is read at each of them.
+    """
+    cdef dict found = {}
+    cdef object config, value, last = None
+    cdef bint shared = True
+    if len(params) != len(arrays):
+        return None
+    for name, w in params.items():
+        held, config = arrays.get(name), configs.get(name)
+        if held is None or type(config) is not dict:
+            return None
+        mine, *state = held
+        if len(state) < len(states) or not _is(w, mine):
+            return None
+        for key, mine in zip(states, state):
+            if not _is((<dict> config).get(key), mine):
+                return None
+        values = []
+        for key in keys:
+            value = (<dict> config).get(key, arrays)
+            if value is arrays:
+                return None
+            values.append(value)
+        value = tuple(values)
+        if value != last:
+            shared = shared and last is None
+            last = value
+        found[name] = last
+    return last if shared else found
+
+
 def train_step(
     cnp.ndarray images_nd not None,  # IN
     cnp.ndarray index_n,             # IN: rows of the batch, or None: all of them

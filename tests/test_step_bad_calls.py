@@ -130,3 +130,43 @@ def test_any_number_of_threads_is_taken(kernels, threads):
     step = Step(300, (200, 100, 10))
     expected = frozen(list(step.run(kernels, 1)))
     assert frozen(list(step.run(kernels, threads))) == expected
+
+
+def test_labels_fit(kernels):
+    fit = kernels.step.labels_fit
+    assert fit(np.array([0, 2, 1]), 3) and fit(np.zeros(0, np.int64), 1)
+    for wrong in ([0, 3], [-1, 0], [2**62, 0], [0, -(2**63)]):
+        assert not fit(np.array(wrong), 3)
+    for wrong in (None, 3, [1, 2], np.zeros(3), np.zeros(3, np.int32), np.zeros((2, 2), np.int64), np.arange(6)[::2]):
+        with pytest.raises(ERRORS):
+            fit(wrong, 3)
+
+
+def test_settings_of(kernels):
+    """None unless everything is what it was; nothing that is given can make it read beyond what is there."""
+    w, b, m, v = (np.ones(3) for _ in range(4))
+    params, arrays = {"W": w, "b": b}, {"W": (w, m, None), "b": (b, v, None)}
+    configs = {"W": {"velocity": m, "rate": 1.0}, "b": {"velocity": v, "rate": 1}}
+    asked = (("velocity",), ("rate",))
+    assert kernels.step.settings_of(params, configs, arrays, *asked) == (1.0,)
+    other = dict(configs, b={"velocity": v, "rate": 2})
+    assert kernels.step.settings_of(params, other, arrays, *asked) == {"W": (1.0,), "b": (2,)}
+    for now, by, held in (
+            (dict(params, W=w.copy()), configs, arrays), ({"W": w}, configs, arrays),
+            ({"W": w, "c": b}, configs, arrays), (params, {"W": configs["W"]}, arrays),
+            (params, dict(configs, b=None), arrays), (params, dict(configs, b={"velocity": v}), arrays),
+            (params, dict(configs, b={"velocity": v.copy(), "rate": 1}), arrays)):
+        assert kernels.step.settings_of(now, by, held, *asked) is None
+    for held in ((), (w,), w, 3, "ab"):
+        try:
+            assert not kernels.step.settings_of(params, configs, dict(arrays, W=held), *asked)
+        except ERRORS:
+            pass
+    for place in range(5):
+        args = [params, configs, arrays, *asked]
+        for wrong in (None, 3, [1]):
+            args[place] = wrong
+            with pytest.raises(ERRORS):
+                kernels.step.settings_of(*args)
+    v.setflags(write=False)
+    assert kernels.step.settings_of(params, configs, arrays, *asked) is None
