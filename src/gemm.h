@@ -10,6 +10,7 @@
 #define DASE_GEMM_H
 
 #include "packing.h"
+#include "quads.h"
 #include "gemm_scratch.h"
 #include "workers.h"
 
@@ -160,6 +161,7 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
 {
     const ptrdiff_t blocks = gemm_up(i1 - i0, GEMM_ROW_TILES * DASE_MR), block_cols = GEMM_COL_PANELS * WIDTH;
     const int group = p->pack_b && !p->trans_b ? GEMM_GROUP : 1; /* panels packed at once */
+    const ptrdiff_t few = j1 == p->n && !p->trans_a ? DASE_NAME(few_left)(p->n) : 0; /* of A, k must lie side by side */
     const int ask = p->k * p->n * (ptrdiff_t)sizeof(DASE_TYPE) >= GEMM_ASK_FROM;
     DASE_TYPE *packed_a = scratch, *packed_b = scratch + p->scratch_a;
     DASE_NAME(job) job;
@@ -181,8 +183,11 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
                 const ptrdiff_t rows = i0 + gemm_cut(i1 - i0, blocks, block + 1) - ic, tiles = gemm_up(rows, DASE_MR);
                 if (p->pack_a && p->trans_a) DASE_NAME(pack_crossed)(rows, kc, a + kp * p->lda + ic, p->lda, packed_a);
                 else if (p->pack_a) DASE_NAME(pack_plain)(rows, kc, a + ic * p->lda + kp, p->lda, packed_a);
-                for (ptrdiff_t j = jc; j < j_end; j += WIDTH) {
-                    const int cols = j_end - j < WIDTH ? (int)(j_end - j) : WIDTH;
+                for (ptrdiff_t j = jc, past; j < j_end; j = past) {
+                    const int quads = j == p->n - few;
+                    past = quads || j + WIDTH > j_end ? j_end : j + WIDTH;
+                    if (j < p->n - few && past > p->n - few) past = p->n - few;
+                    const int cols = (int)(past - j);
                     const int turn = (int)((j - jc) / WIDTH % group);
                     const ptrdiff_t whole = (j_end - j) / WIDTH;
                     const DASE_TYPE *from = b + (p->trans_b ? j * p->ldb + kp : kp * p->ldb + j);
@@ -190,7 +195,10 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
                     if (p->pack_b || (2 * cols) % DASE_VL) {
                         DASE_TYPE *panel = packed_b + (blocks == 1 ? turn * WIDTH : j - jc) * p->kc;
                         if (block == 0) {
-                            if (p->trans_b) DASE_NAME(pack_columns)(kc, cols, from, p->ldb, panel);
+                            if (quads)
+                                DASE_NAME(pack_quads)(kc, cols, from, p->trans_b ? 1 : p->ldb,
+                                                      p->trans_b ? p->ldb : 1, panel);
+                            else if (p->trans_b) DASE_NAME(pack_columns)(kc, cols, from, p->ldb, panel);
                             else if (whole == 0) DASE_NAME(pack_rows)(kc, cols, from, p->ldb, panel);
                             else if (turn == 0)
                                 DASE_NAME(pack_group)(kc, whole < group ? (int)whole : group, from, p->ldb, panel,
@@ -235,7 +243,8 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
                         if (asked)
                             DASE_NAME(ask_next)(p, next, depth, wide, gemm_cut(depth, turns, turn * tiles + t),
                                                 gemm_cut(depth, turns, turn * tiles + t + 1));
-                        DASE_NAME(job_tile)(&job, height, cols, kc);
+                        if (quads) DASE_NAME(job_quads)(&job, height, cols, kc);
+                        else DASE_NAME(job_tile)(&job, height, cols, kc);
                     }
                 }
             }

@@ -11,6 +11,7 @@
 #define DASE_TRAINING_STEP_H
 
 #include "packing.h"
+#include "quads.h"
 #include "update.h"
 #include "panels.h"
 #include "softmax.h"
@@ -105,7 +106,7 @@ static size_t DASE_NAME(step_layout)(dase_step *s, int num_threads)
     DASE_PLACE(s->scores, n * classes, DASE_TYPE);
     DASE_PLACE(s->dscores, n * classes, DASE_TYPE);
     DASE_PLACE(s->row_loss, n, double);
-    s->pack_each = WIDTH * DASE_KC + DASE_MR * WIDTH;
+    s->pack_each = WIDTH * DASE_KC + DASE_VL * DASE_KC / 4 + DASE_MR * WIDTH;
     DASE_PLACE(s->pack, s->pack_each * num_threads, DASE_TYPE);
     for (int l = 0; l < s->layers; l++) {
         dase_layer *layer = &s->layer[l];

@@ -39,78 +39,16 @@ static inline void DASE_NAME(ask_panel)(dase_asks *asks, const DASE_NAME(product
 
 #include "bf16_step.h"
 
-#if defined(DASE_VECTORS) && defined(DASE_SHUFFLES)
-#define DASE_DOTS (DASE_VL / 4) /* columns; those of four samples fill a vector */
-#define vec DASE_NAME(vec)
-#define vec_at DASE_NAME(vec_at)
-
-/* How many columns of C are left over for multiply_few. They are the same for every share. */
-static inline ptrdiff_t DASE_NAME(few_left)(const DASE_NAME(product) *p, ptrdiff_t j1)
+/* Where the tile of C lies whose first element is (i, j), and what goes with it. */
+static inline void DASE_NAME(place)(DASE_NAME(job) *job, const DASE_NAME(product) *p, ptrdiff_t i, ptrdiff_t j)
 {
-    const ptrdiff_t rest = p->cols % WIDTH;
-    return p->c_panels && j1 == p->cols && DASE_PANEL % DASE_VL == 0 && rest <= DASE_DOTS ? rest : 0;
+    const ptrdiff_t at = p->c_panels ? j / DASE_PANEL * p->stride + i * DASE_PANEL + j % DASE_PANEL : i * p->cols + j;
+    job->c = p->c + at;
+    job->ldc = p->c_panels ? DASE_PANEL : p->cols;
+    job->cvs = p->c_panels && DASE_VL >= DASE_PANEL ? p->stride : DASE_VL;
+    job->mask = p->mask == NULL ? NULL : p->mask + at;
+    job->bias = p->bias == NULL ? NULL : p->bias + j;
 }
-
-/* The last few columns of C, which would leave most of a vector empty: each number is a product of vectors
-   along k, whose lanes are added at the end. `pack` takes the columns of B. */
-static void DASE_NAME(multiply_few)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j, ptrdiff_t k,
-                                    ptrdiff_t depth, int flags, DASE_TYPE *pack)
-{
-    const int cols = (int)(p->cols - j);
-    const ptrdiff_t padded = DASE_UP(depth, DASE_PANEL) * DASE_PANEL;
-    const DASE_TYPE *panels = p->a + k / DASE_PANEL * p->stride;
-    for (ptrdiff_t q = 0; q < padded; q++) {
-        const DASE_TYPE *b = p->transposed ? p->b + j * p->ldb + k + q : p->b + (k + q) * p->ldb + j;
-        const ptrdiff_t apart = p->transposed ? p->ldb : 1;
-        for (int c = 0; c < DASE_DOTS; c++) pack[c * padded + q] = c < cols && q < depth ? b[c * apart] : 0;
-    }
-    for (ptrdiff_t i = i0; i < i1; i += 4) {
-        /* Rows beyond the last are the last again. */
-        const int rows = i1 - i < 4 ? (int)(i1 - i) : 4;
-        const DASE_TYPE *a0 = panels + i * DASE_PANEL, *a1 = rows > 1 ? a0 + DASE_PANEL : a0;
-        const DASE_TYPE *a2 = rows > 2 ? a1 + DASE_PANEL : a1, *a3 = rows > 3 ? a2 + DASE_PANEL : a2;
-        vec r[DASE_VL] = {{0}};
-        DASE_TYPE sums[DASE_VL];
-        for (ptrdiff_t q = 0; q < padded; q += DASE_VL) {
-            const ptrdiff_t at = q / DASE_PANEL * p->stride + q % DASE_PANEL;
-            const vec x0 = *(const vec *)(a0 + at), x1 = *(const vec *)(a1 + at);
-            const vec x2 = *(const vec *)(a2 + at), x3 = *(const vec *)(a3 + at);
-            _Pragma("GCC unroll 4")
-            for (int c = 0; c < DASE_DOTS; c++) {
-                const vec b = *(const vec *)(pack + c * padded + q);
-                r[c] += x0 * b;
-                r[DASE_DOTS + c] += x1 * b;
-                r[2 * DASE_DOTS + c] += x2 * b;
-                r[3 * DASE_DOTS + c] += x3 * b;
-            }
-        }
-        *(vec_at *)sums = DASE_NAME(sums_of_lanes)(r);
-        for (int row = 0; row < rows; row++)
-            for (int c = 0; c < cols; c++) {
-                const ptrdiff_t at = p->c_panels
-                    ? (j + c) / DASE_PANEL * p->stride + (i + row) * DASE_PANEL + (j + c) % DASE_PANEL
-                    : (i + row) * p->cols + j + c;
-                DASE_TYPE sum = sums[row * DASE_DOTS + c];
-                if (flags & DASE_ADD) sum += p->c[at];
-                if (flags & DASE_BIAS) sum += p->bias[j + c];
-                if ((flags & DASE_RELU) && sum <= 0) sum = 0;
-                if (flags & DASE_MASK) sum = p->mask[at] > 0 ? sum * p->scale : 0;
-                p->c[at] = sum;
-            }
-    }
-}
-
-#undef vec
-#undef vec_at
-#undef DASE_DOTS
-
-#else
-
-static inline ptrdiff_t DASE_NAME(few_left)(const DASE_NAME(product) *p, ptrdiff_t j1) { return 0; }
-static void DASE_NAME(multiply_few)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j, ptrdiff_t k,
-                                    ptrdiff_t depth, int flags, DASE_TYPE *pack) {}
-
-#endif
 
 static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1,
                                 ptrdiff_t k0, ptrdiff_t k1, DASE_TYPE *pack)
@@ -118,12 +56,14 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
     const ptrdiff_t rows = i1 - i0, blocks = DASE_UP(k1 - k0, DASE_KC);
     const ptrdiff_t kc = DASE_UP(DASE_UP(k1 - k0, blocks), DASE_PANEL) * DASE_PANEL;
     const int tiles = (int)DASE_UP(rows, DASE_MR);
-    const ptrdiff_t few = DASE_NAME(few_left)(p, j1), panels = DASE_UP(j1 - few - j0, WIDTH);
+    const ptrdiff_t few = j1 == p->cols ? DASE_NAME(few_left)(j1) : 0, whole = j1 - few;
+    const ptrdiff_t panels = whole > j0 ? DASE_UP(whole - j0, WIDTH) : 1;
     const ptrdiff_t turns = blocks * panels * tiles, samples = p->ahead ? p->ahead->n : 0;
+    DASE_TYPE *packed_quads = pack + WIDTH * DASE_KC;
     ptrdiff_t turn = 0;
     dase_asks asks;
     DASE_NAME(job) job;
-    if (rows <= 0) return;
+    if (rows <= 0 || j0 >= j1) return;
     if (p->rounded) {
         DASE_NAME(multiply_bf16)(p, i0, i1, j0, j1, k0, k1, (unsigned *)pack);
         return;
@@ -132,37 +72,28 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
     job.cs = 1;
     job.chunk = DASE_PANEL;
     job.jump = p->stride - DASE_PANEL;
-    job.mask = NULL;
+    job.bvs = DASE_VL;
     job.scale = p->scale;
     job.asks = &asks;
     for (ptrdiff_t k = k0; k < k1; k += kc) {
         const ptrdiff_t depth = k1 - k < kc ? k1 - k : kc;
+        const DASE_TYPE *b0 = p->b + (p->transposed ? k : k * p->ldb);
+        const ptrdiff_t apart = p->transposed ? p->ldb : 1; /* from column to column of B */
         const int first = k == k0, last = k + depth == k1;
         job.flags = (first ? 0 : DASE_ADD) | (last ? p->flags : 0);
-        for (ptrdiff_t j = j0; j < j1 - few; j += WIDTH) {
-            const int cols = j1 - j < WIDTH ? (int)(j1 - j) : WIDTH;
+        if (few) DASE_NAME(pack_quads)(depth, (int)few, b0 + whole * apart, p->transposed ? 1 : p->ldb, apart, packed_quads);
+        for (ptrdiff_t j = j0; j < whole || j == j0; j += WIDTH) {
+            const int cols = whole - j < WIDTH ? (int)(whole - j) : WIDTH;
             const int plain = !p->transposed && cols == WIDTH && tiles <= DASE_PLAIN_TILES;
-            if (p->transposed) DASE_NAME(pack_columns)(depth, cols, p->b + j * p->ldb + k, p->ldb, pack);
-            else if (!plain) DASE_NAME(pack_rows)(depth, cols, p->b + k * p->ldb + j, p->ldb, pack);
-            job.b = plain ? p->b + k * p->ldb + j : pack;
-            job.ldb = plain ? p->ldb : cols > DASE_VL ? WIDTH : DASE_VL;
-            job.bvs = DASE_VL;
-            job.bias = p->bias == NULL ? NULL : p->bias + j;
+            if (cols == 0) { /* nothing but the last ones */
+            } else if (p->transposed) DASE_NAME(pack_columns)(depth, cols, b0 + j * apart, p->ldb, pack);
+            else if (!plain) DASE_NAME(pack_rows)(depth, cols, b0 + j, p->ldb, pack);
             for (int t = 0; t < tiles; t++) {
                 const ptrdiff_t i = i0 + dase_cut(rows, tiles, t), end = i0 + dase_cut(rows, tiles, t + 1);
                 job.a = p->a + k / DASE_PANEL * p->stride + i * DASE_PANEL;
-                if (p->c_panels) {
-                    const ptrdiff_t at = j / DASE_PANEL * p->stride + i * DASE_PANEL + j % DASE_PANEL;
-                    job.c = p->c + at;
-                    job.ldc = DASE_PANEL;
-                    job.cvs = DASE_VL < DASE_PANEL ? DASE_VL : p->stride;
-                    if (p->mask) job.mask = p->mask + at;
-                } else {
-                    job.c = p->c + i * p->cols + j;
-                    if (p->mask) job.mask = p->mask + i * p->cols + j;
-                    job.ldc = p->cols;
-                    job.cvs = DASE_VL;
-                }
+                job.b = plain ? b0 + j : pack;
+                job.ldb = plain ? p->ldb : cols > DASE_VL ? WIDTH : DASE_VL;
+                DASE_NAME(place)(&job, p, i, j);
                 asks.count = 0;
                 if (!first) /* what is added to has left the cache since */
                     for (ptrdiff_t r = 0; r < end - i; r++) {
@@ -174,16 +105,20 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
                                    dase_cut(samples, (int)turns, (int)turn + 1), p->ahead0, p->ahead1);
                 turn++;
                 if (plain) { /* its rows come by themselves */
-                } else if (j + WIDTH < j1 - few) {
+                } else if (j + WIDTH < whole) {
                     DASE_NAME(ask_panel)(&asks, p, j + WIDTH, j1, k, depth, tiles, t);
                 } else if (!last) {
                     const ptrdiff_t after = k1 - k - depth;
                     DASE_NAME(ask_panel)(&asks, p, j0, j1, k + depth, after < kc ? after : kc, tiles, t);
                 }
-                DASE_NAME(job_tile)(&job, (int)(end - i), cols, depth);
+                if (cols > 0) DASE_NAME(job_tile)(&job, (int)(end - i), cols, depth);
+                if (few == 0 || j + WIDTH < whole) continue;
+                /* The last columns, while the tile's rows are in the first-level cache. */
+                job.b = packed_quads;
+                DASE_NAME(place)(&job, p, i, whole);
+                DASE_NAME(job_quads)(&job, (int)(end - i), (int)few, depth);
             }
         }
-        if (few) DASE_NAME(multiply_few)(p, i0, i1, j1 - few, k, depth, job.flags, pack);
     }
 }
 
