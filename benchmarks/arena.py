@@ -104,8 +104,8 @@ def serve_cases(make):
         print(json.dumps(None if step is None else measure(step, seconds)), flush=True)
 
 
-# Threads of NumPy's BLAS spin for about 30 ms after their last product, on a core that is the next one's.
-REST = 0.05
+# Threads of NumPy's BLAS spin for about 107 ms after their last product, on a core that is the next one's.
+REST = 0.13
 
 
 def interleave(workers, rounds, seconds):

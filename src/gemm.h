@@ -181,8 +181,15 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
             for (ptrdiff_t block = 0; block < blocks; block++) {
                 const ptrdiff_t ic = i0 + gemm_cut(i1 - i0, blocks, block);
                 const ptrdiff_t rows = i0 + gemm_cut(i1 - i0, blocks, block + 1) - ic, tiles = gemm_up(rows, DASE_MR);
+                /* As gemm_cut, whose divisions the next tile would wait for. */
+                const ptrdiff_t each = rows / tiles, over = rows % tiles;
+                const ptrdiff_t apart = p->pack_a && p->trans_a ? kc * DASE_MR + GEMM_PAD : 0; /* of packed tiles */
+                const DASE_TYPE *first = packed_a;
                 if (p->pack_a && p->trans_a) DASE_NAME(pack_crossed)(rows, kc, a + kp * p->lda + ic, p->lda, packed_a);
                 else if (p->pack_a) DASE_NAME(pack_plain)(rows, kc, a + ic * p->lda + kp, p->lda, packed_a);
+                else first = a + ic * (p->trans_a ? 1 : p->lda) + kp * (p->trans_a ? p->lda : 1);
+                job.rs = p->trans_a ? 1 : p->pack_a ? DASE_NAME(row_pitch)(kc) : p->lda;
+                job.cs = !p->trans_a ? 1 : p->pack_a ? DASE_MR : p->lda;
                 for (ptrdiff_t j = jc, past; j < j_end; j = past) {
                     const int quads = j == p->n - few;
                     past = quads || j + WIDTH > j_end ? j_end : j + WIDTH;
@@ -218,23 +225,10 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
                     const int wide = j_end - next_j < group * WIDTH ? (int)(j_end - next_j) : group * WIDTH;
                     const DASE_TYPE *next = b + (p->trans_b ? next_j * p->ldb + next_k : next_k * p->ldb + next_j);
                     job.bias = bias == NULL ? NULL : bias + j;
+                    job.a = first;
+                    job.c = c + ic * p->n + j;
                     for (ptrdiff_t t = 0; t < tiles; t++) {
-                        const ptrdiff_t row = gemm_cut(rows, tiles, t), i = ic + row;
-                        const int height = (int)(gemm_cut(rows, tiles, t + 1) - row);
-                        if (p->pack_a && p->trans_a) {
-                            job.a = packed_a + t * (kc * DASE_MR + GEMM_PAD);
-                            job.rs = 1;
-                            job.cs = DASE_MR;
-                        } else if (p->pack_a) {
-                            job.rs = DASE_NAME(row_pitch)(kc);
-                            job.a = packed_a + row * job.rs;
-                            job.cs = 1;
-                        } else {
-                            job.rs = p->trans_a ? 1 : p->lda;
-                            job.cs = p->trans_a ? p->lda : 1;
-                            job.a = a + i * job.rs + kp * job.cs;
-                        }
-                        job.c = c + i * p->n + j;
+                        const int height = (int)(each + (t < over));
                         if (ask)
                             for (int r = 0; r < height; r++) {
                                 GEMM_ASK_C(job.c + r * p->n);
@@ -245,6 +239,8 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
                                                 gemm_cut(depth, turns, turn * tiles + t + 1));
                         if (quads) DASE_NAME(job_quads)(&job, height, cols, kc);
                         else DASE_NAME(job_tile)(&job, height, cols, kc);
+                        job.a += apart ? apart : height * job.rs;
+                        job.c += height * p->n;
                     }
                 }
             }

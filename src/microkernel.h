@@ -289,8 +289,10 @@ static inline void DASE_NAME(job_out)(const DASE_NAME(job) *p, int rows, int col
     }
 }
 
-/* C(rows x cols) = A B, and what the DASE_ flags ask for. */
-static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc)
+/* C(rows x cols) = A B, and what the DASE_ flags ask for. Inlined: multiplications of the tile before hide
+   only so much of what leads to the next one. */
+static inline __attribute__((always_inline)) void
+DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc)
 {
     if ((p->flags & ~DASE_ADD) == 0 && 2 * cols % DASE_VL == 0) {
         DASE_NAME(kernels)[rows - 1][DASE_NAME(halves)(cols)](

@@ -140,6 +140,10 @@ static void DASE_NAME(job_quads)(const DASE_NAME(job) *p, int rows, int cols, pt
         for (int i = 0; i < rows; i++)
             for (int c = 0; c < COLS; c++) flat[i * COLS + c] += a[i * p->rs] * p->b[k / 4 * DASE_VL + 4 * c + k % 4];
     }
+    if (p->flags == 0 && cols == COLS) {
+        for (int i = 0; i < rows; i++) memcpy(p->c + i * p->ldc, flat + i * COLS, COLS * sizeof(DASE_TYPE));
+        return;
+    }
     for (int i = 0; i < rows; i++) tile[i] = *(const vec_at *)(flat + i * COLS);
     DASE_NAME(job_out)(p, rows, cols, tile, 1);
 }
