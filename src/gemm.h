@@ -16,8 +16,8 @@
 
 #define GEMM_KC 512           /* longer blocks of k pass over C less often */
 #define GEMM_ROW_TILES 22     /* tiles of a block of rows: the block of A stays near the second-level cache */
-#define GEMM_COL_PANELS 32    /* panels kept when they serve several blocks of rows */
-#define GEMM_GROUP 4          /* panels packed at once */
+#define GEMM_COLS 1024        /* columns whose packed panels serve several blocks of rows */
+#define GEMM_GROUP 2          /* panels packed at once */
 #define GEMM_PLAIN_TILES 20   /* fewer tiles of rows read a panel of B where it lies: packing would not pay */
 #define GEMM_ASK_FROM 131072  /* bytes of B from which memory is asked for ahead of its use */
 #define GEMM_PAD 16           /* keeps the packed tiles, written side by side, out of one set of the cache */
@@ -159,7 +159,7 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
                                  DASE_TYPE *c, const DASE_TYPE *bias,
                                  ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1, DASE_TYPE *scratch)
 {
-    const ptrdiff_t blocks = gemm_up(i1 - i0, GEMM_ROW_TILES * DASE_MR), block_cols = GEMM_COL_PANELS * WIDTH;
+    const ptrdiff_t blocks = gemm_up(i1 - i0, GEMM_ROW_TILES * DASE_MR), block_cols = GEMM_COLS;
     const int group = p->pack_b && !p->trans_b ? GEMM_GROUP : 1; /* panels packed at once */
     const ptrdiff_t few = j1 == p->n && !p->trans_a ? DASE_NAME(few_left)(p->n) : 0; /* of A, k must lie side by side */
     const int ask = p->k * p->n * (ptrdiff_t)sizeof(DASE_TYPE) >= GEMM_ASK_FROM;
@@ -281,7 +281,7 @@ static void DASE_NAME(plan)(dase_plan *p, int num_threads)
     p->pack_b = p->trans_b || tiles > GEMM_PLAIN_TILES
         || (tiles > 2 && p->ldb * (ptrdiff_t)sizeof(DASE_TYPE) % 1024 == 0);
     if (tiles > GEMM_ROW_TILES) {
-        kept = gemm_up(panels, p->grid_cols) < GEMM_COL_PANELS ? gemm_up(panels, p->grid_cols) : GEMM_COL_PANELS;
+        kept = gemm_up(panels, p->grid_cols) < GEMM_COLS / WIDTH ? gemm_up(panels, p->grid_cols) : GEMM_COLS / WIDTH;
         tiles = GEMM_ROW_TILES;
     } else kept = panels < GEMM_GROUP ? panels : GEMM_GROUP;
     p->scratch_a = 0;

@@ -81,7 +81,8 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
         const ptrdiff_t apart = p->transposed ? p->ldb : 1; /* from column to column of B */
         const int first = k == k0, last = k + depth == k1;
         job.flags = (first ? 0 : DASE_ADD) | (last ? p->flags : 0);
-        if (few) DASE_NAME(pack_quads)(depth, (int)few, b0 + whole * apart, p->transposed ? 1 : p->ldb, apart, packed_quads);
+        if (few)
+            DASE_NAME(pack_quads)(depth, (int)few, b0 + whole * apart, p->transposed ? 1 : p->ldb, apart, packed_quads);
         for (ptrdiff_t j = j0; j < whole || j == j0; j += WIDTH) {
             const int cols = whole - j < WIDTH ? (int)(whole - j) : WIDTH;
             const int plain = !p->transposed && cols == WIDTH && tiles <= DASE_PLAIN_TILES;
