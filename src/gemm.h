@@ -17,9 +17,10 @@
 #define GEMM_KC 512           /* longer blocks of k pass over C less often */
 #define GEMM_ROW_TILES 22     /* tiles of a block of rows: the block of A stays near the second-level cache */
 #define GEMM_COLS 1024        /* columns whose packed panels serve several blocks of rows */
-#define GEMM_GROUP 2          /* panels packed at once */
 #define GEMM_PLAIN_TILES 20   /* fewer tiles of rows read a panel of B where it lies: packing would not pay */
 #define GEMM_ASK_FROM 131072  /* bytes of B from which memory is asked for ahead of its use */
+#define GEMM_ASK_APART 512    /* bytes from row to row of a B that lies as it is, likewise */
+#define GEMM_ASK_CHUNK 32     /* steps along k between two asks */
 #define GEMM_PAD 16           /* keeps the packed tiles, written side by side, out of one set of the cache */
 #define GEMM_DB_ROWS 64       /* rows of one partial sum of db */
 #define GEMM_DB_COLS 64
@@ -64,10 +65,8 @@ static inline ptrdiff_t gemm_cut(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t par
 
 #if defined(__GNUC__)
 #define GEMM_ASK(p) __builtin_prefetch((p), 0)
-#define GEMM_ASK_C(p) __builtin_prefetch((p), 1)
 #else
 #define GEMM_ASK(p) ((void)(p))
-#define GEMM_ASK_C(p) ((void)(p))
 #endif
 
 #define DASE_TYPE float
@@ -130,28 +129,31 @@ static void DASE_NAME(pack_crossed)(ptrdiff_t rows, ptrdiff_t kc, const DASE_TYP
         }
 }
 
-/* `panels` whole panels at once: rows of B may be pages apart, and a page is best read in one go. */
-static void DASE_NAME(pack_group)(ptrdiff_t kc, int panels, const DASE_TYPE *b, ptrdiff_t ldb,
-                                  DASE_TYPE *to, ptrdiff_t apart)
+/* A whole panel of B that is packed while the one before it is multiplied, some rows at each tile. Rows may lie
+   a page apart and then fall into few sets of the caches: one that was asked for a panel earlier is gone again. */
+typedef struct {
+    const DASE_TYPE *b; /* IN, its first element */
+    DASE_TYPE *to;      /* OUT; NULL: there is none */
+    ptrdiff_t done;     /* rows that are packed */
+} DASE_NAME(ahead);
+
+static inline void DASE_NAME(pack_until)(DASE_NAME(ahead) *next, ptrdiff_t until, ptrdiff_t ldb)
 {
-    for (ptrdiff_t k = 0; k < kc; k++, b += ldb, to += WIDTH)
-        for (int q = 0; q < panels; q++) memcpy(to + q * apart, b + q * WIDTH, WIDTH * sizeof(DASE_TYPE));
+    const DASE_TYPE *b = next->b + next->done * ldb;
+    DASE_TYPE *to = next->to + next->done * WIDTH;
+    for (; next->done < until; next->done++, b += ldb, to += WIDTH) memcpy(to, b, WIDTH * sizeof(DASE_TYPE));
 }
 
 /* Asks for a share of the B that is packed or read next, whose first element is b: rows from..to of
    kc, `cols` wide. They lie far apart, where the processor does not look ahead by itself. */
-static inline void DASE_NAME(ask_next)(const dase_plan *p, const DASE_TYPE *b, ptrdiff_t kc, int cols,
+static inline void DASE_NAME(ask_next)(const dase_plan *p, dase_asks *asks, const DASE_TYPE *b, ptrdiff_t kc, int cols,
                                        ptrdiff_t from, ptrdiff_t to)
 {
-    if (p->trans_b) {
+    if (p->trans_b)
         for (ptrdiff_t j = from * cols / kc; j < to * cols / kc; j++)
-            for (ptrdiff_t k = 0; k < kc; k += LINE) GEMM_ASK(b + j * p->ldb + k);
-    } else {
-        for (ptrdiff_t k = from; k < to; k++) {
-            for (int j = 0; j < cols; j += LINE) GEMM_ASK(b + k * p->ldb + j);
-            GEMM_ASK(b + k * p->ldb + cols - 1);
-        }
-    }
+            dase_ask(asks, b + j * p->ldb, kc * (ptrdiff_t)sizeof(DASE_TYPE));
+    else
+        for (ptrdiff_t k = from; k < to; k++) dase_ask(asks, b + k * p->ldb, cols * (ptrdiff_t)sizeof(DASE_TYPE));
 }
 
 /* Rows i0..i1, columns j0..j1 of C. j0 is a multiple of the panel width. */
@@ -160,23 +162,27 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
                                  ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1, DASE_TYPE *scratch)
 {
     const ptrdiff_t blocks = gemm_up(i1 - i0, GEMM_ROW_TILES * DASE_MR), block_cols = GEMM_COLS;
-    const int group = p->pack_b && !p->trans_b ? GEMM_GROUP : 1; /* panels packed at once */
     const ptrdiff_t few = j1 == p->n && !p->trans_a ? DASE_NAME(few_left)(p->n) : 0; /* of A, k must lie side by side */
     const int ask = p->k * p->n * (ptrdiff_t)sizeof(DASE_TYPE) >= GEMM_ASK_FROM;
+    /* Rows that are near each other and read where they lie are left to the processor, which looks ahead then. */
+    const int ask_b = ask && (p->pack_b || p->ldb * (ptrdiff_t)sizeof(DASE_TYPE) >= GEMM_ASK_APART);
     DASE_TYPE *packed_a = scratch, *packed_b = scratch + p->scratch_a;
+    DASE_NAME(ahead) next = {NULL, NULL, 0};
+    int place = 0; /* of two for panels that no other block of rows reads */
+    dase_asks asks;
     DASE_NAME(job) job;
     job.jump = 0;
     job.bvs = job.cvs = DASE_VL;
     job.ldc = p->n;
     job.mask = NULL;
     job.scale = 1;
-    job.asks = NULL;
+    job.asks = ask ? &asks : NULL;
     for (ptrdiff_t jc = j0; jc < j1; jc += block_cols) {
         const ptrdiff_t j_end = jc + block_cols < j1 ? jc + block_cols : j1;
         ptrdiff_t kp = 0;
         do {
             const ptrdiff_t kc = p->k - kp < p->kc ? p->k - kp : p->kc;
-            job.chunk = kc > 0 ? kc : 1;
+            job.chunk = ask ? GEMM_ASK_CHUNK : kc > 0 ? kc : 1;
             job.flags = (kp ? DASE_ADD : 0) | (kp + kc == p->k ? p->flags : 0);
             for (ptrdiff_t block = 0; block < blocks; block++) {
                 const ptrdiff_t ic = i0 + gemm_cut(i1 - i0, blocks, block);
@@ -195,21 +201,29 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
                     past = quads || j + WIDTH > j_end ? j_end : j + WIDTH;
                     if (j < p->n - few && past > p->n - few) past = p->n - few;
                     const int cols = (int)(past - j);
-                    const int turn = (int)((j - jc) / WIDTH % group);
-                    const ptrdiff_t whole = (j_end - j) / WIDTH;
                     const DASE_TYPE *from = b + (p->trans_b ? j * p->ldb + kp : kp * p->ldb + j);
+                    /* What comes after this panel: the next one, or the first of the next block of k. */
+                    const ptrdiff_t next_j = past < j_end ? past : jc, next_k = past < j_end ? kp : kp + kc;
+                    const ptrdiff_t depth = p->k - next_k < p->kc ? p->k - next_k : p->kc, share = gemm_up(depth, tiles);
+                    const int wide = j_end - next_j < WIDTH ? (int)(j_end - next_j) : WIDTH;
+                    const DASE_TYPE *next_b = b + (p->trans_b ? next_j * p->ldb + next_k : next_k * p->ldb + next_j);
+                    const int asked = ask_b && block == 0 && next_k < p->k;
+                    const int ahead = asked && p->pack_b && !p->trans_b && wide == WIDTH
+                        && (blocks == 1 || next_k == kp); /* its place is free */
                     /* The last columns are always packed: their vectors would reach past the end of B. */
                     if (p->pack_b || (2 * cols) % DASE_VL) {
-                        DASE_TYPE *panel = packed_b + (blocks == 1 ? turn * WIDTH : j - jc) * p->kc;
+                        DASE_TYPE *panel = packed_b + (blocks > 1 ? j - jc : place * WIDTH) * p->kc;
                         if (block == 0) {
                             if (quads)
                                 DASE_NAME(pack_quads)(kc, cols, from, p->trans_b ? 1 : p->ldb,
                                                       p->trans_b ? p->ldb : 1, panel);
                             else if (p->trans_b) DASE_NAME(pack_columns)(kc, cols, from, p->ldb, panel);
-                            else if (whole == 0) DASE_NAME(pack_rows)(kc, cols, from, p->ldb, panel);
-                            else if (turn == 0)
-                                DASE_NAME(pack_group)(kc, whole < group ? (int)whole : group, from, p->ldb, panel,
-                                                      WIDTH * p->kc);
+                            else if (cols < WIDTH) DASE_NAME(pack_rows)(kc, cols, from, p->ldb, panel);
+                            else {
+                                if (next.to == NULL) next = (DASE_NAME(ahead)){from, panel, 0};
+                                DASE_NAME(pack_until)(&next, kc, p->ldb);
+                                next.to = NULL;
+                            }
                         }
                         job.b = panel;
                         job.ldb = cols > DASE_VL ? WIDTH : DASE_VL;
@@ -217,26 +231,29 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
                         job.b = from;
                         job.ldb = p->ldb;
                     }
-                    /* What comes after this group: the next one, or the first of the next block of k. */
-                    ptrdiff_t next_j = j + (group - turn) * WIDTH, next_k = kp;
-                    if (next_j >= j_end) { next_j = jc; next_k += kc; }
-                    const int asked = ask && block == 0 && next_k < p->k;
-                    const ptrdiff_t depth = p->k - next_k < p->kc ? p->k - next_k : p->kc, turns = group * tiles;
-                    const int wide = j_end - next_j < group * WIDTH ? (int)(j_end - next_j) : group * WIDTH;
-                    const DASE_TYPE *next = b + (p->trans_b ? next_j * p->ldb + next_k : next_k * p->ldb + next_j);
+                    if (ahead) {
+                        place = !place;
+                        next = (DASE_NAME(ahead)){
+                            next_b, packed_b + (blocks > 1 ? next_j - jc : place * WIDTH) * p->kc, 0};
+                    }
                     job.bias = bias == NULL ? NULL : bias + j;
                     job.a = first;
                     job.c = c + ic * p->n + j;
-                    for (ptrdiff_t t = 0; t < tiles; t++) {
-                        const int height = (int)(each + (t < over));
-                        if (ask)
-                            for (int r = 0; r < height; r++) {
-                                GEMM_ASK_C(job.c + r * p->n);
-                                GEMM_ASK_C(job.c + r * p->n + cols - 1);
-                            }
-                        if (asked)
-                            DASE_NAME(ask_next)(p, next, depth, wide, gemm_cut(depth, turns, turn * tiles + t),
-                                                gemm_cut(depth, turns, turn * tiles + t + 1));
+                    for (ptrdiff_t t = 0, row = 0; t < tiles; t++) {
+                        const int height = (int)(each + (t < over)), last = t + 1 == tiles;
+                        if (ask) {
+                            const DASE_TYPE *after = last ? c + ic * p->n + next_j : job.c + height * p->n;
+                            const int rows_after = (int)(each + ((last ? 0 : t + 1) < over));
+                            asks.count = 0;
+                            for (int r = 0; r < rows_after; r++)
+                                dase_ask(&asks, after + r * p->n, (last ? wide : cols) * (ptrdiff_t)sizeof(DASE_TYPE));
+                        }
+                        if (asked) {
+                            const ptrdiff_t until = row + share < depth ? row + share : depth;
+                            if (ahead) DASE_NAME(pack_until)(&next, row, p->ldb); /* they were asked for a tile ago */
+                            DASE_NAME(ask_next)(p, &asks, next_b, depth, wide, row, until);
+                            row = until;
+                        }
                         if (quads) DASE_NAME(job_quads)(&job, height, cols, kc);
                         else DASE_NAME(job_tile)(&job, height, cols, kc);
                         job.a += apart ? apart : height * job.rs;
@@ -283,7 +300,7 @@ static void DASE_NAME(plan)(dase_plan *p, int num_threads)
     if (tiles > GEMM_ROW_TILES) {
         kept = gemm_up(panels, p->grid_cols) < GEMM_COLS / WIDTH ? gemm_up(panels, p->grid_cols) : GEMM_COLS / WIDTH;
         tiles = GEMM_ROW_TILES;
-    } else kept = panels < GEMM_GROUP ? panels : GEMM_GROUP;
+    } else kept = 2; /* one is packed while the other is multiplied */
     p->scratch_a = 0;
     if (p->pack_a && p->narrow < p->n)
         p->scratch_a = (size_t)(p->trans_a ? tiles * (DASE_MR * p->kc + GEMM_PAD)

@@ -100,6 +100,8 @@ def test_cache_holds_the_inputs_themselves(backend, dtype):
     (1, 300, 64), (300, 1, 64), (12, 16, 16), (24, 64, 512),
     # Few columns beside many rows; rows 4096 and 8192 bytes apart; blocks of rows with a short last block of k.
     (100, 10, 100), (71, 13, 600), (30, 3, 1030), (40, 70, 1024), (1024, 40, 130), (301, 100, 10), (530, 200, 1030),
+    # Panels packed ahead, over three blocks of k, and few last columns.
+    (250, 258, 1100),
 ], ids=str)
 def test_matmul_entry(kernels, dtype, sizes, trans_a, trans_b):
     m, n, k = sizes
