@@ -297,10 +297,12 @@ static void DASE_NAME(plan)(dase_plan *p, int num_threads)
     /* B is packed when enough tiles read it; a transposed B always. */
     p->pack_b = p->trans_b || tiles > GEMM_PLAIN_TILES
         || (tiles > 2 && p->ldb * (ptrdiff_t)sizeof(DASE_TYPE) % 1024 == 0);
+    kept = 2; /* one is packed while the other is multiplied */
     if (tiles > GEMM_ROW_TILES) {
-        kept = gemm_up(panels, p->grid_cols) < GEMM_COLS / WIDTH ? gemm_up(panels, p->grid_cols) : GEMM_COLS / WIDTH;
+        const ptrdiff_t all = gemm_up(panels, p->grid_cols);
+        kept = all > GEMM_COLS / WIDTH ? GEMM_COLS / WIDTH : all < 2 ? 2 : all; /* a smaller part may be one block of rows */
         tiles = GEMM_ROW_TILES;
-    } else kept = 2; /* one is packed while the other is multiplied */
+    }
     p->scratch_a = 0;
     if (p->pack_a && p->narrow < p->n)
         p->scratch_a = (size_t)(p->trans_a ? tiles * (DASE_MR * p->kc + GEMM_PAD)
