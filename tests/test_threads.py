@@ -13,9 +13,9 @@ from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.solver import Solver
 
 # (n, d, m): above the sizes from which work is shared out, and not multiples of any block.
-LARGE = {"default": [(1030, 133, 70), (70, 1031, 5)], "affine": [(1030, 301, 133), (100, 3072, 101), (257, 515, 10)]}
-# One panel, several blocks of k; of three threads the first has two blocks of rows and the others have one.
-LARGE["affine"].append((793, 1100, 32))
+LARGE = {"default": [(1030, 133, 70), (70, 1031, 5)]}
+# The last: one panel, several blocks of k; of three threads the first has two blocks of rows and the others have one.
+LARGE["affine"] = [(1030, 301, 133), (100, 3072, 101), (257, 515, 10), (793, 1100, 32)]
 LARGE["conv"] = [(40, 33, 37), (3, 150, 133)]
 LARGE["step"] = [(257, 301, 133), (100, 3072, 101), (40, 130, 1031)]
 
