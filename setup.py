@@ -43,6 +43,9 @@ OPENMP_CHOICES = (
     else [(["-Xpreprocessor", "-fopenmp"], ["-lomp"])] if sys.platform == "darwin"
     else [(["-fopenmp"], ["-fopenmp"])]
 )
+# Newer GCC writes some sums as separate multiplications and additions, narrow vectors' but not wide ones'. An
+# element's bits would follow from the vector that it falls into, and so from the number of threads.
+FUSED_FLAGS = [] if MSVC else ["--param=avoid-fma-max-bits=0"]
 OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
 
@@ -159,6 +162,8 @@ class BuildExt(build_ext):
             print(f"daseCV_c: the compiler cannot build {', '.join(sorted(missing))}", file=sys.stderr)
         self.extensions = [e for e in self.extensions
                            if e.name.count(".") == 2 or e.name.split(".")[2] in levels]
+        if self._works("int main(void) { return 0; }\n", FUSED_FLAGS):
+            compile_args = compile_args + FUSED_FLAGS
         for extension in self.extensions:
             extension.extra_compile_args += compile_args
             extension.extra_link_args += link_args

@@ -32,4 +32,11 @@ static inline void dase_ask(dase_asks *asks, const void *from, ptrdiff_t bytes)
     }
 }
 
+/* Pieces from..to of `bytes` bytes each, which are `apart` bytes apart. */
+static inline void dase_ask_pieces(dase_asks *asks, const void *first, ptrdiff_t apart, ptrdiff_t bytes,
+                                   ptrdiff_t from, ptrdiff_t to)
+{
+    for (ptrdiff_t i = from; i < to; i++) dase_ask(asks, (const char *)first + i * apart, bytes);
+}
+
 #endif

@@ -44,16 +44,17 @@ static inline const dase_rounded *DASE_NAME(rounded_in)(const dase_step *s, int 
 #error "a packed panel of pairs does not fit where one of floats does"
 #endif
 
-/* Both roundings of the panels p0..p1 of an activation that has `panels` of them: a few panels at a
-   time, because the samples of `along` lie pages apart. */
-DASE_BF16_CODE static void dase_round_panels_float(ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t panels,
-                                                   const float *h, const dase_rounded *to)
+/* Both roundings of the samples i0..i1 of n, i0 even, in panels p0..p1 of an activation that has `panels` of
+   them: a few panels at a time, because the samples of `along` lie pages apart. */
+DASE_BF16_CODE static void dase_round_panels_float(ptrdiff_t n, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,
+                                                   ptrdiff_t p1, ptrdiff_t panels, const float *h,
+                                                   const dase_rounded *to)
 {
     const ptrdiff_t stride = dase_panel_stride(n);
     const __m512 zero = _mm512_setzero_ps();
     for (ptrdiff_t from = p0; from < p1; from += DASE_BF16_ROUNDED) {
         const ptrdiff_t past = from + DASE_BF16_ROUNDED < p1 ? from + DASE_BF16_ROUNDED : p1;
-        for (ptrdiff_t i = 0; i < n; i += 2) {
+        for (ptrdiff_t i = i0; i < i1; i += 2) {
             const int both = i + 1 < n;
             unsigned *first = to->along + i * to->pitch, *second = both ? first + to->pitch : first;
             for (ptrdiff_t p = from; p < past; p++) {
@@ -77,7 +78,7 @@ static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, 
     const ptrdiff_t rows = i1 - i0, blocks = DASE_UP(k1 - k0, DASE_BF16_KC);
     const ptrdiff_t kc = DASE_UP(DASE_UP(k1 - k0, blocks), 32) * 32;
     const int tiles = (int)DASE_UP(rows, DASE_BF16_MR);
-    const ptrdiff_t turns = blocks * DASE_UP(j1 - j0, WIDTH) * tiles, samples = p->ahead ? p->ahead->n : 0;
+    const ptrdiff_t turns = blocks * DASE_UP(j1 - j0, WIDTH) * tiles, samples = p->ahead ? rows : 0;
     const dase_rounded *a = p->rounded;
     ptrdiff_t turn = 0;
     __m512 tile[2 * DASE_BF16_MR];
@@ -108,8 +109,8 @@ static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, 
                 }
                 asks.count = 0;
                 if (p->ahead)
-                    dase_ask_float(p->ahead, &asks, dase_cut(samples, (int)turns, (int)turn),
-                                   dase_cut(samples, (int)turns, (int)turn + 1), p->ahead0, p->ahead1);
+                    dase_ask_float(p->ahead, &asks, i0 + dase_cut(samples, turns, turn),
+                                   i0 + dase_cut(samples, turns, turn + 1), p->ahead0, p->ahead1);
                 turn++;
                 if (j + WIDTH < j1) dase_ask_panel_float(&asks, p, j + WIDTH, j1, k, depth, tiles, t);
                 else if (k + depth < k1)
@@ -174,8 +175,8 @@ static void dase_update_weights_bf16_float(dase_step *s, int l, int part, int pa
 
 #else /* never called: step.bf16 is not set */
 
-static inline void DASE_NAME(round_panels)(ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t panels,
-                                           const DASE_TYPE *h, const dase_rounded *to) {}
+static inline void DASE_NAME(round_panels)(ptrdiff_t n, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1,
+                                           ptrdiff_t panels, const DASE_TYPE *h, const dase_rounded *to) {}
 static inline void DASE_NAME(multiply_bf16)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0,
                                             ptrdiff_t j1, ptrdiff_t k0, ptrdiff_t k1, unsigned *pack) {}
 static inline void DASE_NAME(update_weights_bf16)(dase_step *s, int l, int part, int parts) {}

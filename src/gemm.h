@@ -12,6 +12,7 @@
 #include "packing.h"
 #include "quads.h"
 #include "gemm_scratch.h"
+#include "grid.h"
 #include "workers.h"
 
 #define GEMM_KC 512           /* longer blocks of k pass over C less often */
@@ -50,18 +51,11 @@ typedef struct {
     int narrow;               /* so many of the last columns are computed by `narrow` */
     int pack_a, pack_b;
     ptrdiff_t kc;             /* length of a block of k */
-    int grid_rows, grid_cols; /* rectangles of C handed to threads */
+    dase_grid grid;           /* rectangles of C handed to threads */
     size_t scratch_a, scratch; /* elements a thread needs: blocks of A, in all */
 } dase_plan;
 
 static inline ptrdiff_t gemm_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
-
-/* Where part begins when count things are shared out evenly. */
-static inline ptrdiff_t gemm_cut(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t part)
-{
-    const ptrdiff_t rest = count % parts;
-    return count / parts * part + (part < rest ? part : rest);
-}
 
 #if defined(__GNUC__)
 #define GEMM_ASK(p) __builtin_prefetch((p), 0)
@@ -122,7 +116,7 @@ static void DASE_NAME(pack_crossed)(ptrdiff_t rows, ptrdiff_t kc, const DASE_TYP
     const ptrdiff_t tiles = gemm_up(rows, DASE_MR), pitch = kc * DASE_MR + GEMM_PAD;
     for (ptrdiff_t k = 0; k < kc; k++, a += lda)
         for (ptrdiff_t t = 0; t < tiles; t++) {
-            const ptrdiff_t from = gemm_cut(rows, tiles, t);
+            const ptrdiff_t from = dase_cut(rows, tiles, t);
             DASE_TYPE *to = packed + t * pitch + k * DASE_MR;
             if (from + DASE_MR <= rows) memcpy(to, a + from, DASE_MR * sizeof(DASE_TYPE));
             else memcpy(to, a + from, (size_t)(rows - from) * sizeof(DASE_TYPE));
@@ -149,11 +143,9 @@ static inline void DASE_NAME(pack_until)(DASE_NAME(ahead) *next, ptrdiff_t until
 static inline void DASE_NAME(ask_next)(const dase_plan *p, dase_asks *asks, const DASE_TYPE *b, ptrdiff_t kc, int cols,
                                        ptrdiff_t from, ptrdiff_t to)
 {
-    if (p->trans_b)
-        for (ptrdiff_t j = from * cols / kc; j < to * cols / kc; j++)
-            dase_ask(asks, b + j * p->ldb, kc * (ptrdiff_t)sizeof(DASE_TYPE));
-    else
-        for (ptrdiff_t k = from; k < to; k++) dase_ask(asks, b + k * p->ldb, cols * (ptrdiff_t)sizeof(DASE_TYPE));
+    const ptrdiff_t size = sizeof(DASE_TYPE);
+    if (p->trans_b) dase_ask_pieces(asks, b, p->ldb * size, kc * size, from * cols / kc, to * cols / kc);
+    else dase_ask_pieces(asks, b, p->ldb * size, cols * size, from, to);
 }
 
 /* Rows i0..i1, columns j0..j1 of C. j0 is a multiple of the panel width. */
@@ -185,9 +177,9 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
             job.chunk = ask ? GEMM_ASK_CHUNK : kc > 0 ? kc : 1;
             job.flags = (kp ? DASE_ADD : 0) | (kp + kc == p->k ? p->flags : 0);
             for (ptrdiff_t block = 0; block < blocks; block++) {
-                const ptrdiff_t ic = i0 + gemm_cut(i1 - i0, blocks, block);
-                const ptrdiff_t rows = i0 + gemm_cut(i1 - i0, blocks, block + 1) - ic, tiles = gemm_up(rows, DASE_MR);
-                /* As gemm_cut, whose divisions the next tile would wait for. */
+                const ptrdiff_t ic = i0 + dase_cut(i1 - i0, blocks, block);
+                const ptrdiff_t rows = i0 + dase_cut(i1 - i0, blocks, block + 1) - ic, tiles = gemm_up(rows, DASE_MR);
+                /* As dase_cut, whose divisions the next tile would wait for. */
                 const ptrdiff_t each = rows / tiles, over = rows % tiles;
                 const ptrdiff_t apart = p->pack_a && p->trans_a ? kc * DASE_MR + GEMM_PAD : 0; /* of packed tiles */
                 const DASE_TYPE *first = packed_a;
@@ -285,24 +277,17 @@ static void DASE_NAME(plan)(dase_plan *p, int num_threads)
     p->narrow = GEMM_NARROW && p->trans_a && last <= 2 * DASE_MR && (last == p->n || !p->pack_a)
         && 20 * last < 9 * gemm_up(2 * last, DASE_VL) * DASE_VL ? last : 0;
     cycles = fused * p->k * p->m * (p->narrow == p->n ? 1.0 * p->n / DASE_VL : 0.5 * halves);
-    p->grid_rows = p->grid_cols = 1;
-    if (num_threads > 1 && cycles >= GEMM_SERIAL_CYCLES) {
-        /* Rows may be cut anywhere; columns when each thread has many panels to pack for itself. */
-        if (panels >= 8 * (ptrdiff_t)num_threads) p->grid_cols = num_threads;
-        else p->grid_rows = (int)(num_threads < gemm_up(p->m, 4) ? num_threads : gemm_up(p->m, 4));
-        if (p->grid_rows < 1) p->grid_rows = 1;
-    }
-    part_rows = gemm_up(p->m, p->grid_rows);
+    p->grid = dase_grid_of(p->m, p->n, WIDTH, cycles < GEMM_SERIAL_CYCLES ? 1 : num_threads);
+    part_rows = gemm_up(p->m, p->grid.rows);
     tiles = gemm_up(part_rows, DASE_MR);
     /* B is packed when enough tiles read it; a transposed B always. */
     p->pack_b = p->trans_b || tiles > GEMM_PLAIN_TILES
         || (tiles > 2 && p->ldb * (ptrdiff_t)sizeof(DASE_TYPE) % 1024 == 0);
-    kept = 2; /* one is packed while the other is multiplied */
-    if (tiles > GEMM_ROW_TILES) {
-        const ptrdiff_t all = gemm_up(panels, p->grid_cols);
-        kept = all > GEMM_COLS / WIDTH ? GEMM_COLS / WIDTH : all < 2 ? 2 : all; /* a smaller part may be one block of rows */
-        tiles = GEMM_ROW_TILES;
-    }
+    /* Panels of B: all that several blocks of rows read; else two, one packed while the other is multiplied, and
+       no fewer where the smaller parts of C are one block of rows. */
+    kept = tiles > GEMM_ROW_TILES ? gemm_up(panels, p->grid.cols) : 2;
+    kept = kept < 2 ? 2 : kept < GEMM_COLS / WIDTH ? kept : GEMM_COLS / WIDTH;
+    tiles = tiles < GEMM_ROW_TILES ? tiles : GEMM_ROW_TILES;
     p->scratch_a = 0;
     if (p->pack_a && p->narrow < p->n)
         p->scratch_a = (size_t)(p->trans_a ? tiles * (DASE_MR * p->kc + GEMM_PAD)
@@ -323,13 +308,13 @@ static void DASE_NAME(gemm_part)(void *arg, int part)
 {
     const DASE_NAME(gemm_run) *run = arg;
     const dase_plan *p = run->p;
-    const int parts = p->grid_rows * p->grid_cols, row = part / p->grid_cols, col = part % p->grid_cols;
-    const ptrdiff_t i0 = gemm_cut(p->m, p->grid_rows, row), i1 = gemm_cut(p->m, p->grid_rows, row + 1);
-    const ptrdiff_t panels = gemm_up(p->n, WIDTH), j0 = gemm_cut(panels, p->grid_cols, col) * WIDTH;
-    const ptrdiff_t past = gemm_cut(panels, p->grid_cols, col + 1) * WIDTH, j1 = past < p->n ? past : p->n;
+    const int parts = p->grid.rows * p->grid.cols, row = part / p->grid.cols, col = part % p->grid.cols;
+    const ptrdiff_t i0 = dase_cut(p->m, p->grid.rows, row), i1 = dase_cut(p->m, p->grid.rows, row + 1);
+    const ptrdiff_t panels = gemm_up(p->n, WIDTH), j0 = dase_cut(panels, p->grid.cols, col) * WIDTH;
+    const ptrdiff_t past = dase_cut(panels, p->grid.cols, col + 1) * WIDTH, j1 = past < p->n ? past : p->n;
     DASE_TYPE *scratch = run->scratch + part * p->scratch;
     if (run->db)
-        DASE_NAME(column_sums)(run->b, p->k, p->n, gemm_cut(p->n, parts, part), gemm_cut(p->n, parts, part + 1),
+        DASE_NAME(column_sums)(run->b, p->k, p->n, dase_cut(p->n, parts, part), dase_cut(p->n, parts, part + 1),
                                run->db);
     if (i0 == i1 || j0 == j1) return;
     const ptrdiff_t turn = j1 == p->n ? j1 - p->narrow : j1;
@@ -346,9 +331,9 @@ static int DASE_NAME(gemm)(const dase_product *product, const DASE_TYPE *a, cons
     DASE_NAME(gemm_run) run = {&p, a, b, bias, c, db, NULL};
     if (p.n == 0 || (p.m == 0 && db == NULL)) return 0;
     DASE_NAME(plan)(&p, num_threads);
-    run.scratch = dase_scratch_take(p.grid_rows * p.grid_cols * p.scratch * sizeof(DASE_TYPE));
+    run.scratch = dase_scratch_take(p.grid.rows * p.grid.cols * p.scratch * sizeof(DASE_TYPE));
     if (run.scratch == NULL) return -1;
-    dase_share_out(DASE_NAME(gemm_part), &run, p.grid_rows * p.grid_cols);
+    dase_share_out(DASE_NAME(gemm_part), &run, p.grid.rows * p.grid.cols);
     dase_scratch_give(run.scratch);
     return 0;
 }

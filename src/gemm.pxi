@@ -21,7 +21,12 @@ cdef extern from "gemm.h" nogil:
     void dase_column_sums_float(const float *dout_nm, Py_ssize_t n_rows, Py_ssize_t m, Py_ssize_t j0, Py_ssize_t j1,
                                 float *db_m) noexcept
     Py_ssize_t _up "gemm_up"(Py_ssize_t a, Py_ssize_t b) noexcept
-    Py_ssize_t _cut "gemm_cut"(Py_ssize_t count, Py_ssize_t parts, Py_ssize_t part) noexcept
+    Py_ssize_t _cut "dase_cut"(Py_ssize_t count, Py_ssize_t parts, Py_ssize_t part) noexcept
+
+cdef extern from "grid.h" nogil:
+    ctypedef struct Grid "dase_grid":
+        int rows, cols
+    Grid grid_of "dase_grid_of"(Py_ssize_t m, Py_ssize_t n, Py_ssize_t unit, int parts) noexcept
 
 cdef extern from "gemm_scratch.h" nogil:
     void *dase_scratch_take(size_t size) noexcept

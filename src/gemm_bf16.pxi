@@ -115,61 +115,50 @@ cdef void rectangle_bf16(const Product *p, const float *a, const float *b, float
                 break
 
 
-cdef void _grid_bf16(const Product *p, int num_threads, int *grid_rows, int *grid_cols) noexcept nogil:
+cdef Grid _grid_bf16(const Product *p, int num_threads) noexcept nogil:
     """How C is cut into rectangles: it never changes a bit."""
-    cdef int rows, cols
-    cdef Py_ssize_t tiles = _up(p.m, DASE_BF16_MR), panels = _up(p.n, 2 * DASE_BF16_VL), part_tiles, part_panels
-    cdef double cost, best = 0                     # cycles for each k
-    cdef double tile = DASE_BF16_MR                # two vectors for each row and pair
+    cdef Py_ssize_t tiles = _up(p.m, DASE_BF16_MR), panels = _up(p.n, 2 * DASE_BF16_VL)
+    cdef double tile = DASE_BF16_MR                # cycles for each k: two vectors for each row and pair
     cdef double per_panel = 6, per_tile = 3        # packing, mostly the reading of memory
-    grid_rows[0] = grid_cols[0] = 1
-    if num_threads <= 1 or p.k * (tile * tiles * panels + per_panel * panels + per_tile * tiles) < SERIAL_CYCLES:
-        return
-    for rows in range(1, num_threads + 1):
-        cols = num_threads // rows
-        part_tiles, part_panels = _up(tiles, rows), _up(panels, cols)
-        cost = tile * part_tiles * part_panels + per_panel * part_panels + per_tile * part_tiles
-        if rows == 1 or cost < best:
-            best = cost
-            grid_rows[0], grid_cols[0] = rows, cols
-    grid_rows[0] = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>grid_rows[0], tiles))
-    grid_cols[0] = <int>min(<Py_ssize_t>grid_cols[0], panels)
+    if p.k * (tile * tiles * panels + per_panel * panels + per_tile * tiles) < SERIAL_CYCLES:
+        num_threads = 1
+    return grid_of(p.m, p.n, 2 * DASE_BF16_VL, num_threads)
 
 
 cdef void _part_bf16(const Product *p, const float *a, const float *b, float *c, const float *bias, float *db_m,
-                     int grid_rows, int grid_cols, int part, unsigned *scratch) noexcept nogil:
+                     Grid grid, int part, unsigned *scratch) noexcept nogil:
     """One rectangle of C, and an even share of the column sums of B when db_m is given."""
-    cdef int parts = grid_rows * grid_cols, row = part // grid_cols, col = part % grid_cols
-    cdef Py_ssize_t width = 2 * DASE_BF16_VL, tiles = _up(p.m, DASE_BF16_MR), panels = _up(p.n, width)
+    cdef int parts = grid.rows * grid.cols, row = part // grid.cols, col = part % grid.cols
+    cdef Py_ssize_t width = 2 * DASE_BF16_VL, panels = _up(p.n, width)
     if db_m != NULL:
         dase_column_sums_float(b, p.k, p.n, _cut(p.n, parts, part), _cut(p.n, parts, part + 1), db_m)
     if p.m == 0 or p.n == 0:
         return
     rectangle_bf16(
         p, a, b, c, bias,
-        _cut(tiles, grid_rows, row) * DASE_BF16_MR, min(p.m, _cut(tiles, grid_rows, row + 1) * DASE_BF16_MR),
-        _cut(panels, grid_cols, col) * width, min(p.n, _cut(panels, grid_cols, col + 1) * width), scratch)
+        _cut(p.m, grid.rows, row), _cut(p.m, grid.rows, row + 1),
+        _cut(panels, grid.cols, col) * width, min(p.n, _cut(panels, grid.cols, col + 1) * width), scratch)
 
 
 cdef int gemm_bf16(const Product *p, const float *a, const float *b, float *c, const float *bias, float *db_m,
                    int num_threads) noexcept nogil:
     """Run the product as gemm does; db_m, if given, gets full-precision sums. -1: out of memory."""
-    cdef int part, parts, grid_rows, grid_cols
+    cdef int part, parts
+    cdef Grid grid
     cdef size_t words
     cdef unsigned *scratch
     if p.n == 0 or (p.m == 0 and db_m == NULL):
         return 0
-    _grid_bf16(p, num_threads, &grid_rows, &grid_cols)
-    parts = grid_rows * grid_cols
-    words = scratch_bf16(p.k, _up(_up(p.m, DASE_BF16_MR), grid_rows) * DASE_BF16_MR,
-                         _up(_up(p.n, 2 * DASE_BF16_VL), grid_cols) * 2 * DASE_BF16_VL)
+    grid = _grid_bf16(p, num_threads)
+    parts = grid.rows * grid.cols
+    words = scratch_bf16(p.k, _up(p.m, grid.rows), _up(_up(p.n, 2 * DASE_BF16_VL), grid.cols) * 2 * DASE_BF16_VL)
     scratch = <unsigned *>dase_scratch_take(parts * words * sizeof(unsigned))
     if scratch == NULL:
         return -1
     if parts == 1:
-        _part_bf16(p, a, b, c, bias, db_m, 1, 1, 0, scratch)
+        _part_bf16(p, a, b, c, bias, db_m, grid, 0, scratch)
     else:
         for part in prange(parts, num_threads=parts, schedule="static", chunksize=1):
-            _part_bf16(p, a, b, c, bias, db_m, grid_rows, grid_cols, part, scratch + part * words)
+            _part_bf16(p, a, b, c, bias, db_m, grid, part, scratch + part * words)
     dase_scratch_give(scratch)
     return 0

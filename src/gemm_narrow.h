@@ -44,7 +44,7 @@ static void DASE_NAME(narrow)(const dase_plan *p, const DASE_TYPE *a, const DASE
                     GEMM_ASK(a + (kp + k) * p->lda + i + WIDTH + (after < WIDTH ? after : WIDTH) - 1);
                 }
             for (int g = 0; g < groups; g++) {
-                const int first = (int)gemm_cut(count, groups, g), past = (int)gemm_cut(count, groups, g + 1);
+                const int first = (int)dase_cut(count, groups, g), past = (int)dase_cut(count, groups, g + 1);
                 job.a = b + (j0 + first) * job.rs + kp * job.cs;
                 DASE_NAME(sums)(&job, past - first, rows, kc, sums + first * nv);
             }

@@ -47,11 +47,11 @@ typedef struct {
 /* A few samples at a time: a sample's numbers are read in one piece, and what is written to a panel
    is a piece too. The rows were asked for before. */
 #define DASE_GATHER(NAME, FROM)                                                               \
-    static void DASE_CAT(DASE_NAME(gather), _##NAME)(const dase_source *s, ptrdiff_t p0,      \
-                                                     ptrdiff_t p1, DASE_TYPE *x, ptrdiff_t stride) \
+    static void DASE_CAT(DASE_NAME(gather), _##NAME)(const dase_source *s, ptrdiff_t from, ptrdiff_t past, \
+                                                     ptrdiff_t p0, ptrdiff_t p1, DASE_TYPE *x, ptrdiff_t stride) \
     {                                                                                         \
-        for (ptrdiff_t i0 = 0; i0 < s->n; i0 += DASE_SAMPLES) {                               \
-            const ptrdiff_t i1 = i0 + DASE_SAMPLES < s->n ? i0 + DASE_SAMPLES : s->n;         \
+        for (ptrdiff_t i0 = from; i0 < past; i0 += DASE_SAMPLES) {                            \
+            const ptrdiff_t i1 = i0 + DASE_SAMPLES < past ? i0 + DASE_SAMPLES : past;         \
             for (ptrdiff_t p = p0; p < p1; p++) {                                             \
                 const ptrdiff_t j0 = p * DASE_PANEL, rest = s->features - j0;                 \
                 const double *mean = s->mean ? s->mean + j0 : NULL;                           \
@@ -76,12 +76,13 @@ DASE_GATHER(float, float)
 DASE_GATHER(double, double)
 #undef DASE_GATHER
 
-/* Panels p0..p1 of the batch: gathered, cast, the mean subtracted in double. */
-static void DASE_NAME(gather)(const dase_source *s, ptrdiff_t p0, ptrdiff_t p1, DASE_TYPE *x, ptrdiff_t stride)
+/* Samples i0..i1 of panels p0..p1 of the batch: gathered, cast, the mean subtracted in double. */
+static void DASE_NAME(gather)(const dase_source *s, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1,
+                              DASE_TYPE *x, ptrdiff_t stride)
 {
-    if (s->bytes == 1) DASE_CAT(DASE_NAME(gather), _uint8)(s, p0, p1, x, stride);
-    else if (s->bytes == 4) DASE_CAT(DASE_NAME(gather), _float)(s, p0, p1, x, stride);
-    else DASE_CAT(DASE_NAME(gather), _double)(s, p0, p1, x, stride);
+    if (s->bytes == 1) DASE_CAT(DASE_NAME(gather), _uint8)(s, i0, i1, p0, p1, x, stride);
+    else if (s->bytes == 4) DASE_CAT(DASE_NAME(gather), _float)(s, i0, i1, p0, p1, x, stride);
+    else DASE_CAT(DASE_NAME(gather), _double)(s, i0, i1, p0, p1, x, stride);
 }
 
 /* The features j0..j1 of the samples i0..i1, which are gathered next; without a list they are asked for at once. */

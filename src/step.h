@@ -16,6 +16,7 @@
 #include "panels.h"
 #include "softmax.h"
 #include "team.h"
+#include "grid.h"
 #include "bf16_step.h"
 
 #define DASE_PLAIN_TILES 20 /* fewer tiles of rows read a panel of B where it lies: packing would not pay */
@@ -202,7 +203,7 @@ static void DASE_NAME(finish_forward)(dase_step *s, dase_layer *layer, int own_p
             DASE_NAME(dropout_panel)(n, d - j < DASE_PANEL ? (int)(d - j) : DASE_PANEL, layer->uniform + j, d,
                                      layer->keep, h + p * stride);
         }
-    if (s->bf16) DASE_NAME(round_panels)(n, p0, p1, panels, h, &layer->h_bf16);
+    if (s->bf16) DASE_NAME(round_panels)(n, 0, n, p0, p1, panels, h, &layer->h_bf16);
 }
 
 static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pack)
@@ -211,11 +212,17 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
     const ptrdiff_t panels = DASE_UP(features, DASE_PANEL);
     const int splits = DASE_NAME(step_splits)(s), relu = s->norm == DASE_NO_NORM;
     DASE_TYPE *x = s->x;
-    const int s0 = (int)dase_cut(splits, parts, part), s1 = (int)dase_cut(splits, parts, part + 1);
     if (splits > 1) {
-        /* A thread gathers the features that it multiplies: they stay in its own cache. */
+        /* A thread gathers what it multiplies, which stays in its own cache: some blocks of features, of all
+           samples where the threads are few. bfloat16 pairs samples, so these are cut between pairs. */
+        const dase_grid grid = dase_grid_of(n, features, DASE_UP(features, splits), parts);
+        const int row = part / grid.cols, col = part % grid.cols;
+        const ptrdiff_t pairs = DASE_UP(n, 2), i0 = 2 * dase_cut(pairs, grid.rows, row);
+        const ptrdiff_t past = 2 * dase_cut(pairs, grid.rows, row + 1), i1 = past < n ? past : n;
+        const ptrdiff_t s0 = dase_cut(splits, grid.cols, col);
+        const ptrdiff_t s1 = row < grid.rows ? dase_cut(splits, grid.cols, col + 1) : s0;
         const ptrdiff_t each = DASE_UP(s->layer[0].fan_out, DASE_PANEL) * stride;
-        for (int k = s0; k < s1; k++) {
+        for (ptrdiff_t k = s0; k < s1; k++) {
             const ptrdiff_t p0 = dase_cut(panels, splits, k), p1 = dase_cut(panels, splits, k + 1);
             const ptrdiff_t end = p1 * DASE_PANEL < features ? p1 * DASE_PANEL : features;
             const ptrdiff_t after = k + 1 < s1 ? dase_cut(panels, splits, k + 2) * DASE_PANEL : end;
@@ -223,10 +230,10 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
                                           (DASE_TYPE *)s->partial + k * each, 1, s->layer[0].fan_out, NULL, NULL, 1, 0,
                                           &s->source, end, after < features ? after : features,
                                           s->bf16 ? &s->x_bf16 : NULL};
-            if (k == s0) DASE_NAME(ask)(&s->source, NULL, 0, n, p0 * DASE_PANEL, end);
-            DASE_NAME(gather)(&s->source, p0, p1, x, stride);
-            if (s->bf16) DASE_NAME(round_panels)(n, p0, p1, panels, x, &s->x_bf16);
-            DASE_NAME(multiply)(&p, 0, n, 0, p.cols, p0 * DASE_PANEL, end, pack);
+            if (k == s0) DASE_NAME(ask)(&s->source, NULL, i0, i1, p0 * DASE_PANEL, end);
+            DASE_NAME(gather)(&s->source, i0, i1, p0, p1, x, stride);
+            if (s->bf16) DASE_NAME(round_panels)(n, i0, i1, p0, p1, panels, x, &s->x_bf16);
+            DASE_NAME(multiply)(&p, i0, i1, 0, p.cols, p0 * DASE_PANEL, end, pack);
         }
     } else {
         const ptrdiff_t p1 = dase_cut(panels, parts, part + 1);
@@ -234,8 +241,8 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
             const ptrdiff_t end = p + DASE_GATHERED < p1 ? p + DASE_GATHERED : p1;
             DASE_NAME(ask)(&s->source, NULL, 0, n, p * DASE_PANEL,
                            end * DASE_PANEL < features ? end * DASE_PANEL : features);
-            DASE_NAME(gather)(&s->source, p, end, x, stride);
-            if (s->bf16) DASE_NAME(round_panels)(n, p, end, panels, x, &s->x_bf16);
+            DASE_NAME(gather)(&s->source, 0, n, p, end, x, stride);
+            if (s->bf16) DASE_NAME(round_panels)(n, 0, n, p, end, panels, x, &s->x_bf16);
         }
     }
     dase_meet(&s->barrier, parts);
@@ -253,7 +260,7 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
             if (part == 0) DASE_NAME(clear_rest)(n, layer->fan_out, stride, layer->h);
             DASE_NAME(share)(&p, n, layer->fan_in, part, parts, pack);
             /* Whole pairs of panels were shared out; only an even cut is the same for panels. */
-            own_panels = DASE_NAME(by_columns)(layer->fan_out, parts)
+            own_panels = DASE_NAME(grid)(n, layer->fan_out, parts).cols == parts
                 && layer->fan_out % (COLUMN_UNIT * parts) == 0;
         }
         DASE_NAME(finish_forward)(s, layer, own_panels, part, parts);
@@ -282,7 +289,7 @@ static void DASE_NAME(loss)(dase_step *s, int part, int parts, DASE_TYPE *pack)
     }
     dase_meet(&s->barrier, parts);
     if (!s->bf16) return;
-    DASE_NAME(round_panels)(n, dase_cut(panels, parts, part), dase_cut(panels, parts, part + 1), panels, dout,
+    DASE_NAME(round_panels)(n, 0, n, dase_cut(panels, parts, part), dase_cut(panels, parts, part + 1), panels, dout,
                             &layer->dout_bf16);
     dase_meet(&s->barrier, parts);
 }
@@ -319,7 +326,7 @@ static void DASE_NAME(backward)(dase_step *s, int part, int parts, DASE_TYPE *pa
                 DASE_NAME(ln_sample_backward)(i, d, stride, layer->gamma.w, xhat, inv, dout);
             if (s->bf16) dase_meet(&s->barrier, parts);
         }
-        if (s->bf16) DASE_NAME(round_panels)(n, q0, q1, panels, dout, &layer->dout_bf16);
+        if (s->bf16) DASE_NAME(round_panels)(n, 0, n, q0, q1, panels, dout, &layer->dout_bf16);
         dase_meet(&s->barrier, parts);
     }
 }

@@ -65,11 +65,4 @@ static void dase_team(void (*body)(void *, int, int), void *arg, int num_threads
 
 #endif
 
-/* Where part begins when `count` things are shared out evenly. */
-static inline ptrdiff_t dase_cut(ptrdiff_t count, int parts, int part)
-{
-    const ptrdiff_t rest = count % parts;
-    return count / parts * part + (part < rest ? part : rest);
-}
-
 #endif

@@ -35,6 +35,6 @@ def test_all_holds_every_public_function(module):
 
 @pytest.mark.parametrize(("module", "name"), PAIRS, ids=[name for _, name in PAIRS])
 def test_docstring_of_public_function(module, name):
-    function = getattr(module, name)
+    docstring = inspect.cleandoc(getattr(module, name).__doc__)
     for part in ("Parameters", "Returns", "Raises", "Examples"):
-        assert f"\n    {part}\n    ---" in function.__doc__, f"{name} has no section {part}"
+        assert f"\n{part}\n---" in docstring, f"{name} has no section {part}"

@@ -44,7 +44,7 @@ def bits(step, kernels, threads):
 @given(step=steps(rules=(None, *RULES)))
 def test_any_number_of_threads(kernels, step):
     alone = bits(step, kernels, 1)
-    for threads in (2, 3, 5):
+    for threads in (2, 3, 5, 16):
         assert bits(step, kernels, threads) == alone, threads
 
 
@@ -62,7 +62,7 @@ def test_other_ways(kernels, dtype, n, widths):
     for norm, keep in ((None, None), ("batchnorm", 0.7), ("layernorm", None), (None, 0.7)):
         Step(n, widths, dtype, norm, keep, reg=0.1, rule=None, source=np.float32).check(kernels, 20000.0)
         step = Step(n, widths, dtype, norm, keep, reg=0.1, rule="adam", source=np.uint8, mean=True, index=True)
-        assert len({bits(step, kernels, threads) for threads in (1, 2, 3, 5, 8)}) == 1, (norm, keep)
+        assert len({bits(step, kernels, threads) for threads in (1, 2, 3, 5, 8, 12, 16)}) == 1, (norm, keep)
 
 
 def test_squares_are_added_in_one_order(kernels, dtype):

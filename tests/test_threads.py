@@ -25,7 +25,7 @@ def test_same_bits_for_any_number_of_threads(kernels, dtype, entry):
     family = entry.partition(".")[0]
     for n, d, m in LARGE.get(family, LARGE["default"]):
         ends = []
-        for threads in (1, 2, 3, 2, 1):
+        for threads in (1, 2, 3, 16, 2, 1):  # of 16 some share rows, some columns
             call = make_call(entry, dtype, n, d, m)
             value = call(kernels, threads)
             ends.append(frozen([value, call.results()]))
@@ -39,7 +39,7 @@ def test_same_bits_for_transposed_products(kernels, dtype, trans_a, trans_b):
     a = rng.standard_normal((515, 301) if trans_a else (301, 515)).astype(dtype)
     b = rng.standard_normal((257, 515) if trans_b else (515, 257)).astype(dtype)
     ends = set()
-    for threads in (1, 2, 3, 5):
+    for threads in (1, 2, 3, 5, 16):
         out = np.empty((301, 257), dtype)
         kernels.affine.matmul(a, b, out, trans_a, trans_b, threads)
         ends.add(out.tobytes())
@@ -51,7 +51,7 @@ def test_same_bits_for_products_with_few_columns(kernels, dtype):
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((530, 301)).astype(dtype), rng.standard_normal((530, 10)).astype(dtype)
     ends = set()
-    for threads in (1, 2, 3, 5):
+    for threads in (1, 2, 3, 5, 16):
         out = np.full((301, 10), -12345, dtype)
         kernels.affine.matmul(a, b, out, True, False, threads)
         ends.add(out.tobytes())

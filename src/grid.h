@@ -1,0 +1,46 @@
+/* The result of a matrix product, cut into rectangles for threads: a grid of `rows` by `cols`.
+
+   A thread reads its rows of A and its columns of B, and mostly packs them too. So tall and flat
+   rectangles cost more than square ones: with sixteen threads and 256 rows, cut by rows alone, each
+   would pack all of B for 16 rows. How the result is cut changes no bit. */
+#ifndef DASE_GRID_H
+#define DASE_GRID_H
+
+#include <stddef.h>
+
+#define DASE_GRID_ROWS 4   /* fewer rows do not fill the multiplier */
+#define DASE_GRID_BESIDE 8 /* a column of B costs as much as so many rows of C in that column, and so do rows of A */
+
+typedef struct {
+    int rows, cols;
+} dase_grid;
+
+/* Where part begins when `count` things are shared out evenly. */
+static inline ptrdiff_t dase_cut(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t part)
+{
+    const ptrdiff_t rest = count % parts;
+    return count / parts * part + (part < rest ? part : rest);
+}
+
+/* The grid of at most `parts` rectangles whose largest costs least. Columns are cut between units of `unit`. */
+static dase_grid dase_grid_of(ptrdiff_t m, ptrdiff_t n, ptrdiff_t unit, int parts)
+{
+    const ptrdiff_t strips = (m + DASE_GRID_ROWS - 1) / DASE_GRID_ROWS, units = (n + unit - 1) / unit;
+    dase_grid best = {1, 1};
+    double least = -1;
+    if (parts <= 1) return best;
+    for (int rows = 1; rows <= parts && (rows == 1 || rows <= strips); rows++) {
+        const ptrdiff_t fit = parts / rows;
+        const int cols = (int)(units < fit ? units > 1 ? units : 1 : fit);
+        const ptrdiff_t high = (m + rows - 1) / rows, wide = (units + cols - 1) / cols * unit;
+        const double r = (double)(high < DASE_GRID_ROWS ? DASE_GRID_ROWS : high), c = (double)(wide < n ? wide : n);
+        const double cost = r * c + DASE_GRID_BESIDE * (r + c);
+        if (least < 0 || cost < least) {
+            least = cost;
+            best = (dase_grid){rows, cols};
+        }
+    }
+    return best;
+}
+
+#endif
