@@ -37,7 +37,7 @@ def batchnorm_forward_train(
              (("mean", mean_d), ("var", var_d), ("inv_std", inv_std_d)), d)
     if n == 0:
         raise ValueError(f"{name}: x has no samples, expected at least one")
-    num_threads = _threads_for(x_nd, 500, num_threads)
+    num_threads = _threads_for(x_nd, 400, num_threads)
     cdef void* x = cnp.PyArray_DATA(x_nd)
     cdef void* gamma = cnp.PyArray_DATA(gamma_d)
     cdef void* beta = cnp.PyArray_DATA(beta_d)
