@@ -46,6 +46,7 @@ OPENMP_CHOICES = (
 # Newer GCC writes some sums as separate multiplications and additions, narrow vectors' but not wide ones'. An
 # element's bits would follow from the vector that it falls into, and so from the number of threads.
 FUSED_FLAGS = [] if MSVC else ["--param=avoid-fma-max-bits=0"]
+FUSED_PROBE = "#ifdef __clang__\n#error it has no such flag, and needs none\n#endif\nint main(void) { return 0; }\n"
 OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
 
@@ -162,7 +163,7 @@ class BuildExt(build_ext):
             print(f"daseCV_c: the compiler cannot build {', '.join(sorted(missing))}", file=sys.stderr)
         self.extensions = [e for e in self.extensions
                            if e.name.count(".") == 2 or e.name.split(".")[2] in levels]
-        if self._works("int main(void) { return 0; }\n", FUSED_FLAGS):
+        if self._works(FUSED_PROBE, FUSED_FLAGS):
             compile_args = compile_args + FUSED_FLAGS
         for extension in self.extensions:
             extension.extra_compile_args += compile_args
