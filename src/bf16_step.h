@@ -78,7 +78,7 @@ static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, 
     const ptrdiff_t rows = i1 - i0, blocks = DASE_UP(k1 - k0, DASE_BF16_KC);
     const ptrdiff_t kc = DASE_UP(DASE_UP(k1 - k0, blocks), 32) * 32;
     const int tiles = (int)DASE_UP(rows, DASE_BF16_MR);
-    const ptrdiff_t turns = blocks * DASE_UP(j1 - j0, WIDTH) * tiles, samples = p->ahead ? rows : 0;
+    const ptrdiff_t turns = blocks * DASE_UP(j1 - j0, WIDTH) * tiles;
     const dase_rounded *a = p->rounded;
     ptrdiff_t turn = 0;
     __m512 tile[2 * DASE_BF16_MR];
@@ -109,8 +109,8 @@ static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, 
                 }
                 asks.count = 0;
                 if (p->ahead)
-                    dase_ask_float(p->ahead, &asks, i0 + dase_cut(samples, turns, turn),
-                                   i0 + dase_cut(samples, turns, turn + 1), p->ahead0, p->ahead1);
+                    dase_ask_float(p->ahead, &asks, i0 + dase_cut(rows, turns, turn),
+                                   i0 + dase_cut(rows, turns, turn + 1), p->ahead0, p->ahead1);
                 turn++;
                 if (j + WIDTH < j1) dase_ask_panel_float(&asks, p, j + WIDTH, j1, k, depth, tiles, t);
                 else if (k + depth < k1)

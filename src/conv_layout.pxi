@@ -7,6 +7,9 @@
 # - flat: a plane for each column of the filter, as wide as the output. All outputs of the
 #   plane follow each other, which suits rows that would fill a vector badly.
 
+cdef extern from "grid.h" nogil:
+    Py_ssize_t _cut "dase_cut"(Py_ssize_t count, Py_ssize_t parts, Py_ssize_t part) noexcept
+
 cdef extern from "conv_kernel.h" nogil:
     enum:
         CONV_MR
@@ -70,11 +73,6 @@ cdef inline Py_ssize_t _up(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 cdef inline Py_ssize_t _floor(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     """a / b rounded down; C rounds towards zero."""
     return a // b if a >= 0 else -((b - 1 - a) // b)
-
-
-cdef inline Py_ssize_t _cut(Py_ssize_t count, Py_ssize_t parts, Py_ssize_t part) noexcept nogil:
-    """Where part begins when count things are shared out evenly."""
-    return count // parts * part + min(part, count % parts)
 
 
 cdef inline Py_ssize_t _whole(Py_ssize_t count) noexcept nogil:

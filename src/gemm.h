@@ -308,18 +308,18 @@ static void DASE_NAME(gemm_part)(void *arg, int part)
 {
     const DASE_NAME(gemm_run) *run = arg;
     const dase_plan *p = run->p;
-    const int parts = p->grid.rows * p->grid.cols, row = part / p->grid.cols, col = part % p->grid.cols;
-    const ptrdiff_t i0 = dase_cut(p->m, p->grid.rows, row), i1 = dase_cut(p->m, p->grid.rows, row + 1);
-    const ptrdiff_t panels = gemm_up(p->n, WIDTH), j0 = dase_cut(panels, p->grid.cols, col) * WIDTH;
-    const ptrdiff_t past = dase_cut(panels, p->grid.cols, col + 1) * WIDTH, j1 = past < p->n ? past : p->n;
+    const int parts = p->grid.rows * p->grid.cols;
+    const dase_area own = dase_area_of(p->grid, p->m, p->n, WIDTH, part);
     DASE_TYPE *scratch = run->scratch + part * p->scratch;
     if (run->db)
         DASE_NAME(column_sums)(run->b, p->k, p->n, dase_cut(p->n, parts, part), dase_cut(p->n, parts, part + 1),
                                run->db);
-    if (i0 == i1 || j0 == j1) return;
-    const ptrdiff_t turn = j1 == p->n ? j1 - p->narrow : j1;
-    if (j0 < turn) DASE_NAME(rectangle)(p, run->a, run->b, run->c, run->bias, i0, i1, j0, turn, scratch);
-    if (turn < j1) DASE_NAME(narrow)(p, run->a, run->b, run->c, run->bias, i0, i1, turn, j1, scratch);
+    if (own.i0 == own.i1 || own.j0 == own.j1) return;
+    const ptrdiff_t turn = own.j1 == p->n ? own.j1 - p->narrow : own.j1;
+    if (own.j0 < turn)
+        DASE_NAME(rectangle)(p, run->a, run->b, run->c, run->bias, own.i0, own.i1, own.j0, turn, scratch);
+    if (turn < own.j1)
+        DASE_NAME(narrow)(p, run->a, run->b, run->c, run->bias, own.i0, own.i1, turn, own.j1, scratch);
 }
 
 /* Run the product; bias is read when flags have DASE_BIAS, db may be NULL. -1: out of memory. */

@@ -26,7 +26,10 @@ cdef extern from "gemm.h" nogil:
 cdef extern from "grid.h" nogil:
     ctypedef struct Grid "dase_grid":
         int rows, cols
+    ctypedef struct Area "dase_area":
+        Py_ssize_t i0, i1, j0, j1
     Grid grid_of "dase_grid_of"(Py_ssize_t m, Py_ssize_t n, Py_ssize_t unit, int parts) noexcept
+    Area area_of "dase_area_of"(Grid grid, Py_ssize_t m, Py_ssize_t n, Py_ssize_t unit, int part) noexcept
 
 cdef extern from "gemm_scratch.h" nogil:
     void *dase_scratch_take(size_t size) noexcept

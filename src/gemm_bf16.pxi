@@ -128,16 +128,13 @@ cdef Grid _grid_bf16(const Product *p, int num_threads) noexcept nogil:
 cdef void _part_bf16(const Product *p, const float *a, const float *b, float *c, const float *bias, float *db_m,
                      Grid grid, int part, unsigned *scratch) noexcept nogil:
     """One rectangle of C, and an even share of the column sums of B when db_m is given."""
-    cdef int parts = grid.rows * grid.cols, row = part // grid.cols, col = part % grid.cols
-    cdef Py_ssize_t width = 2 * DASE_BF16_VL, panels = _up(p.n, width)
+    cdef int parts = grid.rows * grid.cols
+    cdef Area own = area_of(grid, p.m, p.n, 2 * DASE_BF16_VL, part)
     if db_m != NULL:
         dase_column_sums_float(b, p.k, p.n, _cut(p.n, parts, part), _cut(p.n, parts, part + 1), db_m)
     if p.m == 0 or p.n == 0:
         return
-    rectangle_bf16(
-        p, a, b, c, bias,
-        _cut(p.m, grid.rows, row), _cut(p.m, grid.rows, row + 1),
-        _cut(panels, grid.cols, col) * width, min(p.n, _cut(panels, grid.cols, col + 1) * width), scratch)
+    rectangle_bf16(p, a, b, c, bias, own.i0, own.i1, own.j0, own.j1, scratch)
 
 
 cdef int gemm_bf16(const Product *p, const float *a, const float *b, float *c, const float *bias, float *db_m,

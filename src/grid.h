@@ -23,7 +23,7 @@ static inline ptrdiff_t dase_cut(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t par
 }
 
 /* The grid of at most `parts` rectangles whose largest costs least. Columns are cut between units of `unit`. */
-static dase_grid dase_grid_of(ptrdiff_t m, ptrdiff_t n, ptrdiff_t unit, int parts)
+static inline dase_grid dase_grid_of(ptrdiff_t m, ptrdiff_t n, ptrdiff_t unit, int parts)
 {
     const ptrdiff_t strips = (m + DASE_GRID_ROWS - 1) / DASE_GRID_ROWS, units = (n + unit - 1) / unit;
     dase_grid best = {1, 1};
@@ -41,6 +41,21 @@ static dase_grid dase_grid_of(ptrdiff_t m, ptrdiff_t n, ptrdiff_t unit, int part
         }
     }
     return best;
+}
+
+/* Rows i0..i1 and columns j0..j1. */
+typedef struct {
+    ptrdiff_t i0, i1, j0, j1;
+} dase_area;
+
+/* What a thread has of m x n; nothing where there are more threads than rectangles. */
+static inline dase_area dase_area_of(dase_grid grid, ptrdiff_t m, ptrdiff_t n, ptrdiff_t unit, int part)
+{
+    const int row = part / grid.cols, col = part % grid.cols;
+    const ptrdiff_t units = (n + unit - 1) / unit, past = dase_cut(units, grid.cols, col + 1) * unit;
+    if (row >= grid.rows) return (dase_area){m, m, n, n};
+    return (dase_area){dase_cut(m, grid.rows, row), dase_cut(m, grid.rows, row + 1),
+                       dase_cut(units, grid.cols, col) * unit, past < n ? past : n};
 }
 
 #endif

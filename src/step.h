@@ -257,11 +257,11 @@ static void DASE_NAME(forward)(dase_step *s, int part, int parts, DASE_TYPE *pac
             const DASE_NAME(product) p = {l ? s->layer[l - 1].h : x, stride, layer->weights.w, layer->fan_out, 0,
                                           layer->h, 1, layer->fan_out, layer->bias.w, NULL, 1,
                                           DASE_BIAS | (relu ? DASE_RELU : 0), NULL, 0, 0, DASE_NAME(rounded_in)(s, l)};
+            const dase_grid grid = dase_grid_of(n, layer->fan_out, COLUMN_UNIT, parts);
             if (part == 0) DASE_NAME(clear_rest)(n, layer->fan_out, stride, layer->h);
-            DASE_NAME(share)(&p, n, layer->fan_in, part, parts, pack);
+            DASE_NAME(share)(&p, grid, n, layer->fan_in, part, pack);
             /* Whole pairs of panels were shared out; only an even cut is the same for panels. */
-            own_panels = DASE_NAME(grid)(n, layer->fan_out, parts).cols == parts
-                && layer->fan_out % (COLUMN_UNIT * parts) == 0;
+            own_panels = grid.cols == parts && layer->fan_out % (COLUMN_UNIT * parts) == 0;
         }
         DASE_NAME(finish_forward)(s, layer, own_panels, part, parts);
         dase_meet(&s->barrier, parts);
@@ -308,7 +308,7 @@ static void DASE_NAME(backward)(dase_step *s, int part, int parts, DASE_TYPE *pa
         DASE_TYPE *dout = layer->dout, *dgamma = layer->dgamma, *dbeta = layer->dbeta;
         const DASE_TYPE *xhat = layer->xhat, *inv = layer->inv;
         if (part == 0) DASE_NAME(clear_rest)(n, d, stride, dout);
-        DASE_NAME(share)(&p, n, upper->fan_out, part, parts, pack);
+        DASE_NAME(share)(&p, dase_grid_of(n, d, COLUMN_UNIT, parts), n, upper->fan_out, part, pack);
         dase_meet(&s->barrier, parts);
         if (s->norm == DASE_NO_NORM && !s->bf16) continue;
         for (ptrdiff_t q = q0; q < q1 && s->norm != DASE_NO_NORM; q++) {

@@ -28,8 +28,8 @@ static inline void DASE_NAME(ask_panel)(dase_asks *asks, const DASE_NAME(product
     const int cols = j1 - j < WIDTH ? (int)(j1 - j) : WIDTH;
     const ptrdiff_t size = sizeof(DASE_TYPE);
     /* Columns of a transposed panel are rows of the matrix, `depth` long. */
-    const ptrdiff_t pieces = p->transposed ? cols : depth, long_ = p->transposed ? depth : cols;
-    dase_ask_pieces(asks, p->b + (p->transposed ? j * p->ldb + k : k * p->ldb + j), p->ldb * size, long_ * size,
+    const ptrdiff_t pieces = p->transposed ? cols : depth, length = p->transposed ? depth : cols;
+    dase_ask_pieces(asks, p->b + (p->transposed ? j * p->ldb + k : k * p->ldb + j), p->ldb * size, length * size,
                     dase_cut(pieces, tiles, t), dase_cut(pieces, tiles, t + 1));
 }
 
@@ -54,7 +54,7 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
     const int tiles = (int)DASE_UP(rows, DASE_MR);
     const ptrdiff_t few = j1 == p->cols ? DASE_NAME(few_left)(j1) : 0, whole = j1 - few;
     const ptrdiff_t panels = whole > j0 ? DASE_UP(whole - j0, WIDTH) : 1;
-    const ptrdiff_t turns = blocks * panels * tiles, samples = p->ahead ? rows : 0;
+    const ptrdiff_t turns = blocks * panels * tiles;
     DASE_TYPE *packed_quads = pack + WIDTH * DASE_KC;
     ptrdiff_t turn = 0;
     dase_asks asks;
@@ -98,8 +98,8 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
                         if (cols > DASE_VL) dase_ask(&asks, job.c + r * job.ldc + job.cvs, sizeof(DASE_TYPE));
                     }
                 if (p->ahead)
-                    DASE_NAME(ask)(p->ahead, &asks, i0 + dase_cut(samples, turns, turn),
-                                   i0 + dase_cut(samples, turns, turn + 1), p->ahead0, p->ahead1);
+                    DASE_NAME(ask)(p->ahead, &asks, i0 + dase_cut(rows, turns, turn),
+                                   i0 + dase_cut(rows, turns, turn + 1), p->ahead0, p->ahead1);
                 turn++;
                 if (plain) { /* its rows come by themselves */
                 } else if (j + WIDTH < whole) {
@@ -119,19 +119,10 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
     }
 }
 
-/* A thread's share of C: a rectangle of samples and columns. */
-static dase_grid DASE_NAME(grid)(ptrdiff_t n, ptrdiff_t cols, int parts)
-{
-    return dase_grid_of(n, cols, COLUMN_UNIT, parts);
-}
-
-static void DASE_NAME(share)(const DASE_NAME(product) *p, ptrdiff_t n, ptrdiff_t k, int part, int parts,
+/* A thread's share of C. */
+static void DASE_NAME(share)(const DASE_NAME(product) *p, dase_grid grid, ptrdiff_t n, ptrdiff_t k, int part,
                              DASE_TYPE *pack)
 {
-    const dase_grid grid = DASE_NAME(grid)(n, p->cols, parts);
-    const int row = part / grid.cols, col = part % grid.cols;
-    const ptrdiff_t units = DASE_UP(p->cols, COLUMN_UNIT), end = dase_cut(units, grid.cols, col + 1) * COLUMN_UNIT;
-    if (row < grid.rows)
-        DASE_NAME(multiply)(p, dase_cut(n, grid.rows, row), dase_cut(n, grid.rows, row + 1),
-                            dase_cut(units, grid.cols, col) * COLUMN_UNIT, end < p->cols ? end : p->cols, 0, k, pack);
+    const dase_area own = dase_area_of(grid, n, p->cols, COLUMN_UNIT, part);
+    DASE_NAME(multiply)(p, own.i0, own.i1, own.j0, own.j1, 0, k, pack);
 }
