@@ -49,6 +49,15 @@ FUSED_FLAGS = [] if MSVC else ["--param=avoid-fma-max-bits=0"]
 FUSED_PROBE = "#ifdef __clang__\n#error it has no such flag, and needs none\n#endif\nint main(void) { return 0; }\n"
 OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
+# Whether compiler and assembler know the instructions for tiles of bfloat16: src/amx.h.
+AMX_PROBE = """
+__attribute__((target("amx-tile,amx-bf16"))) int main(void)
+{
+    __asm__ volatile("tdpbf16ps %%tmm2, %%tmm1, %%tmm0" : :);
+    return 0;
+}
+"""
+
 
 def wanted_levels():
     possible = list(LEVEL_FLAGS) if X86 else ["base"]
@@ -165,7 +174,9 @@ class BuildExt(build_ext):
                            if e.name.count(".") == 2 or e.name.split(".")[2] in levels]
         if self._works(FUSED_PROBE, FUSED_FLAGS):
             compile_args = compile_args + FUSED_FLAGS
+        macros = [("DASECV_AMX", "1")] if X86 and not MSVC and self._works(AMX_PROBE) else []
         for extension in self.extensions:
+            extension.define_macros += macros
             extension.extra_compile_args += compile_args
             extension.extra_link_args += link_args
         super().build_extensions()

@@ -123,7 +123,7 @@ def _run(model, groups, images, index, mean, y, by, rule):
     if not model.reg_last_layer:
         layers[-1] = (*layers[-1][:8], 0.0, None, None)
     loss = _backend.kernels().step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective(),
-                                              _precision.reduced(model.dtype))
+                                              _precision.of_step(model.dtype))
     if dropout is not None:
         dropout["mode"] = "train"
     if norm == "batchnorm":

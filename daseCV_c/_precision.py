@@ -35,6 +35,11 @@ def reduced(dtype) -> bool:
     return kernels is not None and kernels.affine_bf16.built()
 
 
+def of_step(dtype) -> int:
+    """How the training step computes products of `dtype`: 0 as they are, 1 in bfloat16, 2 in bfloat16 by AMX."""
+    return 0 if not reduced(dtype) else 2 if _backend.kernels().affine_bf16.amx() else 1
+
+
 def affine_kernels(kernels, dtype):
     """The module whose affine entries serve arrays of `dtype`."""
     return kernels.affine_bf16 if reduced(dtype) else kernels.affine
@@ -108,6 +113,8 @@ def set_matmul_precision(precision: str) -> _Restore:
     obstacle = _obstacle() if precision == "bfloat16" else None
     if obstacle:
         raise RuntimeError(f"set_matmul_precision: 'bfloat16' is not available: {obstacle}")
+    if precision == "bfloat16":
+        _backend.kernels().affine_bf16.use_amx(_backend.runtime.has_amx())
     former, _active = _active, precision
     return _Restore(former)
 

@@ -21,6 +21,26 @@ def built():
     return bool(bf16_built())
 
 
+cdef bint _amx = False  # read once a call: a change meanwhile is the next call's
+
+
+def use_amx(bint on):
+    """Compute the products of this process by AMX from now on, or no longer; returns what it was.
+
+    Only where runtime.has_amx() is true; a module that was built without these kernels stays at False.
+    Bits are not those of AVX512_BF16: pairs are added in another order.
+    """
+    global _amx
+    former = _amx
+    _amx = on and DASE_AMX
+    return former
+
+
+def amx():
+    """Whether products are computed by AMX now."""
+    return _amx
+
+
 cdef int _check(str function, str name, cnp.ndarray array, Py_ssize_t rows, Py_ssize_t cols,
                 bint output) except -1:
     """Raise unless array is what a kernel may touch; cols < 0 asks for one dimension."""
@@ -50,6 +70,7 @@ cdef int _check_matrix(str function, str name, cnp.ndarray array) except -1:
 cdef int _run(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint trans_a, bint trans_b, int flags,
               cnp.ndarray a, cnp.ndarray b, cnp.ndarray c, void *bias, void *db, int num_threads) except -1:
     cdef int status
+    cdef bint tiles = _amx
     cdef const float *pa = <const float *>cnp.PyArray_DATA(a)
     cdef const float *pb = <const float *>cnp.PyArray_DATA(b)
     cdef float *pc = <float *>cnp.PyArray_DATA(c)
@@ -60,7 +81,7 @@ cdef int _run(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint trans_a, bint trans
     p.ldb = k if trans_b else n
     p.flags = flags
     with nogil:
-        status = gemm_bf16(&p, pa, pb, pc, <const float *>bias, <float *>db, num_threads)
+        status = gemm_bf16(&p, pa, pb, pc, <const float *>bias, <float *>db, num_threads, tiles)
     if status != 0:
         raise MemoryError("matrix product: no memory for packed blocks")
     return 0

@@ -97,21 +97,21 @@ static const dase_bf16_kernel dase_bf16_kernels[DASE_BF16_MR][2] = {
     DASE_BF16_ENTRY(9), DASE_BF16_ENTRY(10), DASE_BF16_ENTRY(11), DASE_BF16_ENTRY(12),
 };
 
-/* C(rows x cols) = A B, and what the DASE_ flags ask for. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
-DASE_BF16_CODE static void dase_bf16_tile(int rows, int cols, ptrdiff_t pairs,
-                                          const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,   /* IN */
-                                          const unsigned *b,                               /* IN */
-                                          float *c, ptrdiff_t ldc,                         /* INOUT */
-                                          const float *bias, int flags)                    /* IN */
+/* The lines that a tile is written to, on their way while it is computed. */
+static inline void dase_bf16_ask(int rows, int cols, const float *c, ptrdiff_t ldc)
 {
-    __m512 tile[2 * DASE_BF16_MR];
-    const int nv = cols > DASE_BF16_VL ? 2 : 1;
-    const __m512 zero = _mm512_setzero_ps();
-    /* The lines that are written to are on their way while the tile is computed. */
     for (int i = 0; i < rows; i++)
         for (int at = 0; at < cols + 15; at += 16)
             __builtin_prefetch(c + i * ldc + (at < cols ? at : cols - 1), 1);
-    dase_bf16_kernels[rows - 1][nv - 1](pairs, a, rs, cs, b, tile);
+}
+
+/* Sums of one or two vectors a row on their way to C, with what the DASE_ flags ask for. */
+DASE_BF16_CODE static void dase_bf16_out(int rows, int cols, const __m512 *tile, /* IN */
+                                         float *c, ptrdiff_t ldc,                /* INOUT */
+                                         const float *bias, int flags)           /* IN */
+{
+    const int nv = cols > DASE_BF16_VL ? 2 : 1;
+    const __m512 zero = _mm512_setzero_ps();
     for (int v = 0; v < nv; v++) {
         const int at = v * DASE_BF16_VL;
         const __mmask16 mask = dase_bf16_mask(cols - at);
@@ -128,6 +128,19 @@ DASE_BF16_CODE static void dase_bf16_tile(int rows, int cols, ptrdiff_t pairs,
             else _mm512_mask_storeu_ps(out, mask, sum);
         }
     }
+}
+
+/* C(rows x cols) = A B, and what the DASE_ flags ask for. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
+DASE_BF16_CODE static void dase_bf16_tile(int rows, int cols, ptrdiff_t pairs,
+                                          const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,   /* IN */
+                                          const unsigned *b,                               /* IN */
+                                          float *c, ptrdiff_t ldc,                         /* INOUT */
+                                          const float *bias, int flags)                    /* IN */
+{
+    __m512 tile[2 * DASE_BF16_MR];
+    dase_bf16_ask(rows, cols, c, ldc);
+    dase_bf16_kernels[rows - 1][cols > DASE_BF16_VL](pairs, a, rs, cs, b, tile);
+    dase_bf16_out(rows, cols, tile, c, ldc, bias, flags);
 }
 
 /* 16 pairs of (low, high), lane by lane. */

@@ -67,6 +67,24 @@ cdef extern from *:
     static int dase_has_bf16(void) { return 0; }
     #endif
 
+    /* Leaf 7, EDX bits 22 and 24: AMX_BF16, AMX_TILE. Their registers are large, so a process asks for them:
+       18 is the number of their state. The answer holds for all threads and is the same each time. */
+    #if defined(__linux__) && defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    #ifndef ARCH_REQ_XCOMP_PERM
+    #define ARCH_REQ_XCOMP_PERM 0x1023
+    #endif
+    static int dase_has_amx(void) {
+        unsigned a, b, c, d;
+        if (!dase_has_bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+        if (!(d & (1u << 22)) || !(d & (1u << 24))) return 0;
+        return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, 18) == 0;
+    }
+    #else
+    static int dase_has_amx(void) { return 0; }
+    #endif
+
     static int dase_forked = 0;
     #ifndef _WIN32
     #include <pthread.h>
@@ -80,6 +98,7 @@ cdef extern from *:
     int dase_max_threads() nogil
     int dase_level() nogil
     int dase_has_bf16() nogil
+    int dase_has_amx() nogil
     int dase_forked
     int dase_watch_forks() nogil
 
@@ -102,6 +121,11 @@ def cpu_level():
 def has_bf16():
     """Whether this CPU multiplies bfloat16 numbers (AVX512_BF16) and runs level v4."""
     return dase_has_bf16() != 0
+
+
+def has_amx():
+    """Whether this process may multiply bfloat16 numbers by AMX: asks the operating system for its registers."""
+    return dase_has_amx() != 0
 
 
 def forked():

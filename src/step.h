@@ -47,7 +47,7 @@ typedef struct {
     const int64_t *labels; /* IN */
     void *dx;              /* OUT, laid out as the images: their gradient where they are positive, else 0; or NULL */
     int rule, norm, layers;
-    int bf16;              /* products of factors rounded to bfloat16; float alone, where DASE_BF16 */
+    int bf16;              /* products of factors rounded to bfloat16: 0 or DASE_BY_; float alone, where DASE_BF16 */
     dase_layer *layer;     /* the last one gives the scores */
     /* Scratch. */
     char *scratch;
@@ -96,6 +96,7 @@ static size_t DASE_NAME(step_layout)(dase_step *s, int num_threads)
     ptrdiff_t classes = s->layer[s->layers - 1].fan_out;
 #define DASE_PLACE_ROUNDED(to, features)                                                     \
     do {                                                                                     \
+        (to).amx = s->bf16 == DASE_BY_AMX;                                                   \
         (to).pitch = dase_bf16_pitch(features);                                              \
         (to).apart = dase_bf16_apart(n);                                                     \
         DASE_PLACE((to).along, s->bf16 ? n * (to).pitch : 0, unsigned);                      \
@@ -108,6 +109,8 @@ static size_t DASE_NAME(step_layout)(dase_step *s, int num_threads)
     DASE_PLACE(s->dscores, n * classes, DASE_TYPE);
     DASE_PLACE(s->row_loss, n, double);
     s->pack_each = WIDTH * DASE_KC + DASE_VL * DASE_KC / 4 + DASE_MR * WIDTH;
+    if (s->bf16 == DASE_BY_AMX && s->pack_each < DASE_AMX_MR * dase_turned_pitch(n))
+        s->pack_each = DASE_AMX_MR * dase_turned_pitch(n);
     DASE_PLACE(s->pack, s->pack_each * num_threads, DASE_TYPE);
     for (int l = 0; l < s->layers; l++) {
         dase_layer *layer = &s->layer[l];
@@ -344,7 +347,7 @@ static void DASE_NAME(step_body)(void *arg, int part, int parts)
         const ptrdiff_t units = DASE_NAME(units)(&s->layer[l]);
         const ptrdiff_t u0 = dase_cut(units, parts, part), u1 = dase_cut(units, parts, part + 1);
         DASE_NAME(update_vectors)(s, l, part, parts);
-        if (s->bf16) DASE_NAME(update_weights_bf16)(s, l, part, parts);
+        if (s->bf16) DASE_NAME(update_weights_bf16)(s, l, part, parts, (unsigned *)pack);
         else if (l == 0 && s->dx != NULL) DASE_NAME(update_first)(s, u0, u1, pack);
         else DASE_NAME(update_weights)(s, l, u0, u1, pack + WIDTH * DASE_KC);
     }

@@ -14,6 +14,8 @@ cdef extern from "gemm_scratch.h" nogil:
 cdef extern from "step.h" nogil:
     enum:
         DASE_BF16
+        DASE_AMX
+        DASE_BY_AMX
         DASE_STORE
         DASE_SGD
         DASE_MOMENTUM
@@ -244,12 +246,13 @@ def train_step(
     cnp.ndarray y_n not None,        # IN: labels of the batch
     list layers not None,            # INOUT: see _set_layer
     rule, norm, int num_threads,
-    bint bf16=False,                 # round the factors of each product to bfloat16
+    int bf16=0,                      # 1: round the factors of each product to bfloat16; 2: and multiply by AMX
     cnp.ndarray dx_nd=None,          # OUT, or None: see _set_dx
 ):
     """Loss of the batch; the gradients are stored (rule None), or the parameters updated in place.
 
-    bf16 is for float32 alone, for CPUs with AVX512_BF16, and only where affine_bf16.built() is true.
+    bf16 is for float32 alone, for CPUs with AVX512_BF16, and only where affine_bf16.built() is true; 2 only
+    where affine_bf16.amx() is true.
     """
     cdef dase_step step
     cdef Py_ssize_t count = len(layers), l, fan_in
@@ -272,6 +275,8 @@ def train_step(
         t = _real_type("train_step", "weights", _matrix(next(iter(layers[0]), None)))
         if bf16 and not DASE_BF16:
             raise RuntimeError("train_step: this module was built without bfloat16 kernels")
+        if bf16 == DASE_BY_AMX and not DASE_AMX:
+            raise RuntimeError("train_step: this module was built without AMX kernels")
         if bf16 and dx_nd is not None:
             raise ValueError("train_step: dx is given, but it is not computed with bfloat16 products")
         if bf16 and t != cnp.NPY_FLOAT:

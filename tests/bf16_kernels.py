@@ -19,6 +19,16 @@ def _v4():
 V4 = _v4()
 
 
+def _amx():
+    """Whether the kernels for AMX can run too."""
+    return V4 is not None and _backend.runtime.has_amx() and (V4.affine_bf16.use_amx(True), V4.affine_bf16.amx(),
+                                                              V4.affine_bf16.use_amx(False))[1]
+
+
+INSTRUCTIONS = ["avx512", "amx"] if _amx() else ["avx512"]
+
+
 def where_available(test):
-    """A test that exists only where the kernels can run. Goes above every other decorator."""
-    return pytest.mark.compiled(test) if V4 else None
+    """A test that exists only where the kernels can run, for each kind of instructions. Goes above every other
+    decorator."""
+    return pytest.mark.compiled(pytest.mark.usefixtures("bf16_instructions")(test)) if V4 else None

@@ -13,6 +13,8 @@ import pytest
 NO_EXTENSION = os.environ.get("DASECV_TEST_NO_EXT") == "1"
 pytest.register_assert_rewrite("commands", "comparing", "entries")
 
+from bf16_kernels import INSTRUCTIONS, V4  # noqa: E402
+
 import daseCV_c  # noqa: E402
 from daseCV_c import _backend, _precision, _threads  # noqa: E402
 
@@ -64,11 +66,18 @@ def clean_state(monkeypatch):
     np.random.set_state(random_state)
 
 
-@pytest.fixture
-def bfloat16(monkeypatch):
-    """Level v4 in bfloat16."""
-    from bf16_kernels import V4
+@pytest.fixture(params=INSTRUCTIONS)
+def bf16_instructions(request, monkeypatch):
+    """The test runs once with each kind of bfloat16 instructions that this CPU has."""
+    monkeypatch.setattr(_backend.runtime, "has_amx", lambda: request.param == "amx")
+    V4.affine_bf16.use_amx(request.param == "amx")
+    yield
+    V4.affine_bf16.use_amx(False)
 
+
+@pytest.fixture
+def bfloat16(monkeypatch, bf16_instructions):
+    """Level v4 in bfloat16."""
     monkeypatch.setattr(_backend, "_kernels", V4)
     monkeypatch.setattr(_backend, "level", "v4")
     daseCV_c.use_backend("compiled")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from adversarial import SPECIAL, filled, frozen, normal, planted, small_integers
-from bf16_kernels import V4, where_available
+from bf16_kernels import INSTRUCTIONS, V4, where_available
 from comparing import added, close, product_scale, same_bits, same_values
 
 import daseCV_c
@@ -110,6 +110,21 @@ def test_same_bits_for_any_number_of_threads(sizes, trans_a, trans_b):
         V4.affine_bf16.matmul(a, b, out, trans_a, trans_b, threads)
         ends.add(out.tobytes())
     assert len(ends) == 1
+
+
+if len(INSTRUCTIONS) > 1:
+    @pytest.mark.compiled
+    def test_each_kind_of_instructions_is_used(bfloat16):
+        """Pairs are added in another order, so each kind has bits of its own."""
+        x, w, b = (normal(k, *s, dtype=np.float32) for k, s in enumerate(((64, 300), (300, 50), (50,))))
+        net = FullyConnectedNet([70], input_dim=300, weight_scale=0.1, dtype=np.float32)
+        kinds = {}
+        for kind in INSTRUCTIONS:
+            V4.affine_bf16.use_amx(kind == "amx")
+            kinds[kind] = affine_forward(x, w, b)[0], net.loss(x, np.arange(64) % 10)[1]["W1"]
+        for one, other in zip(*kinds.values(), strict=True):
+            assert not np.array_equal(one, other)
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-4 * np.abs(one).max())
 
 
 @where_available
@@ -285,8 +300,9 @@ def test_refused_names(name):
 
 
 def pretend(monkeypatch, cpu=True, built=True, level="v4", backend="compiled", runtime=True):
-    kernels = SimpleNamespace(affine_bf16=SimpleNamespace(built=lambda: built))
-    monkeypatch.setattr(_backend, "runtime", SimpleNamespace(has_bf16=lambda: cpu) if runtime else None)
+    kernels = SimpleNamespace(affine_bf16=SimpleNamespace(built=lambda: built, use_amx=lambda on: False))
+    found = SimpleNamespace(has_bf16=lambda: cpu, has_amx=lambda: False)
+    monkeypatch.setattr(_backend, "runtime", found if runtime else None)
     monkeypatch.setattr(_backend, "_kernels", kernels if runtime else None)
     monkeypatch.setattr(_backend, "level", level)
     monkeypatch.setattr(_backend, "_active", backend)

@@ -116,6 +116,22 @@ def test_special_numbers_pass(bfloat16, kind, value):
     assert any(np.isnan(grad).any() for grad in grads.values())
 
 
+@where_available
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("sizes", [(61, 1100, [70], 10), (13, 50, [16, 49, 5], 20)], ids=str)
+def test_nothing_is_read_of_what_a_step_left_behind(bfloat16, sizes, kind, threads):
+    """Scratch is kept: behind the ends of rows and panels stands what the step before had there."""
+    net, X, y = net_of(sizes, kind)
+    expected = by_step(net, X, y)
+    bad = {name: np.full_like(w, np.nan) for name, w in net.params.items()}
+    net.params, good = bad, net.params
+    with np.errstate(all="ignore"):
+        by_step(net, np.full_like(X, np.nan), y, threads)
+    net.params = good
+    same_bits([*by_step(net, X, y, threads)], [*expected])
+
+
 def stepped(rule, threads):
     """A Solver after some steps on a network whose layers are shared out in every way."""
     net, X, y = net_of((200, 150, [1060, 35], 10), "batchnorm")
