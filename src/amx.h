@@ -75,10 +75,11 @@ DASE_AMX_CODE static void dase_amx_configure(int rows)
         if (nv == 2) DASE_AMX_ADD(3, 5, 7);                                            \
     }
 
-/* tile[row * nv + vector] = A B, while the lines are asked for. The registers are configured for these rows. */
+/* Rows of `tile`, `apart` numbers apart, = A B, while the lines are asked for. The registers are configured for
+   these rows. */
 DASE_AMX_CODE static inline __attribute__((always_inline)) void
 dase_amx_sums_by(int rows, const int tall, const int nv, ptrdiff_t pairs, const unsigned *a, ptrdiff_t pitch,
-                 const unsigned *b, __m512 *tile, const dase_asks *w)
+                 const unsigned *b, float *tile, ptrdiff_t apart, const dase_asks *w)
 {
     const ptrdiff_t steps = pairs / DASE_AMX_PAIRS, rest = pairs % DASE_AMX_PAIRS;
     const int count = w ? w->count : 0, each = steps ? (int)((count + steps - 1) / steps) : count;
@@ -91,7 +92,8 @@ dase_amx_sums_by(int rows, const int tall, const int nv, ptrdiff_t pairs, const 
     }
     for (ptrdiff_t k = 0; k < steps; k++, a += DASE_AMX_PAIRS, b += nv * DASE_BF16_VL * DASE_AMX_PAIRS) {
         DASE_AMX_STEP(a, pitch, b)
-        for (const int past = asked + each < count ? asked + each : count; asked < past; asked++) DASE_ASK(w->at[asked]);
+        for (const int past = asked + each < count ? asked + each : count; asked < past; asked++)
+            DASE_ASK(w->at[asked]);
     }
     for (; asked < count; asked++) DASE_ASK(w->at[asked]);
     if (rest) { /* what stands behind the last pair of A must not meet the panel's zeros: it could be infinite */
@@ -101,22 +103,23 @@ dase_amx_sums_by(int rows, const int tall, const int nv, ptrdiff_t pairs, const 
             _mm512_store_si512(last + i * DASE_AMX_PAIRS, _mm512_maskz_loadu_epi32(mask, a + i * pitch));
         DASE_AMX_STEP(last, DASE_AMX_PAIRS, b)
     }
-    DASE_AMX_SAVE(0, tile, nv * 64);
-    if (nv == 2) DASE_AMX_SAVE(1, tile + 1, 128);
+    DASE_AMX_SAVE(0, tile, apart * 4);
+    if (nv == 2) DASE_AMX_SAVE(1, tile + DASE_BF16_VL, apart * 4);
     if (tall) {
-        DASE_AMX_SAVE(2, tile + 16 * nv, nv * 64);
-        if (nv == 2) DASE_AMX_SAVE(3, tile + 33, 128);
+        DASE_AMX_SAVE(2, tile + 16 * apart, apart * 4);
+        if (nv == 2) DASE_AMX_SAVE(3, tile + 16 * apart + DASE_BF16_VL, apart * 4);
     }
 }
 
 DASE_AMX_CODE static void dase_amx_sums(int rows, int nv, ptrdiff_t pairs, const unsigned *a, ptrdiff_t pitch,
-                                        const unsigned *b, __m512 *tile, const dase_asks *w, int *configured)
+                                        const unsigned *b, float *tile, ptrdiff_t apart, const dase_asks *w,
+                                        int *configured)
 {
     if (*configured != rows) dase_amx_configure(*configured = rows);
-    if (rows > 16 && nv == 2) dase_amx_sums_by(rows, 1, 2, pairs, a, pitch, b, tile, w);
-    else if (rows > 16) dase_amx_sums_by(rows, 1, 1, pairs, a, pitch, b, tile, w);
-    else if (nv == 2) dase_amx_sums_by(rows, 0, 2, pairs, a, pitch, b, tile, w);
-    else dase_amx_sums_by(rows, 0, 1, pairs, a, pitch, b, tile, w);
+    if (rows > 16 && nv == 2) dase_amx_sums_by(rows, 1, 2, pairs, a, pitch, b, tile, apart, w);
+    else if (rows > 16) dase_amx_sums_by(rows, 1, 1, pairs, a, pitch, b, tile, apart, w);
+    else if (nv == 2) dase_amx_sums_by(rows, 0, 2, pairs, a, pitch, b, tile, apart, w);
+    else dase_amx_sums_by(rows, 0, 1, pairs, a, pitch, b, tile, apart, w);
 }
 
 /* After the last tile: the processor need not keep the registers. */
@@ -140,7 +143,7 @@ DASE_AMX_CODE static void dase_amx_tile(int rows, int cols, ptrdiff_t pairs,
     __m512 tile[2 * DASE_AMX_MR];
     const int nv = cols > DASE_BF16_VL ? 2 : 1;
     dase_bf16_ask(rows, cols, c, ldc);
-    dase_amx_sums(rows, nv, pairs, a, pitch, b, tile, NULL, configured);
+    dase_amx_sums(rows, nv, pairs, a, pitch, b, (float *)tile, nv * DASE_BF16_VL, NULL, configured);
     dase_bf16_out(rows, cols, tile, c, ldc, bias, flags);
 }
 

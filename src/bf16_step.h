@@ -8,18 +8,16 @@
 
    The float32 activations stay: masks, normalization and the sums of columns are theirs.
 
-   With AMX (step.bf16 is DASE_BY_AMX) tiles have 32 rows, and the left factor of x^T dout is turned on
-   its way: as rows of pairs, a pair of panels at a time. See amx.h. */
+   The products by AMX are in amx_step.h. */
 
 #ifndef DASE_TYPE /* ---- once ---- */
 #ifndef DASE_BF16_STEP_H
 #define DASE_BF16_STEP_H
 
-#include "amx.h"
+#include "amx_step.h"
 #include "bf16_asking.h"
 #include "panels.h"
 
-#define DASE_BF16_KC 512    /* a block of k: the left factor's stays in the second-level cache */
 #define DASE_BF16_ROUNDED 8 /* panels rounded at a time */
 #define DASE_BF16_CUTS 4    /* tiles of a pair of panels of the left factor of x^T dout */
 
@@ -38,9 +36,6 @@ static inline ptrdiff_t dase_bf16_apart(ptrdiff_t n)
 {
     return DASE_UP(n, 2 * DASE_AMX_PAIRS) * DASE_AMX_PAIRS * 2 * DASE_PANEL + 16;
 }
-
-/* Words between rows of the left factor of x^T dout, when it is turned. */
-static inline ptrdiff_t dase_turned_pitch(ptrdiff_t n) { return (DASE_UP(n, 2 * DASE_AMX_PAIRS) + 1) * DASE_AMX_PAIRS; }
 
 #endif
 #else /* ---- once per type ---- */
@@ -91,27 +86,17 @@ DASE_BF16_CODE static void dase_round_panels_float(ptrdiff_t n, ptrdiff_t i0, pt
         }
 }
 
-/* A tile, by AMX (A in rows of pairs) or without. */
-DASE_BF16_CODE static inline void dase_bf16_sums(int amx, int rows, int nv, ptrdiff_t pairs, const unsigned *a,
-                                                 ptrdiff_t rs, ptrdiff_t cs, const unsigned *b, __m512 *tile,
-                                                 const dase_asks *asks, int *configured)
-{
-    if (amx) dase_amx_sums(rows, nv, pairs, a, rs, b, tile, asks, configured);
-    else dase_bf16_askings[rows - 1][nv - 1](pairs, a, rs, cs, b, tile, asks);
-}
-
 /* multiply of step.h from rounded factors. */
 static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0,
                                      ptrdiff_t j1, ptrdiff_t k0, ptrdiff_t k1, unsigned *pack)
 {
     const ptrdiff_t rows = i1 - i0, blocks = DASE_UP(k1 - k0, DASE_BF16_KC);
     const ptrdiff_t kc = DASE_UP(DASE_UP(k1 - k0, blocks), 32) * 32;
-    const dase_rounded *a = p->rounded;
-    const int tiles = (int)DASE_UP(rows, a->amx ? DASE_AMX_MR : DASE_BF16_MR);
+    const int tiles = (int)DASE_UP(rows, DASE_BF16_MR);
     const ptrdiff_t turns = blocks * DASE_UP(j1 - j0, WIDTH) * tiles;
+    const dase_rounded *a = p->rounded;
     ptrdiff_t turn = 0;
-    __m512 tile[2 * DASE_AMX_MR];
-    int configured = 0;
+    __m512 tile[2 * DASE_BF16_MR];
     dase_asks asks;
     dase_job_float job;
     job.mask = NULL;
@@ -123,7 +108,6 @@ static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, 
             const int cols = j1 - j < WIDTH ? (int)(j1 - j) : WIDTH, nv = cols > DASE_VL ? 2 : 1;
             if (p->transposed) dase_bf16_pack_columns(depth, cols, p->b + j * p->ldb + k, p->ldb, pack);
             else dase_bf16_pack_rows(depth, cols, p->b + k * p->ldb + j, p->ldb, pack, 0);
-            if (a->amx && !p->transposed) dase_amx_pad(pack, DASE_UP(depth, 2), cols);
             job.bias = p->bias == NULL ? NULL : p->bias + j;
             for (int t = 0; t < tiles; t++) {
                 const ptrdiff_t i = i0 + dase_cut(rows, tiles, t), end = i0 + dase_cut(rows, tiles, t + 1);
@@ -147,13 +131,12 @@ static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, 
                 else if (k + depth < k1)
                     dase_ask_panel_float(&asks, p, j0, j1, k + depth, k1 - k - depth < kc ? k1 - k - depth : kc,
                                           tiles, t);
-                dase_bf16_sums(a->amx, (int)(end - i), nv, DASE_UP(depth, 2), a->along + i * a->pitch + k / 2,
-                               a->pitch, 1, pack, tile, &asks, &configured);
+                dase_bf16_askings[end - i - 1][nv - 1](DASE_UP(depth, 2), a->along + i * a->pitch + k / 2, a->pitch, 1,
+                                                       pack, tile, &asks);
                 dase_job_out_float(&job, (int)(end - i), cols, (const dase_vec_float *)tile, nv);
             }
         }
     }
-    if (configured) dase_amx_done();
 }
 
 /* First row of a tile of x^T dout, whose d rows are cut by pairs of panels. */
@@ -163,87 +146,60 @@ static inline ptrdiff_t dase_bf16_row(ptrdiff_t d, ptrdiff_t unit)
     return rows <= 0 ? d : from + dase_cut(rows, DASE_BF16_CUTS, (int)(unit % DASE_BF16_CUTS));
 }
 
-/* The part of the parameter that a tile of `tall` units, those before `past`, updates in the columns from j. */
-static inline void dase_ask_units_float(dase_asks *asks, const dase_update_float *u, ptrdiff_t d, ptrdiff_t m,
-                                        ptrdiff_t unit, ptrdiff_t tall, ptrdiff_t past, ptrdiff_t j)
+/* The part of the parameter that a unit updates in the columns from j. */
+static inline void dase_ask_unit_float(dase_asks *asks, const dase_update_float *u, ptrdiff_t d, ptrdiff_t m,
+                                       ptrdiff_t unit, ptrdiff_t j)
 {
-    const ptrdiff_t end = unit + tall < past ? unit + tall : past;
-    const ptrdiff_t row = dase_bf16_row(d, unit), rows = dase_bf16_row(d, end) - row;
+    const ptrdiff_t row = dase_bf16_row(d, unit), rows = dase_bf16_row(d, unit + 1) - row;
     dase_ask_tile_float(u, asks, rows, m - j < WIDTH ? m - j : WIDTH, row * m + j, m);
 }
 
-/* The rows of the units from..past of one pair of panels, as rows of pairs. */
-DASE_BF16_CODE static void dase_turn_units(const dase_rounded *x, ptrdiff_t n, ptrdiff_t d, ptrdiff_t from,
-                                           ptrdiff_t past, unsigned *turned)
-{
-    const ptrdiff_t pair = from / DASE_BF16_CUTS, width = d - pair * WIDTH > DASE_VL ? WIDTH : DASE_VL;
-    const ptrdiff_t row = dase_bf16_row(d, from), rows = dase_bf16_row(d, past) - row;
-    const ptrdiff_t pitch = dase_turned_pitch(n);
-    const unsigned *across = x->across + pair * x->apart + row % WIDTH;
-    for (ptrdiff_t k = 0; k < DASE_UP(n, 2); k += DASE_AMX_PAIRS)
-        for (ptrdiff_t i = 0; i < rows; i += 16) {
-            const ptrdiff_t some = rows - i < 16 ? rows - i : 16;
-            __m512i r[16];
-            for (int p = 0; p < 16; p++)
-                r[p] = _mm512_maskz_loadu_epi32(dase_bf16_mask(some), across + (k + p) * width + i);
-            dase_amx_turn(r, (int)some, turned + i * pitch + k, pitch);
-        }
-}
-
-/* x^T dout, tile by tile straight into the update. Threads share the rows of tiles, which are as tall as a unit,
-   with AMX as several. */
-static void dase_update_weights_bf16_float(dase_step *s, int l, int part, int parts, unsigned *pack)
+/* x^T dout, tile by tile straight into the update. Threads share the rows of tiles. */
+static void dase_update_weights_bf16_float(dase_step *s, int l, int part, int parts)
 {
     const dase_layer *layer = &s->layer[l];
     const dase_rounded *x = dase_rounded_in_float(s, l), *dout = &layer->dout_bf16;
     const ptrdiff_t pairs = DASE_UP(s->source.n, 2), m = layer->fan_out, d = layer->fan_in;
     const dase_update_float u = dase_update_of_float(&layer->weights, s->rule);
-    const ptrdiff_t units = DASE_UP(d, WIDTH) * DASE_BF16_CUTS, tall = x->amx ? DASE_BF16_CUTS : 1;
+    const ptrdiff_t units = DASE_UP(d, WIDTH) * DASE_BF16_CUTS;
     const ptrdiff_t u0 = dase_cut(units, parts, part), u1 = dase_cut(units, parts, part + 1);
-    __m512 tile[2 * DASE_AMX_MR];
-    int configured = 0;
+    __m512 tile[2 * DASE_BF16_MR];
     dase_asks asks;
     for (ptrdiff_t unit = u0; unit < u1; unit++) layer->squares[unit] = 0;
     for (ptrdiff_t from = u0; from < u1;) {
         const ptrdiff_t pair = from / DASE_BF16_CUTS, next = (pair + 1) * DASE_BF16_CUTS, past = next < u1 ? next : u1;
-        if (x->amx) dase_turn_units(x, s->source.n, d, from, past, pack);
         for (ptrdiff_t j = 0; j < m; j += WIDTH) {
             const int cols = m - j < WIDTH ? (int)(m - j) : WIDTH, nv = cols > DASE_VL ? 2 : 1;
-            for (ptrdiff_t unit = from, end; unit < past; unit = end) {
-                const ptrdiff_t row = dase_bf16_row(d, unit);
-                end = unit + tall < past ? unit + tall : past;
-                const ptrdiff_t rows = dase_bf16_row(d, end) - row;
+            for (ptrdiff_t unit = from; unit < past; unit++) {
+                const ptrdiff_t row = dase_bf16_row(d, unit), rows = dase_bf16_row(d, unit + 1) - row;
                 if (rows == 0) continue;
                 asks.count = 0;
-                if (end < past) dase_ask_units_float(&asks, &u, d, m, end, tall, past, j);
-                else if (j + WIDTH < m) dase_ask_units_float(&asks, &u, d, m, from, tall, past, j + WIDTH);
-                else if (past < u1) dase_ask_units_float(&asks, &u, d, m, past, tall, u1, 0);
-                if (x->amx)
-                    dase_amx_sums((int)rows, nv, pairs, pack, dase_turned_pitch(s->source.n),
-                                  dout->across + j / WIDTH * dout->apart, tile, &asks, &configured);
-                else
-                    dase_bf16_askings[rows - 1][nv - 1](pairs, x->across + pair * x->apart + row % WIDTH, 1,
-                                                        d - pair * WIDTH > DASE_VL ? WIDTH : DASE_VL,
-                                                        dout->across + j / WIDTH * dout->apart, tile, &asks);
-                for (ptrdiff_t own = unit; own < end; own++) {
-                    const ptrdiff_t at = dase_bf16_row(d, own), some = dase_bf16_row(d, own + 1) - at;
-                    layer->squares[own] += dase_update_by_float(
-                        &u, (const dase_vec_float *)tile + (at - row) * nv, nv, (int)some, cols, at * m + j, m);
-                }
+                if (unit + 1 < past) dase_ask_unit_float(&asks, &u, d, m, unit + 1, j);
+                else if (j + WIDTH < m) dase_ask_unit_float(&asks, &u, d, m, from, j + WIDTH);
+                else if (past < u1) dase_ask_unit_float(&asks, &u, d, m, past, 0);
+                dase_bf16_askings[rows - 1][nv - 1](pairs, x->across + pair * x->apart + row % WIDTH, 1,
+                                                    d - pair * WIDTH > DASE_VL ? WIDTH : DASE_VL,
+                                                    dout->across + j / WIDTH * dout->apart, tile, &asks);
+                layer->squares[unit] += dase_update_by_float(&u, (const dase_vec_float *)tile, nv, (int)rows, cols,
+                                                             row * m + j, m);
             }
         }
         from = past;
     }
-    if (configured) dase_amx_done();
 }
+
+#include "amx_step.h"
 
 #else /* never called: step.bf16 is not set */
 
+static inline void DASE_NAME(multiply_amx)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0,
+                                           ptrdiff_t j1, ptrdiff_t k0, ptrdiff_t k1, unsigned *pack) {}
+static inline void DASE_NAME(update_weights_amx)(dase_step *s, int l, int part, int parts, unsigned *pack) {}
 static inline void DASE_NAME(round_panels)(ptrdiff_t n, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1,
                                            ptrdiff_t panels, const DASE_TYPE *h, const dase_rounded *to) {}
 static inline void DASE_NAME(multiply_bf16)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0,
                                             ptrdiff_t j1, ptrdiff_t k0, ptrdiff_t k1, unsigned *pack) {}
-static inline void DASE_NAME(update_weights_bf16)(dase_step *s, int l, int part, int parts, unsigned *pack) {}
+static inline void DASE_NAME(update_weights_bf16)(dase_step *s, int l, int part, int parts) {}
 
 #endif
 #endif

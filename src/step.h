@@ -109,8 +109,12 @@ static size_t DASE_NAME(step_layout)(dase_step *s, int num_threads)
     DASE_PLACE(s->dscores, n * classes, DASE_TYPE);
     DASE_PLACE(s->row_loss, n, double);
     s->pack_each = WIDTH * DASE_KC + DASE_VL * DASE_KC / 4 + DASE_MR * WIDTH;
-    if (s->bf16 == DASE_BY_AMX && s->pack_each < DASE_AMX_MR * dase_turned_pitch(n))
-        s->pack_each = DASE_AMX_MR * dase_turned_pitch(n);
+    if (s->bf16 == DASE_BY_AMX) {
+        ptrdiff_t widest = 0, words;
+        for (int l = 0; l < s->layers; l++) if (widest < s->layer[l].fan_out) widest = s->layer[l].fan_out;
+        words = dase_amx_words(n, widest);
+        if (s->pack_each < words) s->pack_each = words;
+    }
     DASE_PLACE(s->pack, s->pack_each * num_threads, DASE_TYPE);
     for (int l = 0; l < s->layers; l++) {
         dase_layer *layer = &s->layer[l];
@@ -347,7 +351,8 @@ static void DASE_NAME(step_body)(void *arg, int part, int parts)
         const ptrdiff_t units = DASE_NAME(units)(&s->layer[l]);
         const ptrdiff_t u0 = dase_cut(units, parts, part), u1 = dase_cut(units, parts, part + 1);
         DASE_NAME(update_vectors)(s, l, part, parts);
-        if (s->bf16) DASE_NAME(update_weights_bf16)(s, l, part, parts, (unsigned *)pack);
+        if (s->bf16 == DASE_BY_AMX) DASE_NAME(update_weights_amx)(s, l, part, parts, (unsigned *)pack);
+        else if (s->bf16) DASE_NAME(update_weights_bf16)(s, l, part, parts);
         else if (l == 0 && s->dx != NULL) DASE_NAME(update_first)(s, u0, u1, pack);
         else DASE_NAME(update_weights)(s, l, u0, u1, pack + WIDTH * DASE_KC);
     }

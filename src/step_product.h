@@ -33,8 +33,6 @@ static inline void DASE_NAME(ask_panel)(dase_asks *asks, const DASE_NAME(product
                     dase_cut(pieces, tiles, t), dase_cut(pieces, tiles, t + 1));
 }
 
-#include "bf16_step.h"
-
 /* Where the tile of C lies whose first element is (i, j), and what goes with it. */
 static inline void DASE_NAME(place)(DASE_NAME(job) *job, const DASE_NAME(product) *p, ptrdiff_t i, ptrdiff_t j)
 {
@@ -45,6 +43,8 @@ static inline void DASE_NAME(place)(DASE_NAME(job) *job, const DASE_NAME(product
     job->mask = p->mask == NULL ? NULL : p->mask + at;
     job->bias = p->bias == NULL ? NULL : p->bias + j;
 }
+
+#include "bf16_step.h"
 
 static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1,
                                 ptrdiff_t k0, ptrdiff_t k1, DASE_TYPE *pack)
@@ -60,6 +60,10 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
     dase_asks asks;
     DASE_NAME(job) job;
     if (rows <= 0 || j0 >= j1) return;
+    if (p->rounded && p->rounded->amx) {
+        DASE_NAME(multiply_amx)(p, i0, i1, j0, j1, k0, k1, (unsigned *)pack);
+        return;
+    }
     if (p->rounded) {
         DASE_NAME(multiply_bf16)(p, i0, i1, j0, j1, k0, k1, (unsigned *)pack);
         return;
