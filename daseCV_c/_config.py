@@ -43,7 +43,7 @@ def show_config(mode: str = "print"):
         "openmp": (runtime.openmp_version() or None) if runtime else None,
         "threads": _threads.get_num_threads(),
         "matmul precision": _precision.get_matmul_precision(),
-        "bfloat16 products": _precision._obstacle() or "available",
+        "bfloat16 products": _precision.availability(),
     }
     if mode == "dict":
         return facts

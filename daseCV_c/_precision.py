@@ -27,6 +27,11 @@ def _obstacle() -> str | None:
     return None
 
 
+def availability() -> str:
+    """For `show_config`: the obstacle, or with which instructions. AMX is asked for when bfloat16 is chosen."""
+    return _obstacle() or ("available, by AMX" if of_step(np.float32) == 2 else "available")
+
+
 def reduced(dtype) -> bool:
     """Whether products of `dtype` are computed in bfloat16 now: those of float32 alone, by kernels that have it."""
     if _active == "highest" or dtype != np.float32:
@@ -76,6 +81,10 @@ def set_matmul_precision(precision: str) -> _Restore:
     float64 is never affected, and neither are the NumPy twins, should the backend change later.
     NaN and infinities pass through; a number beyond the largest bfloat16 (3.39e38) becomes
     infinite, and denormals count as zero. Results do not depend on the number of threads.
+
+    CPUs with AMX multiply by it on Linux: several times as fast as AVX512_BF16. It adds up in
+    another order, so the last bits differ from those of a CPU without. The choice asks the operating
+    system for the registers, for the whole process.
 
     Parameters
     ----------

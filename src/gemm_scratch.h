@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define DASE_ALIGN 64
+#define DASE_HUGE ((size_t)2 << 20) /* a large page */
 #define DASE_SLOTS 8
 #define DASE_KEEP ((size_t)32 << 20) /* larger blocks are given back at once */
 
@@ -18,9 +19,21 @@
 static void *dase_aligned_new(size_t bytes) { return _aligned_malloc(bytes, DASE_ALIGN); }
 static void dase_aligned_free(void *p) { _aligned_free(p); }
 #else
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 static void *dase_aligned_new(size_t bytes)
 {
     void *p = NULL;
+#if defined(MADV_HUGEPAGE)
+    /* Panels lie far apart, so a product passes over many pages: large ones spare it looking them up. Where the
+       system refuses, nothing is lost. */
+    if (bytes >= 2 * DASE_HUGE) {
+        if (posix_memalign(&p, DASE_HUGE, bytes) != 0) return NULL;
+        madvise(p, bytes, MADV_HUGEPAGE);
+        return p;
+    }
+#endif
     return posix_memalign(&p, DASE_ALIGN, bytes) == 0 ? p : NULL;
 }
 static void dase_aligned_free(void *p) { free(p); }
