@@ -2,6 +2,7 @@
 
 import statistics
 import sys
+import time
 
 import numpy as np
 
@@ -88,6 +89,7 @@ def alternate(dtypes, threads, rounds, seconds, out):
             times = {name: [] for name in (*CALLS, "alternated")}
             for _ in range(rounds):
                 for name in times:
+                    time.sleep(arena.REST)  # threads of NumPy's BLAS would take a core from our product alone
                     times[name].append(worker.run_case([name, dtype, kind, n, d, m], seconds))
             times = {name: statistics.median(values) for name, values in times.items()}
             apart = times["daseCV_c"] + times["NumPy"]

@@ -196,7 +196,8 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
                     const DASE_TYPE *from = b + (p->trans_b ? j * p->ldb + kp : kp * p->ldb + j);
                     /* What comes after this panel: the next one, or the first of the next block of k. */
                     const ptrdiff_t next_j = past < j_end ? past : jc, next_k = past < j_end ? kp : kp + kc;
-                    const ptrdiff_t depth = p->k - next_k < p->kc ? p->k - next_k : p->kc, share = gemm_up(depth, tiles);
+                    const ptrdiff_t depth = p->k - next_k < p->kc ? p->k - next_k : p->kc;
+                    const ptrdiff_t share = gemm_up(depth, tiles);
                     const int wide = j_end - next_j < WIDTH ? (int)(j_end - next_j) : WIDTH;
                     const DASE_TYPE *next_b = b + (p->trans_b ? next_j * p->ldb + next_k : next_k * p->ldb + next_j);
                     const int asked = ask_b && block == 0 && next_k < p->k;
@@ -277,7 +278,7 @@ static void DASE_NAME(plan)(dase_plan *p, int num_threads)
     p->narrow = GEMM_NARROW && p->trans_a && last <= 2 * DASE_MR && (last == p->n || !p->pack_a)
         && 20 * last < 9 * gemm_up(2 * last, DASE_VL) * DASE_VL ? last : 0;
     cycles = fused * p->k * p->m * (p->narrow == p->n ? 1.0 * p->n / DASE_VL : 0.5 * halves);
-    p->grid = dase_grid_of(p->m, p->n, WIDTH, cycles < GEMM_SERIAL_CYCLES ? 1 : num_threads);
+    p->grid = dase_grid_of(p->m, p->n, WIDTH, cycles < GEMM_SERIAL_CYCLES ? 1 : dase_parts_for(num_threads, cycles));
     part_rows = gemm_up(p->m, p->grid.rows);
     tiles = gemm_up(part_rows, DASE_MR);
     /* B is packed when enough tiles read it; a transposed B always. */
@@ -333,7 +334,7 @@ static int DASE_NAME(gemm)(const dase_product *product, const DASE_TYPE *a, cons
     DASE_NAME(plan)(&p, num_threads);
     run.scratch = dase_scratch_take(p.grid.rows * p.grid.cols * p.scratch * sizeof(DASE_TYPE));
     if (run.scratch == NULL) return -1;
-    dase_share_out(DASE_NAME(gemm_part), &run, p.grid.rows * p.grid.cols);
+    dase_share_out(DASE_NAME(gemm_part), &run, p.grid.rows * p.grid.cols, num_threads);
     dase_scratch_give(run.scratch);
     return 0;
 }

@@ -6,7 +6,12 @@
 
    A job is a number of parts. The caller takes parts as everybody else does: it never waits for a
    thread that has not begun, so a job costs little more than it would alone if no thread comes. One
-   job runs at a time; who finds another caller's job running does all parts of its own. */
+   job runs at a time; who finds another caller's job running does all parts of its own.
+
+   Threads of NumPy's BLAS hold a processor for about 107 ms after a product and never offer it. Beside
+   one, a thread that offers its turn waits for milliseconds, while a thread that wakes up is let in. So
+   where processors are shared, threads sleep between jobs instead of looking, and jobs come in smaller
+   parts, of which a thread with half a processor does fewer. */
 #ifndef DASE_WORKERS_H
 #define DASE_WORKERS_H
 
@@ -18,6 +23,12 @@ typedef void (*dase_work)(void *arg, int part);
 #include <signal.h>
 #include <stdint.h>
 #include <time.h>
+#ifdef __linux__
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #if defined(__x86_64__) || defined(__i386__)
 #define DASE_REST() __builtin_ia32_pause()
@@ -26,11 +37,19 @@ typedef void (*dase_work)(void *arg, int part);
 #endif
 #ifdef __linux__
 #define DASE_PLACE_OF() sched_getcpu()
+#define DASE_THREAD() (int)syscall(SYS_gettid)
 #else
 #define DASE_PLACE_OF() (-1)
+#define DASE_THREAD() 0
 #endif
 #define DASE_WORKERS 63          /* at most */
 #define DASE_LOOK_NS 100000      /* a thread looks for work so long before it sleeps */
+#define DASE_KEPT_NS 500000      /* who gets an offered turn back later than this shares the processor */
+#define DASE_SHARED_NS 100000000 /* so long processors then count as shared */
+#define DASE_SHARED_PARTS 4      /* times as many parts then, for up to so many threads: */
+#define DASE_SHARED_MOST 8       /* each part has scratch of its own */
+#define DASE_SHARED_CYCLES 1e5   /* a smaller job is done before who sleeps is awake */
+#define DASE_TURN_NS 100000      /* the shortest turn that Linux grants */
 
 /* job: number of the job (32 bits), its parts (16), the next part to take (16). */
 static struct {
@@ -40,20 +59,25 @@ static struct {
     char behind[60];
     dase_work body;
     void *arg;
+    int helpers;                 /* threads that may take parts beside the caller */
     int busy, started, asleep;
+    uint32_t posted;             /* number of the job; who sleeps waits for the next */
     int place;                   /* the processor that the caller ran on */
+    int caller;                  /* its thread; 0 before one was needed */
+    int64_t shared_until;        /* until then processors count as shared */
     int alone;                   /* jobs in a row whose parts the caller did all by itself, up to 3 */
     pthread_mutex_t lock;
     pthread_cond_t wake;
 } dase_pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
-/* Does a part that nobody has; 0 when there is none. */
-static int dase_take_part(void)
+/* Does a part that nobody has; 0 when there is none, or none for thread `who` (-1 is the caller). */
+static int dase_take_part(int who)
 {
     uint64_t job = __atomic_load_n(&dase_pool.job, __ATOMIC_ACQUIRE);
     for (;;) {
         const int part = (int)(job & 0xffff);
         if (part >= (int)(job >> 16 & 0xffff)) return 0;
+        if (who >= __atomic_load_n(&dase_pool.helpers, __ATOMIC_RELAXED)) return 0;
         if (!__atomic_compare_exchange_n(&dase_pool.job, &job, job + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
             continue;
         /* The job cannot end before this part does, so what describes it stays. */
@@ -70,28 +94,93 @@ static int64_t dase_now(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void *dase_worker(void *unused)
+static int dase_shared(int64_t now)
 {
+    return now < __atomic_load_n(&dase_pool.shared_until, __ATOMIC_RELAXED);
+}
+
+#ifdef __linux__
+/* Until a job after number `seen`. */
+static void dase_sleep(uint32_t seen)
+{
+    while (__atomic_load_n(&dase_pool.posted, __ATOMIC_SEQ_CST) == seen)
+        syscall(SYS_futex, &dase_pool.posted, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+}
+
+static void dase_wake(void) { syscall(SYS_futex, &dase_pool.posted, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
+
+/* Who asks for short turns is let in at once when it wakes up, by Linux from 6.12 on. */
+static void dase_ask_short_turns(void)
+{
+#if defined(SYS_sched_setattr) && defined(SYS_sched_getattr)
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } turns = {0};
+    if (syscall(SYS_sched_getattr, 0, &turns, sizeof turns, 0) != 0 || turns.policy != SCHED_OTHER) return;
+    turns.runtime = DASE_TURN_NS;
+    (void)!syscall(SYS_sched_setattr, 0, &turns, 0); /* without them it is only later */
+#endif
+}
+
+/* Where no processor is idle, a thread may wake up on its caller's, and both get half of it. This one keeps off
+   processor `off`; with -1 it may be wherever its caller may. */
+static void dase_keep_off(int off)
+{
+    cpu_set_t may;
+    const int caller = __atomic_load_n(&dase_pool.caller, __ATOMIC_RELAXED);
+    if (sched_getaffinity(caller ? caller : getpid(), sizeof may, &may) != 0) return; /* it has ended */
+    if (off >= 0 && off < CPU_SETSIZE) CPU_CLR(off, &may);
+    if (CPU_COUNT(&may) > 0) sched_setaffinity(0, sizeof may, &may);
+}
+#else
+static void dase_sleep(uint32_t seen)
+{
+    pthread_mutex_lock(&dase_pool.lock);
+    while (__atomic_load_n(&dase_pool.posted, __ATOMIC_SEQ_CST) == seen)
+        pthread_cond_wait(&dase_pool.wake, &dase_pool.lock);
+    pthread_mutex_unlock(&dase_pool.lock);
+}
+
+static void dase_wake(void)
+{
+    pthread_mutex_lock(&dase_pool.lock); /* who is about to sleep does so first, or has seen the job */
+    pthread_mutex_unlock(&dase_pool.lock);
+    pthread_cond_broadcast(&dase_pool.wake);
+}
+
+static void dase_ask_short_turns(void) {}
+static void dase_keep_off(int off) { (void)off; }
+#endif
+
+static void *dase_worker(void *number)
+{
+    const int who = (int)(intptr_t)number;
     int64_t since = dase_now();
-    (void)unused;
+    int off = -1;
+    dase_ask_short_turns();
     for (;;) {
-        if (dase_take_part()) { since = dase_now(); continue; }
-        /* On the caller's own processor a thread only gets in its way: one that wakes up is put where
-           there is room. */
+        const uint32_t seen = __atomic_load_n(&dase_pool.posted, __ATOMIC_SEQ_CST);
+        const int64_t now = dase_now();
+        const int shared = dase_shared(now), callers = __atomic_load_n(&dase_pool.place, __ATOMIC_RELAXED);
+        if (off != (shared ? callers : -1)) dase_keep_off(off = shared ? callers : -1);
+        if (dase_take_part(who)) { since = dase_now(); continue; }
         const int place = DASE_PLACE_OF();
-        if (dase_now() - since < DASE_LOOK_NS
-            && (place < 0 || place != __atomic_load_n(&dase_pool.place, __ATOMIC_RELAXED))) {
+        int in_the_way = place >= 0 && place == callers;
+        if (now - since < DASE_LOOK_NS && !shared && !in_the_way) {
             sched_yield();
-            continue;
+            in_the_way = dase_now() - now > DASE_KEPT_NS;
+        } else {
+            __atomic_add_fetch(&dase_pool.asleep, 1, __ATOMIC_SEQ_CST);
+            dase_sleep(seen);
+            __atomic_sub_fetch(&dase_pool.asleep, 1, __ATOMIC_SEQ_CST);
+            in_the_way = DASE_PLACE_OF() == __atomic_load_n(&dase_pool.place, __ATOMIC_RELAXED) && place >= 0;
+            since = dase_now();
         }
-        const uint64_t seen = __atomic_load_n(&dase_pool.job, __ATOMIC_ACQUIRE) >> 32;
-        pthread_mutex_lock(&dase_pool.lock);
-        __atomic_add_fetch(&dase_pool.asleep, 1, __ATOMIC_SEQ_CST);
-        while (__atomic_load_n(&dase_pool.job, __ATOMIC_SEQ_CST) >> 32 == seen)
-            pthread_cond_wait(&dase_pool.wake, &dase_pool.lock);
-        __atomic_sub_fetch(&dase_pool.asleep, 1, __ATOMIC_SEQ_CST);
-        pthread_mutex_unlock(&dase_pool.lock);
-        since = dase_now();
+        if (in_the_way) __atomic_store_n(&dase_pool.shared_until, dase_now() + DASE_SHARED_NS, __ATOMIC_RELAXED);
     }
     return NULL;
 }
@@ -102,6 +191,9 @@ static void dase_forget_workers(void)
     static const pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static const pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
     dase_pool.job = 0;
+    dase_pool.posted = 0;
+    dase_pool.shared_until = 0;
+    dase_pool.caller = 0;
     dase_pool.busy = dase_pool.started = dase_pool.asleep = dase_pool.alone = 0;
     dase_pool.lock = lock;
     dase_pool.wake = wake;
@@ -120,37 +212,46 @@ static void dase_start_workers(int count)
     pthread_sigmask(SIG_SETMASK, &all, &former);
     for (; dase_pool.started < count; dase_pool.started++) {
         pthread_t thread;
-        if (pthread_create(&thread, NULL, dase_worker, NULL) != 0) break; /* fewer will do */
+        void *number = (void *)(intptr_t)dase_pool.started;
+        if (pthread_create(&thread, NULL, dase_worker, number) != 0) break; /* fewer will do */
         pthread_detach(thread);
     }
     pthread_sigmask(SIG_SETMASK, &former, NULL);
 }
 
-/* body(arg, part) for each part; parts run at the same time on at most `parts` threads. */
-static void dase_share_out(dase_work body, void *arg, int parts)
+/* Into how many parts a job of so many cycles is best cut for `threads`. */
+static int dase_parts_for(int threads, double cycles)
+{
+    if (threads < 2 || threads > DASE_SHARED_MOST || !dase_shared(dase_now())) return threads;
+    if (cycles < DASE_SHARED_CYCLES) return 1;
+    __atomic_store_n(&dase_pool.caller, DASE_THREAD(), __ATOMIC_RELAXED);
+    return DASE_SHARED_PARTS * threads;
+}
+
+/* body(arg, part) for each part, on at most `threads` threads at the same time. */
+static void dase_share_out(dase_work body, void *arg, int parts, int threads)
 {
     int idle = 0;
-    if (parts < 2 || parts > 0xffff
+    if (parts < 2 || threads < 2 || parts > 0xffff
         || !__atomic_compare_exchange_n(&dase_pool.busy, &idle, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         for (int part = 0; part < parts; part++) body(arg, part);
         return;
     }
-    const int wanted = parts - 1 < DASE_WORKERS ? parts - 1 : DASE_WORKERS;
-    const uint64_t number = (__atomic_load_n(&dase_pool.job, __ATOMIC_RELAXED) >> 32) + 1;
-    if (dase_pool.started < wanted) dase_start_workers(wanted);
+    const int others = (parts < threads ? parts : threads) - 1, helpers = others < DASE_WORKERS ? others : DASE_WORKERS;
+    const uint32_t number = dase_pool.posted + 1;
+    if (dase_pool.started < helpers) dase_start_workers(helpers);
     dase_pool.body = body;
     dase_pool.arg = arg;
+    __atomic_store_n(&dase_pool.helpers, helpers, __ATOMIC_RELAXED);
     __atomic_store_n(&dase_pool.place, DASE_PLACE_OF(), __ATOMIC_RELAXED);
     __atomic_store_n(&dase_pool.done, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&dase_pool.job, number << 32 | (uint64_t)parts << 16, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&dase_pool.job, (uint64_t)number << 32 | (uint64_t)parts << 16, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&dase_pool.posted, number, __ATOMIC_SEQ_CST);
     /* Waking costs a small product's time: seldom while it brings nobody, as on a busy machine. */
-    if (__atomic_load_n(&dase_pool.asleep, __ATOMIC_SEQ_CST) > 0 && number % (1u << dase_pool.alone) == 0) {
-        pthread_mutex_lock(&dase_pool.lock);
-        pthread_cond_broadcast(&dase_pool.wake);
-        pthread_mutex_unlock(&dase_pool.lock);
-    }
+    if (__atomic_load_n(&dase_pool.asleep, __ATOMIC_SEQ_CST) > 0 && number % (1u << dase_pool.alone) == 0)
+        dase_wake();
     int own = 0;
-    while (dase_take_part()) own++;
+    while (dase_take_part(-1)) own++;
     dase_pool.alone = own < parts ? 0 : dase_pool.alone < 3 ? dase_pool.alone + 1 : 3;
     for (int looks = 0; __atomic_load_n(&dase_pool.done, __ATOMIC_ACQUIRE) < parts; looks++) {
         if (looks < 4000) DASE_REST();
@@ -161,11 +262,14 @@ static void dase_share_out(dase_work body, void *arg, int parts)
 
 #else /* OpenMP's own team; without OpenMP a plain loop */
 
-static void dase_share_out(dase_work body, void *arg, int parts)
+static int dase_parts_for(int threads, double cycles) { (void)cycles; return threads; }
+
+static void dase_share_out(dase_work body, void *arg, int parts, int threads)
 {
     int part;
+    (void)threads;
 #ifdef _OPENMP
-#pragma omp parallel for num_threads(parts > 0 ? parts : 1) schedule(static, 1)
+#pragma omp parallel for num_threads(threads > 0 ? threads : 1) schedule(static, 1)
 #endif
     for (part = 0; part < parts; part++) body(arg, part);
 }

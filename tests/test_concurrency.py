@@ -149,6 +149,37 @@ for _ in range(10):
     assert np.allclose(a @ b, product)
 '''
 
+# Others hold every processor, as the threads of a BLAS do for a while: products come in other parts then.
+HELD = """
+import os, subprocess, sys, time
+import numpy as np
+from daseCV_c import _backend
+
+matmul = _backend.kernels().affine.matmul
+rng = np.random.default_rng(5)
+cases = []
+for dtype in (np.float32, np.float64):
+    for trans_a, trans_b in ((False, False), (True, False), (False, True)):
+        m, n, k = 150, 210, 333
+        a = rng.standard_normal((k, m) if trans_a else (m, k)).astype(dtype)
+        b = rng.standard_normal((n, k) if trans_b else (k, n)).astype(dtype)
+        expected = np.empty((m, n), dtype)
+        matmul(a, b, expected, trans_a, trans_b, 1)
+        cases.append((a, b, trans_a, trans_b, expected))
+holders = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count())]
+try:
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        for a, b, trans_a, trans_b, expected in cases:
+            for threads in (2, 3, 12):
+                out = np.full_like(expected, np.nan)
+                matmul(a, b, out, trans_a, trans_b, threads)
+                assert np.array_equal(out, expected), (a.dtype, trans_a, trans_b, threads)
+finally:
+    for holder in holders:
+        holder.kill()
+"""
+
 FORK_WITH_A_THREAD_AT_WORK = WORK + '''
 import threading
 
@@ -265,6 +296,10 @@ def _path(folder):
 
 def test_alternating_with_blas(script):
     script(BLAS, timeout=100)
+
+
+def test_products_while_others_hold_the_processors(script):
+    script(HELD, timeout=100)
 
 
 BACKEND_IN_A_CHILD = WORK + '''
