@@ -91,7 +91,7 @@ static inline dase_eight DASE_NAME(widened)(const DASE_TYPE *p)
 /* sum of (x - from) and of its square */
 static inline void DASE_NAME(shifted_sums)(const DASE_TYPE *x, ptrdiff_t size, double from, double *sum, double *square)
 {
-    dase_lanes s = {{0}}, q = {{0}};
+    dase_lanes s = {0}, q = {0};
     const ptrdiff_t whole = whole_of(size);
     for (ptrdiff_t i = 0; i < whole; i += 32) {
         DASE_UNROLL DASE_EACH {
@@ -111,7 +111,7 @@ static inline void DASE_NAME(shifted_sums)(const DASE_TYPE *x, ptrdiff_t size, d
 
 static inline double DASE_NAME(plain_sum)(const DASE_TYPE *x, ptrdiff_t size)
 {
-    dase_lanes s = {{0}};
+    dase_lanes s = {0};
     const ptrdiff_t whole = whole_of(size);
     for (ptrdiff_t i = 0; i < whole; i += 32) {
         DASE_UNROLL DASE_EACH s.DASE_LANE += DASE_LOAD(x + i);
@@ -145,7 +145,7 @@ static void DASE_NAME(plane_moments)(const DASE_TYPE *x, ptrdiff_t size, double 
 /* dots: the sum of dout, and of dout * xhat */
 static void DASE_NAME(plane_dots)(const DASE_TYPE *dout, const DASE_TYPE *xhat, ptrdiff_t size, double *dots)
 {
-    dase_lanes s = {{0}}, p = {{0}};
+    dase_lanes s = {0}, p = {0};
     const ptrdiff_t whole = whole_of(size);
     for (ptrdiff_t i = 0; i < whole; i += 32) {
         DASE_UNROLL DASE_EACH {
