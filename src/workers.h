@@ -11,7 +11,8 @@
    Threads of NumPy's BLAS hold a processor for about 107 ms after a product and never offer it. Beside
    one, a thread that offers its turn waits for milliseconds, while a thread that wakes up is let in. So
    where processors are shared, threads sleep between jobs instead of looking, and jobs come in smaller
-   parts, of which a thread with half a processor does fewer. */
+   parts, of which a thread with half a processor does fewer. A caller that waits for the last of them
+   lends its own processor. */
 #ifndef DASE_WORKERS_H
 #define DASE_WORKERS_H
 
@@ -22,6 +23,7 @@ typedef void (*dase_work)(void *arg, int part);
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
 #include <time.h>
 #ifdef __linux__
 #include <limits.h>
@@ -44,6 +46,7 @@ typedef void (*dase_work)(void *arg, int part);
 #endif
 #define DASE_WORKERS 63          /* at most */
 #define DASE_LOOK_NS 100000      /* a thread looks for work so long before it sleeps */
+#define DASE_LOOKS 4000          /* a caller waits so long before it offers its processor */
 #define DASE_KEPT_NS 500000      /* who gets an offered turn back later than this shares the processor */
 #define DASE_SHARED_NS 100000000 /* so long processors then count as shared */
 #define DASE_SHARED_PARTS 4      /* times as many parts then, for up to so many threads: */
@@ -65,6 +68,9 @@ static struct {
     int place;                   /* the processor that the caller ran on */
     int caller;                  /* its thread; 0 before one was needed */
     int64_t shared_until;        /* until then processors count as shared */
+    int thread[DASE_WORKERS];    /* the helpers */
+    int at_work[DASE_WORKERS];   /* whether each is in a part */
+    int moved[DASE_WORKERS];     /* whether a caller has moved it to its own processor */
     int alone;                   /* jobs in a row whose parts the caller did all by itself, up to 3 */
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -81,7 +87,9 @@ static int dase_take_part(int who)
         if (!__atomic_compare_exchange_n(&dase_pool.job, &job, job + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
             continue;
         /* The job cannot end before this part does, so what describes it stays. */
+        if (who >= 0) __atomic_store_n(&dase_pool.at_work[who], 1, __ATOMIC_RELEASE);
         dase_pool.body(dase_pool.arg, part);
+        if (who >= 0) __atomic_store_n(&dase_pool.at_work[who], 0, __ATOMIC_RELAXED);
         __atomic_add_fetch(&dase_pool.done, 1, __ATOMIC_ACQ_REL);
         return 1;
     }
@@ -136,6 +144,20 @@ static void dase_keep_off(int off)
     if (off >= 0 && off < CPU_SETSIZE) CPU_CLR(off, &may);
     if (CPU_COUNT(&may) > 0) sched_setaffinity(0, sizeof may, &may);
 }
+
+/* The helpers that are still in a part go on here; each leaves again after it. */
+static void dase_lend(int helpers)
+{
+    cpu_set_t here;
+    const int place = sched_getcpu();
+    if (place < 0 || place >= CPU_SETSIZE) return;
+    CPU_ZERO(&here);
+    CPU_SET(place, &here);
+    for (int who = 0; who < helpers; who++)
+        if (__atomic_load_n(&dase_pool.at_work[who], __ATOMIC_ACQUIRE)
+            && sched_setaffinity(dase_pool.thread[who], sizeof here, &here) == 0)
+            __atomic_store_n(&dase_pool.moved[who], 1, __ATOMIC_RELEASE);
+}
 #else
 static void dase_sleep(uint32_t seen)
 {
@@ -154,6 +176,7 @@ static void dase_wake(void)
 
 static void dase_ask_short_turns(void) {}
 static void dase_keep_off(int off) { (void)off; }
+static void dase_lend(int helpers) { (void)helpers; }
 #endif
 
 static void *dase_worker(void *number)
@@ -161,12 +184,14 @@ static void *dase_worker(void *number)
     const int who = (int)(intptr_t)number;
     int64_t since = dase_now();
     int off = -1;
+    dase_pool.thread[who] = DASE_THREAD(); /* before at_work, after which it is read */
     dase_ask_short_turns();
     for (;;) {
         const uint32_t seen = __atomic_load_n(&dase_pool.posted, __ATOMIC_SEQ_CST);
         const int64_t now = dase_now();
         const int shared = dase_shared(now), callers = __atomic_load_n(&dase_pool.place, __ATOMIC_RELAXED);
-        if (off != (shared ? callers : -1)) dase_keep_off(off = shared ? callers : -1);
+        const int moved = __atomic_exchange_n(&dase_pool.moved[who], 0, __ATOMIC_ACQUIRE);
+        if (moved || off != (shared ? callers : -1)) dase_keep_off(off = shared ? callers : -1);
         if (dase_take_part(who)) { since = dase_now(); continue; }
         const int place = DASE_PLACE_OF();
         int in_the_way = place >= 0 && place == callers;
@@ -194,6 +219,8 @@ static void dase_forget_workers(void)
     dase_pool.posted = 0;
     dase_pool.shared_until = 0;
     dase_pool.caller = 0;
+    memset(dase_pool.at_work, 0, sizeof dase_pool.at_work);
+    memset(dase_pool.moved, 0, sizeof dase_pool.moved);
     dase_pool.busy = dase_pool.started = dase_pool.asleep = dase_pool.alone = 0;
     dase_pool.lock = lock;
     dase_pool.wake = wake;
@@ -254,8 +281,11 @@ static void dase_share_out(dase_work body, void *arg, int parts, int threads)
     while (dase_take_part(-1)) own++;
     dase_pool.alone = own < parts ? 0 : dase_pool.alone < 3 ? dase_pool.alone + 1 : 3;
     for (int looks = 0; __atomic_load_n(&dase_pool.done, __ATOMIC_ACQUIRE) < parts; looks++) {
-        if (looks < 4000) DASE_REST();
-        else sched_yield();
+        if (looks < DASE_LOOKS) DASE_REST();
+        else {
+            if (looks == DASE_LOOKS && parts > threads) dase_lend(helpers);
+            sched_yield();
+        }
     }
     __atomic_store_n(&dase_pool.busy, 0, __ATOMIC_RELEASE);
 }
