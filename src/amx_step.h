@@ -45,7 +45,6 @@ static void dase_multiply_amx_float(const dase_product_float *p, ptrdiff_t i0, p
     int configured = 0;
     dase_asks asks;
     dase_job_float job;
-    job.mask = NULL;
     job.scale = p->scale;
     for (ptrdiff_t k = k0; k < k1; k += kc) {
         const ptrdiff_t depth = k1 - k < kc ? k1 - k : kc;
@@ -63,10 +62,7 @@ static void dase_multiply_amx_float(const dase_product_float *p, ptrdiff_t i0, p
                     const ptrdiff_t i = i0 + dase_cut(rows, tiles, t), end = i0 + dase_cut(rows, tiles, t + 1);
                     dase_place_float(&job, p, i, j);
                     asks.count = 0;
-                    if (p->ahead)
-                        dase_ask_float(p->ahead, &asks, i0 + dase_cut(rows, turns, turn),
-                                       i0 + dase_cut(rows, turns, turn + 1), p->ahead0, p->ahead1);
-                    turn++;
+                    dase_ask_ahead_float(&asks, p, i0, rows, turns, turn++);
                     dase_amx_sums((int)(end - i), nv, DASE_UP(depth, 2), a->along + i * a->pitch + k / 2, a->pitch,
                                   panel, (float *)tile, nv * DASE_VL, &asks, &configured);
                     dase_job_out_float(&job, (int)(end - i), cols, (const dase_vec_float *)tile, nv);

@@ -99,7 +99,6 @@ static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, 
     __m512 tile[2 * DASE_BF16_MR];
     dase_asks asks;
     dase_job_float job;
-    job.mask = NULL;
     job.scale = p->scale;
     for (ptrdiff_t k = k0; k < k1; k += kc) {
         const ptrdiff_t depth = k1 - k < kc ? k1 - k : kc;
@@ -108,25 +107,11 @@ static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, 
             const int cols = j1 - j < WIDTH ? (int)(j1 - j) : WIDTH, nv = cols > DASE_VL ? 2 : 1;
             if (p->transposed) dase_bf16_pack_columns(depth, cols, p->b + j * p->ldb + k, p->ldb, pack);
             else dase_bf16_pack_rows(depth, cols, p->b + k * p->ldb + j, p->ldb, pack, 0);
-            job.bias = p->bias == NULL ? NULL : p->bias + j;
             for (int t = 0; t < tiles; t++) {
                 const ptrdiff_t i = i0 + dase_cut(rows, tiles, t), end = i0 + dase_cut(rows, tiles, t + 1);
-                if (p->c_panels) {
-                    const ptrdiff_t at = j / DASE_PANEL * p->stride + i * DASE_PANEL;
-                    job.c = p->c + at;
-                    job.ldc = DASE_PANEL;
-                    job.cvs = p->stride;
-                    if (p->mask) job.mask = p->mask + at;
-                } else {
-                    job.c = p->c + i * p->cols + j;
-                    job.ldc = p->cols;
-                    job.cvs = DASE_VL;
-                }
+                dase_place_float(&job, p, i, j);
                 asks.count = 0;
-                if (p->ahead)
-                    dase_ask_float(p->ahead, &asks, i0 + dase_cut(rows, turns, turn),
-                                   i0 + dase_cut(rows, turns, turn + 1), p->ahead0, p->ahead1);
-                turn++;
+                dase_ask_ahead_float(&asks, p, i0, rows, turns, turn++);
                 if (j + WIDTH < j1) dase_ask_panel_float(&asks, p, j + WIDTH, j1, k, depth, tiles, t);
                 else if (k + depth < k1)
                     dase_ask_panel_float(&asks, p, j0, j1, k + depth, k1 - k - depth < kc ? k1 - k - depth : kc,

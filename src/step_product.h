@@ -44,6 +44,15 @@ static inline void DASE_NAME(place)(DASE_NAME(job) *job, const DASE_NAME(product
     job->bias = p->bias == NULL ? NULL : p->bias + j;
 }
 
+/* The images' lines that are asked for at one of the `turns` tiles of rows i0..i0+rows: an even share. */
+static inline void DASE_NAME(ask_ahead)(dase_asks *asks, const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t rows,
+                                        ptrdiff_t turns, ptrdiff_t turn)
+{
+    if (p->ahead)
+        DASE_NAME(ask)(p->ahead, asks, i0 + dase_cut(rows, turns, turn), i0 + dase_cut(rows, turns, turn + 1),
+                       p->ahead0, p->ahead1);
+}
+
 #include "bf16_step.h"
 
 static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1,
@@ -101,10 +110,7 @@ static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdi
                         dase_ask(&asks, job.c + r * job.ldc, sizeof(DASE_TYPE));
                         if (cols > DASE_VL) dase_ask(&asks, job.c + r * job.ldc + job.cvs, sizeof(DASE_TYPE));
                     }
-                if (p->ahead)
-                    DASE_NAME(ask)(p->ahead, &asks, i0 + dase_cut(rows, turns, turn),
-                                   i0 + dase_cut(rows, turns, turn + 1), p->ahead0, p->ahead1);
-                turn++;
+                DASE_NAME(ask_ahead)(&asks, p, i0, rows, turns, turn++);
                 if (plain) { /* its rows come by themselves */
                 } else if (j + WIDTH < whole) {
                     DASE_NAME(ask_panel)(&asks, p, j + WIDTH, j1, k, depth, tiles, t);

@@ -179,6 +179,12 @@ static void dase_keep_off(int off) { (void)off; }
 static void dase_lend(int helpers) { (void)helpers; }
 #endif
 
+static int dase_on_callers_processor(void)
+{
+    const int place = DASE_PLACE_OF();
+    return place >= 0 && place == __atomic_load_n(&dase_pool.place, __ATOMIC_RELAXED);
+}
+
 static void *dase_worker(void *number)
 {
     const int who = (int)(intptr_t)number;
@@ -189,23 +195,22 @@ static void *dase_worker(void *number)
     for (;;) {
         const uint32_t seen = __atomic_load_n(&dase_pool.posted, __ATOMIC_SEQ_CST);
         const int64_t now = dase_now();
-        const int shared = dase_shared(now), callers = __atomic_load_n(&dase_pool.place, __ATOMIC_RELAXED);
+        const int shared = dase_shared(now), avoid = shared ? __atomic_load_n(&dase_pool.place, __ATOMIC_RELAXED) : -1;
         const int moved = __atomic_exchange_n(&dase_pool.moved[who], 0, __ATOMIC_ACQUIRE);
-        if (moved || off != (shared ? callers : -1)) dase_keep_off(off = shared ? callers : -1);
+        if (moved || off != avoid) dase_keep_off(off = avoid);
         if (dase_take_part(who)) { since = dase_now(); continue; }
-        const int place = DASE_PLACE_OF();
-        int in_the_way = place >= 0 && place == callers;
-        if (now - since < DASE_LOOK_NS && !shared && !in_the_way) {
+        int found; /* that there are more threads than processors */
+        if (!shared && now - since < DASE_LOOK_NS && !dase_on_callers_processor()) {
             sched_yield();
-            in_the_way = dase_now() - now > DASE_KEPT_NS;
+            found = dase_now() - now > DASE_KEPT_NS;
         } else {
             __atomic_add_fetch(&dase_pool.asleep, 1, __ATOMIC_SEQ_CST);
             dase_sleep(seen);
             __atomic_sub_fetch(&dase_pool.asleep, 1, __ATOMIC_SEQ_CST);
-            in_the_way = DASE_PLACE_OF() == __atomic_load_n(&dase_pool.place, __ATOMIC_RELAXED) && place >= 0;
+            found = dase_on_callers_processor();
             since = dase_now();
         }
-        if (in_the_way) __atomic_store_n(&dase_pool.shared_until, dase_now() + DASE_SHARED_NS, __ATOMIC_RELAXED);
+        if (found) __atomic_store_n(&dase_pool.shared_until, dase_now() + DASE_SHARED_NS, __ATOMIC_RELAXED);
     }
     return NULL;
 }
