@@ -199,7 +199,8 @@ def make(contestant, threads, case):
         names |= {key: torch.from_numpy(a) for key, a in arrays.items()}
     else:
         import daseCV_c
-        from daseCV_c import _backend, fast_layers, layers, optim, reference
+        from daseCV_c import fast_layers, layers, optim, reference
+        from daseCV_c._runtime import backend as _backend
         from daseCV_c.data_utils import gather_batch
 
         daseCV_c.set_num_threads(threads)

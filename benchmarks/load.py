@@ -91,7 +91,7 @@ def worker(way, dtype, folder):
 
 def find(folder):
     """The folder that holds the pickled batches."""
-    from daseCV_c._cifar import find_batches
+    from daseCV_c.datasets.cifar_files import find_batches
 
     paths = find_batches("benchmarks.load", folder)
     if paths[0].suffix:

@@ -31,7 +31,7 @@ def make(contestant, threads, case):
     names = {"a": a, "b": b, "trans_a": trans_a, "trans_b": trans_b, "out": out, "threads": threads, "np": np,
              "A": a.T if trans_a else a, "B": b.T if trans_b else b}
     if contestant == "daseCV_c":
-        from daseCV_c import _backend
+        from daseCV_c._runtime import backend as _backend
 
         names["kernels"] = _backend.kernels()
     return eval(f"lambda: {CALLS[contestant]}", names)

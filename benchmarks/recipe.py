@@ -161,7 +161,7 @@ def main(argv=None):
         if cores:
             os.sched_setaffinity(0, set(map(int, cores.split(","))))
         return worker(name, args.data, args.threads[0], args.epochs_scale)
-    from daseCV_c._cifar import find_batches
+    from daseCV_c.datasets.cifar_files import find_batches
 
     folder = find_batches("benchmarks.recipe", args.data)[0].parent.resolve()
     results = measure(folder, args.threads, args.epochs_scale)

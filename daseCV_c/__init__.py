@@ -6,10 +6,10 @@ Modules carry the course's names: `layers`, `layer_utils`, `optim`, `classifiers
 `reference`.
 """
 
-from daseCV_c._backend import get_backend, use_backend
-from daseCV_c._config import show_config
-from daseCV_c._precision import get_matmul_precision, set_matmul_precision
-from daseCV_c._threads import get_num_threads, num_threads, set_num_threads
+from daseCV_c._runtime.backend import get_backend, use_backend
+from daseCV_c._runtime.config import show_config
+from daseCV_c._runtime.precision import get_matmul_precision, set_matmul_precision
+from daseCV_c._runtime.threads import get_num_threads, num_threads, set_num_threads
 from daseCV_c._version import __version__
 
 __all__ = [

@@ -6,11 +6,11 @@ import os
 import warnings
 from pathlib import Path
 
-from daseCV_c import _pickle
-from daseCV_c._batch import gather_batch
-from daseCV_c._cifar import get_CIFAR10_data, load_CIFAR10, load_CIFAR_batch
-from daseCV_c._imagenet import load_imagenet_val, load_tiny_imagenet
-from daseCV_c._pickle import BadPickleError
+from daseCV_c._layers.batch import gather_batch
+from daseCV_c.datasets import pickles as _pickle
+from daseCV_c.datasets.cifar_files import get_CIFAR10_data, load_CIFAR10, load_CIFAR_batch
+from daseCV_c.datasets.imagenet import load_imagenet_val, load_tiny_imagenet
+from daseCV_c.datasets.pickles import BadPickleError
 
 __all__ = [
     "BadPickleError",
@@ -58,7 +58,7 @@ def load_pickle(f):
     {'labels': [3, 8]}
     >>> load_pickle(io.BytesIO(pickle.dumps(print)))
     Traceback (most recent call last):
-    daseCV_c._pickle.BadPickleError: the pickle cannot be read: it asks for builtins.print, which is not data
+    daseCV_c.datasets.pickles.BadPickleError: the pickle cannot be read: it asks for builtins.print, which is not data
     """
     if isinstance(f, (str, os.PathLike)):
         return _pickle.load_path(f)

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from daseCV_c import _backend, _checks, _threads, reference
+from daseCV_c import _checks, reference
 from daseCV_c._layers.im2col import geometry, to_columns, to_images
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import threads as _threads
 
 __all__ = ["col2im_6d_cython", "col2im_cython", "im2col_cython"]
 

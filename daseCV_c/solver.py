@@ -7,8 +7,10 @@ import tempfile
 import numpy as np
 from tqdm import tqdm
 
-from daseCV_c import _checks, _engine, _engine_cnn, optim
-from daseCV_c._batch import gather_batch
+from daseCV_c import _checks, optim
+from daseCV_c._layers.batch import gather_batch
+from daseCV_c._step import conv_net as _engine_cnn
+from daseCV_c._step import fully_connected as _engine
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 

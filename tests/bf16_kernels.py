@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from daseCV_c import _backend
+from daseCV_c._runtime import backend as _backend
 
 
 def _v4():

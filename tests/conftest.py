@@ -16,7 +16,9 @@ pytest.register_assert_rewrite("commands", "comparing", "entries")
 from bf16_kernels import INSTRUCTIONS, V4  # noqa: E402
 
 import daseCV_c  # noqa: E402
-from daseCV_c import _backend, _precision, _threads  # noqa: E402
+from daseCV_c._runtime import backend as _backend  # noqa: E402
+from daseCV_c._runtime import precision as _precision  # noqa: E402
+from daseCV_c._runtime import threads as _threads  # noqa: E402
 
 
 def usable_levels():

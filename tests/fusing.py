@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from daseCV_c import _engine
+from daseCV_c._step import fully_connected as _engine
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.solver import Solver
 

@@ -123,7 +123,7 @@ def test_unknown_level_is_refused(tmp_path):
 
 @pytest.mark.compiled
 def test_level_above_the_cpu_is_refused(monkeypatch):
-    from daseCV_c import _backend
+    from daseCV_c._runtime import backend as _backend
 
     monkeypatch.setenv("DASECV_ISA", "v4")
     with pytest.raises(ImportError, match="supports up to 'v3'"):

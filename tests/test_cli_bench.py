@@ -5,7 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from daseCV_c import _backend, _threads, get_backend
+from daseCV_c import get_backend
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import threads as _threads
 from daseCV_c.cli import bench
 from daseCV_c.cli.main import main
 

@@ -15,7 +15,9 @@ WORK = '''
 import copy, hashlib, os, sys
 import numpy as np
 import daseCV_c
-from daseCV_c import _backend, _engine, layer_utils, layers, optim
+from daseCV_c import layer_utils, layers, optim
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._step import fully_connected as _engine
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 
 for module in vars(_backend.kernels()).values():
@@ -153,7 +155,7 @@ for _ in range(10):
 HELD = """
 import os, subprocess, sys, time
 import numpy as np
-from daseCV_c import _backend
+from daseCV_c._runtime import backend as _backend
 
 matmul = _backend.kernels().affine.matmul
 rng = np.random.default_rng(5)

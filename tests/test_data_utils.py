@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from crafting import py2_batch
 
-from daseCV_c import _cifar
 from daseCV_c.data_utils import get_CIFAR10_data, load_CIFAR10, load_CIFAR_batch
+from daseCV_c.datasets import cifar_files as _cifar
 
 NAMES = [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]
 SPLITS = ("train", "val", "test")

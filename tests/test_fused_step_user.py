@@ -10,7 +10,8 @@ from fusing import alike, by_layers, data_of, net_of, record, solver_of
 from stepping import RULES
 
 import daseCV_c
-from daseCV_c import _engine, optim
+from daseCV_c import optim
+from daseCV_c._step import fully_connected as _engine
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.solver import Solver
 

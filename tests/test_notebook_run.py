@@ -12,7 +12,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 import daseCV
-from daseCV_c import _backend
+from daseCV_c._runtime import backend as _backend
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "notebooks" / "FullyConnectedNets.ipynb"
 # CIFAR-10 only where it is; the digits come with the package.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from crafting import py2_batch, py2_text
 
-from daseCV_c import _pickle
 from daseCV_c.data_utils import BadPickleError, load_CIFAR_batch
+from daseCV_c.datasets import pickles as _pickle
 
 ARRAY = np.random.default_rng(1).integers(0, 256, (300, 400), np.uint8)
 LABELS = [k % 10 for k in range(10000)]

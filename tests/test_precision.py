@@ -12,7 +12,9 @@ from bf16_kernels import INSTRUCTIONS, V4, where_available
 from comparing import added, close, product_scale, same_bits, same_values
 
 import daseCV_c
-from daseCV_c import _backend, _threads, layer_utils
+from daseCV_c import layer_utils
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import threads as _threads
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.datasets import load_digits_images
 from daseCV_c.layers import affine_backward, affine_forward

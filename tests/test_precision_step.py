@@ -7,7 +7,7 @@ from bf16_kernels import V4, where_available
 from comparing import same_bits
 
 import daseCV_c
-from daseCV_c import _engine
+from daseCV_c._step import fully_connected as _engine
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.solver import Solver
 

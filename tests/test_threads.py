@@ -8,7 +8,7 @@ from adversarial import frozen
 from entries import ENTRIES, make_call
 
 import daseCV_c
-from daseCV_c import _backend
+from daseCV_c._runtime import backend as _backend
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.solver import Solver
 

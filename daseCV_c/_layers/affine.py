@@ -4,7 +4,10 @@ import math
 
 import numpy as np
 
-from daseCV_c import _backend, _checks, _precision, _threads, reference
+from daseCV_c import _checks, reference
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import precision as _precision
+from daseCV_c._runtime import threads as _threads
 
 
 def _rows(function, x_, w_dm, b_m):

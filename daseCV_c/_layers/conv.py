@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from daseCV_c import _backend, _checks, _threads, reference
+from daseCV_c import _checks, reference
 from daseCV_c._layers import geometry
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import threads as _threads
 
 _LARGEST = 2**30  # of stride and pad: sizes computed from them stay far from overflow
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from daseCV_c import _backend, _checks, _threads, reference
+from daseCV_c import _checks, reference
 from daseCV_c._layers.geometry import fits, integer, windows
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import threads as _threads
 
 
 def geometry(function, x_shape, field_height, field_width, padding, stride,

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from daseCV_c import _backend, _checks, _threads, reference
+from daseCV_c import _checks, reference
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import threads as _threads
 
 
 def _loss(function, x, y):

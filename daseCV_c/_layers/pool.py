@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from daseCV_c import _backend, _checks, _threads, reference
+from daseCV_c import _checks, reference
 from daseCV_c._layers.geometry import fits, integer, windows
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import threads as _threads
 
 BYTE_PLACES = 256  # windows of at most so many elements keep the place of their maximum in a byte
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from daseCV_c import _backend, _checks, _threads, reference
+from daseCV_c import _checks, reference
 from daseCV_c._layers.geometry import integer
 from daseCV_c._layers.normalization import _running
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import threads as _threads
 
 
 def _per_channel(function, name, array, shape):

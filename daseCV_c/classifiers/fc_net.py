@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from daseCV_c import _checks, _engine, layer_utils, layers
+from daseCV_c import _checks, layer_utils, layers
 from daseCV_c._layers.affine import _affine_backward
+from daseCV_c._step import fully_connected as _engine
 from daseCV_c.layer_utils import *  # noqa: F403
 from daseCV_c.layer_utils import (
     _affine_bn_relu_backward,

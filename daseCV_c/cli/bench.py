@@ -8,7 +8,8 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from daseCV_c import _backend, get_num_threads, layers, num_threads, optim, use_backend
+from daseCV_c import get_num_threads, layers, num_threads, optim, use_backend
+from daseCV_c._runtime import backend as _backend
 from daseCV_c.cli.errors import CommandError
 
 BATCH, FEATURES, UNITS, CLASSES, IMAGES = 200, 3072, 100, 10, 1000

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from daseCV_c._batch import gather_batch
+from daseCV_c._layers.batch import gather_batch
 from daseCV_c.cli import runs
 from daseCV_c.cli.data import SPLITS, load_dataset, load_images
 from daseCV_c.cli.errors import CommandError, reason

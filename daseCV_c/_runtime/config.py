@@ -6,7 +6,9 @@ import platform
 
 import numpy as np
 
-from daseCV_c import _backend, _precision, _threads
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import precision as _precision
+from daseCV_c._runtime import threads as _threads
 from daseCV_c._version import __version__
 
 

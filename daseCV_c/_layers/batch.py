@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from daseCV_c import _backend, _threads, reference
+from daseCV_c import reference
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import threads as _threads
 
 _SOURCES = (np.uint8, np.float32, np.float64)
 

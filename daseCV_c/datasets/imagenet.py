@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from daseCV_c import _pickle
+from daseCV_c.datasets import pickles as _pickle
 
 _IMAGENET_PLACES = ("input", "daseCV/datasets", "cs231n/datasets", "datasets", ".")
 _IMAGENET_FILE = "imagenet_val_25.npz"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from daseCV_c import _pickle
+from daseCV_c.datasets import pickles as _pickle
 
 ROWS, PIXELS, CLASSES = 10000, 3072, 10
 FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from daseCV_c import _backend
+from daseCV_c._runtime import backend as _backend
 
 PRECISIONS = ("highest", "bfloat16")
 

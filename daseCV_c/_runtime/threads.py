@@ -7,7 +7,7 @@ import operator
 import os
 from pathlib import Path
 
-from daseCV_c import _backend
+from daseCV_c._runtime import backend as _backend
 
 _requested: int | None = None
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from daseCV_c import _backend, _precision, _threads
-from daseCV_c._engine import FusedStep, _plain
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import precision as _precision
+from daseCV_c._runtime import threads as _threads
+from daseCV_c._step.fully_connected import FusedStep, _plain
 from daseCV_c.classifiers.fc_net import _penalty
 
 _CONV, _AFFINE = ("W1", "b1"), (("W2", "b2"), ("W3", "b3"))

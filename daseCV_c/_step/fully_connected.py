@@ -12,7 +12,10 @@ import math
 
 import numpy as np
 
-from daseCV_c import _backend, _precision, _threads, optim
+from daseCV_c import optim
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import precision as _precision
+from daseCV_c._runtime import threads as _threads
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _SOURCES = (np.dtype(np.uint8), *_FLOATS)
