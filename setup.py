@@ -17,10 +17,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-FAMILIES = (
-    "affine", "affine_bf16", "activation", "normalization", "dropout", "losses", "optim", "batch", "step",
-    "im2col", "pool", "spatial", "conv",
-)
+FAMILIES = sorted(path.stem for path in (ROOT / "src").glob("*.pyx") if path.stem != "runtime")
 MSVC = sys.platform == "win32"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 DEBUG = os.environ.get("DASECV_DEBUG") == "1"

@@ -121,7 +121,7 @@ def col2im_6d_cython(cols, N, C, H, W, HH, WW, pad, stride):
             f"{function}: cols has shape {cols.shape}, expected {expected} for x of shape {shape}, "
             f"pad {pad}, stride {stride}"
         )
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(cols.dtype)
     if kernels is None:
         return reference.col2im_6d_cython(cols, N, C, H, W, HH, WW, pad, stride)
     x_nchw = np.empty(shape, cols.dtype)

@@ -85,7 +85,7 @@ def sgd(w, dw, config=None):
     (rate,), (w_, dw_) = _checked(function, w, dw, config, settings)
     if not w.flags.writeable:
         raise ValueError(f"{function}: w is read-only, but it is changed in place")
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(w_.dtype)
     config = _filled(config, settings)
     # w_ is a copy where w has another layout or a narrower dtype: NumPy then writes through w.
     if kernels is None or w_ is not w or np.may_share_memory(w, dw_):
@@ -130,7 +130,7 @@ def sgd_momentum(w, dw, config=None):
     """
     function, settings = "sgd_momentum", {"learning_rate": 1e-2, "momentum": 0.9}
     (rate, momentum), (w_, dw_, v) = _checked(function, w, dw, config, settings, ("velocity",))
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(w_.dtype)
     if kernels is None:
         state = {"learning_rate": rate, "momentum": momentum, "velocity": v}
         next_w, _ = reference.sgd_momentum(w_, dw_, state)
@@ -181,7 +181,7 @@ def rmsprop(w, dw, config=None):
     """
     function, settings = "rmsprop", {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8}
     (rate, decay, eps), (w_, dw_, cache) = _checked(function, w, dw, config, settings, ("cache",))
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(w_.dtype)
     if kernels is None:
         state = {"learning_rate": rate, "decay_rate": decay, "epsilon": eps, "cache": cache}
         next_w, _ = reference.rmsprop(w_, dw_, state)
@@ -237,7 +237,7 @@ def adam(w, dw, config=None):
     if not t.is_integer() or t >= 2**31 - 1:
         raise ValueError(f"{function}: config['t'] is {t!r}, expected the number of steps taken")
     t = int(t) + 1
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(w_.dtype)
     if kernels is None:
         state = {"learning_rate": rate, "beta1": beta1, "beta2": beta2, "epsilon": eps}
         state.update(m=m, v=v, t=t - 1)

@@ -19,6 +19,7 @@ import daseCV_c  # noqa: E402
 from daseCV_c._runtime import backend as _backend  # noqa: E402
 from daseCV_c._runtime import precision as _precision  # noqa: E402
 from daseCV_c._runtime import threads as _threads  # noqa: E402
+from daseCV_c._runtime.kernels import specialised  # noqa: E402
 
 
 def usable_levels():
@@ -80,7 +81,7 @@ def bf16_instructions(request, monkeypatch):
 @pytest.fixture
 def bfloat16(monkeypatch, bf16_instructions):
     """Level v4 in bfloat16."""
-    monkeypatch.setattr(_backend, "_kernels", V4)
+    monkeypatch.setattr(_backend, "_kernels", specialised(vars(V4)))
     monkeypatch.setattr(_backend, "level", "v4")
     daseCV_c.use_backend("compiled")
     return daseCV_c.set_matmul_precision("bfloat16")
@@ -102,7 +103,7 @@ def dtype(request):
 def kernels(request):
     """The compiled modules of each instruction-set level in turn."""
     if request.param == "missing":
-        pytest.fail(f"the compiled kernels are not built; run: {_backend.BUILD_COMMAND}")
+        pytest.fail(f"the compiled kernels are not built; run: {_backend.build_command()}")
     return SimpleNamespace(**{
         family: importlib.import_module(f"daseCV_c._compiled.{request.param}.{family}")
         for family in _backend.FAMILIES
@@ -112,7 +113,7 @@ def kernels(request):
 @pytest.fixture
 def level(kernels, monkeypatch):
     """The layers use each instruction-set level in turn."""
-    monkeypatch.setattr(_backend, "_kernels", kernels)
+    monkeypatch.setattr(_backend, "_kernels", specialised(vars(kernels)))
     daseCV_c.use_backend("compiled")
 
 

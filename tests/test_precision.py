@@ -15,6 +15,7 @@ import daseCV_c
 from daseCV_c import layer_utils
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._runtime.kernels import specialised
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.datasets import load_digits_images
 from daseCV_c.layers import affine_backward, affine_forward
@@ -302,10 +303,10 @@ def test_refused_names(name):
 
 
 def pretend(monkeypatch, cpu=True, built=True, level="v4", backend="compiled", runtime=True):
-    kernels = SimpleNamespace(affine_bf16=SimpleNamespace(built=lambda: built, use_amx=lambda on: False))
+    entries = SimpleNamespace(affine_bf16=SimpleNamespace(built=lambda: built, use_amx=lambda on: False))
     found = SimpleNamespace(has_bf16=lambda: cpu, has_amx=lambda: False)
     monkeypatch.setattr(_backend, "runtime", found if runtime else None)
-    monkeypatch.setattr(_backend, "_kernels", kernels if runtime else None)
+    monkeypatch.setattr(_backend, "_kernels", {np.dtype(np.float32): entries} if runtime else None)
     monkeypatch.setattr(_backend, "level", level)
     monkeypatch.setattr(_backend, "_active", backend)
 
@@ -316,7 +317,7 @@ def pretend(monkeypatch, cpu=True, built=True, level="v4", backend="compiled", r
     ({"built": False, "level": "v3"}, "the instruction-set level in use is 'v3', and only 'v4'"),
     ({"built": False}, "the compiler that built the kernels"),
     ({"backend": "numpy"}, "the backend is 'numpy'"),
-    ({"runtime": False, "backend": "numpy"}, "not built; run: python setup.py build_ext --inplace"),
+    ({"runtime": False, "backend": "numpy"}, "not built; run: .*python "),
 ], ids=str)
 def test_not_available_says_why(monkeypatch, missing, reason):
     pretend(monkeypatch)
@@ -338,7 +339,7 @@ def test_show_config(monkeypatch, capsys):
     daseCV_c.show_config()
     assert "matmul precision:  highest\nbfloat16 products: the backend is 'numpy'\n" in capsys.readouterr().out
     if V4:
-        monkeypatch.setattr(_backend, "_kernels", V4)
+        monkeypatch.setattr(_backend, "_kernels", specialised(vars(V4)))
         daseCV_c.use_backend("compiled")
         daseCV_c.set_matmul_precision("bfloat16")
         facts = daseCV_c.show_config("dict")

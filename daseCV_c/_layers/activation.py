@@ -37,7 +37,7 @@ def relu_forward(x):
     [0.0, 0.0, 2.0]
     """
     (x_,) = _checks.arrays("relu_forward", ("x",), x)
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_.dtype)
     if kernels is None:
         return reference.relu_forward(x_)[0], x
     out = np.empty_like(x_)
@@ -77,7 +77,7 @@ def relu_backward(dout, cache):
     """
     dout_, x_ = _checks.arrays("relu_backward", ("dout", "cache"), dout, cache)
     _checks.same_shape("relu_backward", "dout", dout_, x_.shape, "x")
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_.dtype)
     if kernels is None:
         return reference.relu_backward(dout_, x_)
     dx = np.empty_like(x_)

@@ -29,7 +29,7 @@ def _rows(function, x_, w_dm, b_m):
 def _forward(function, x, w, b, relu):
     x_, w_dm, b_m = _checks.arrays(function, ("x", "w", "b"), x, w, b)
     x_nd = _rows(function, x_, w_dm, b_m)
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_nd.dtype)
     if kernels is None or not x_nd.size or not w_dm.size:
         out_nm = reference.affine_forward(x_nd, w_dm, b_m)[0]
         return reference.relu_forward(out_nm)[0] if relu else out_nm
@@ -90,7 +90,7 @@ def _affine_backward(dout, cache, need_dx=True):
     dout_nm, x_, w_dm, b_m = _checks.arrays(function, ("dout", "x", "w", "b"), dout, x, w, b)
     x_nd = _rows(function, x_, w_dm, b_m)
     _checks.same_shape(function, "dout", dout_nm, (x_nd.shape[0], w_dm.shape[1]), "the output")
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_nd.dtype)
     if kernels is None or not x_nd.size or not w_dm.size:
         dw, db = reference.affine.affine_backward_dw(x_nd, dout_nm)
         dx_nd = reference.affine.affine_backward_dx(dout_nm, w_dm) if need_dx else None

@@ -61,7 +61,7 @@ def gather_batch(X, index, mean=None, dtype=None):
         mean = np.require(mean, np.float64, ["C", "A"])
         if mean.shape != X.shape[1:]:
             raise ValueError(f"gather_batch: mean has shape {mean.shape}, but a row of X has shape {X.shape[1:]}")
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(dtype)
     flags = X.flags
     if kernels is None or X.dtype not in _SOURCES or not (flags.c_contiguous and flags.aligned):
         return reference.gather_batch(X, index, mean, dtype)

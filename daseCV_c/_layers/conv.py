@@ -58,7 +58,7 @@ def _backward_settled(function, dout, cache):
 def _conv(function, x, w, b, conv_param, relu=False):
     """The output of a convolution, or max(0, output)."""
     x_nchw, w_fchw, b_f, stride, pad, shape = _settled(function, x, w, b, conv_param)
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_nchw.dtype)
     if kernels is None or not x_nchw.size or not w_fchw.size:
         out = reference.conv_forward_fast(x_nchw, w_fchw, b_f, {"stride": stride, "pad": pad})[0]
         return reference.relu_forward(out)[0] if relu else out
@@ -71,7 +71,7 @@ def _conv_backward(dout, cache, need_dx=True):
     """`conv_backward_fast`; without `need_dx` the gradient of x is left out and None stands for it."""
     dout_nfhw, x_nchw, w_fchw, b_f, stride, pad = _backward_settled("conv_backward_fast", dout, cache)
     param = {"stride": stride, "pad": pad}
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_nchw.dtype)
     twins = kernels is None or not x_nchw.size or not w_fchw.size
     threads = _threads.effective()
     dx = None

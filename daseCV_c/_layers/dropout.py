@@ -52,7 +52,7 @@ def dropout_forward(x, dropout_param):
     function = "dropout_forward"
     p, mode = _parameters(function, dropout_param)
     (x_,) = _checks.arrays(function, ("x",), x)
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_.dtype)
     if kernels is None:
         return reference.dropout_forward(x_, dropout_param)
     if "seed" in dropout_param:
@@ -103,7 +103,7 @@ def dropout_backward(dout, cache):
         return _checks.arrays(function, ("dout",), dout)[0].copy()
     dout_, mask = _checks.arrays(function, ("dout", "mask"), dout, mask)
     _checks.same_shape(function, "dout", dout_, mask.shape, "the mask")
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(dout_.dtype)
     if kernels is None:
         return reference.dropout_backward(dout_, (dropout_param, mask))
     dx = np.empty_like(dout_)

@@ -36,7 +36,7 @@ def to_columns(function, x, field_height, field_width, padding, stride):
     (N, C, _, _), window, (out_h, out_w) = geometry(
         function, x_nchw.shape, field_height, field_width, padding, stride
     )
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_nchw.dtype)
     if kernels is None:
         return reference.im2col_indices(x_nchw, *window)
     cols = np.empty((C * window[0] * window[1], out_h * out_w * N), x_nchw.dtype)
@@ -55,7 +55,7 @@ def to_images(function, cols, x_shape, field_height, field_width, padding, strid
             f"{function}: cols has shape {cols.shape}, expected {expected} for x of shape {shape}, "
             f"windows of {window[0]} x {window[1]}, padding {window[2]}, stride {window[3]}"
         )
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(cols.dtype)
     if kernels is None:
         return reference.col2im_indices(cols, shape, *window)
     x_nchw = np.empty(shape, cols.dtype)

@@ -13,7 +13,7 @@ def _loss(function, x, y):
     if 0 in x_nc.shape:
         raise ValueError(f"{function}: x has shape {x_nc.shape}, expected at least one sample and one class")
     y_n = _checks.labels(function, y, *x_nc.shape)
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_nc.dtype)
     if kernels is None:
         return getattr(reference, function)(x_nc, y_n)
     dx_nc = np.empty_like(x_nc)

@@ -77,7 +77,7 @@ def batchnorm_forward(x, gamma, beta, bn_param):
     running_var = _running(function, bn_param, "running_var", x_nd)
     if mode == "train" and x_nd.shape[0] == 0:
         raise ValueError(f"{function}: x has shape {x_nd.shape}, but mode 'train' needs at least one sample")
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_nd.dtype)
     if kernels is None:
         fresh = {"mode": mode, "eps": eps, "momentum": momentum,
                  "running_mean": running_mean, "running_var": running_var}
@@ -119,7 +119,7 @@ def _batchnorm_backward(function, dout, cache):
     if not isinstance(mode, str) or mode not in ("train", "test"):
         raise ValueError(f"{function}: cache is not one that batchnorm_forward returned")
     dout_nd, xhat_nd, gamma_d, inv_std_d = _backward_settled(function, dout, *rest, statistic=1)
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(dout_nd.dtype)
     if kernels is None:
         return getattr(reference, function)(dout_nd, (mode, xhat_nd, gamma_d, inv_std_d))
     name = function if mode == "train" else "batchnorm_backward_test"
@@ -251,7 +251,7 @@ def layernorm_forward(x, gamma, beta, ln_param):
     x_nd, gamma_d, beta_d = _settled(function, x, gamma, beta)
     if x_nd.shape[1] == 0:
         raise ValueError(f"{function}: x has shape {x_nd.shape}, expected at least one feature")
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_nd.dtype)
     if kernels is None:
         return reference.layernorm_forward(x_nd, gamma_d, beta_d, {"eps": eps})
     out, xhat, inv_std_n = np.empty_like(x_nd), np.empty_like(x_nd), np.empty(x_nd.shape[0], x_nd.dtype)
@@ -302,7 +302,7 @@ def layernorm_backward(dout, cache):
     dout_nd, xhat_nd, gamma_d, inv_std_n = _backward_settled(
         function, dout, *_checks.cache_of(function, cache, 3), statistic=0
     )
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(dout_nd.dtype)
     if kernels is None:
         return reference.layernorm_backward(dout_nd, (xhat_nd, gamma_d, inv_std_n))
     dx, dgamma, dbeta = np.empty_like(dout_nd), np.empty_like(gamma_d), np.empty_like(gamma_d)

@@ -127,7 +127,7 @@ def _forward(function, x, pool_param, tiled=False):
             f"{function}: pool_param has windows of {fh} x {fw}, stride {stride}, "
             f"which do not tile x of shape {x_nchw.shape}"
         )
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_nchw.dtype)
     if kernels is None:
         return getattr(reference, function)(x_nchw, {"pool_height": fh, "pool_width": fw, "stride": stride})
     out = np.empty(out_shape, x_nchw.dtype)
@@ -142,7 +142,7 @@ def _backward(function, dout, cache):
             and len(window) == 3 and isinstance(x_shape, tuple) and len(x_shape) == 4):
         raise ValueError(f"{function}: cache is not one that max pooling's forward pass returned")
     dout_nchw = _upstream(function, dout, place.shape, dtype)
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(dout_nchw.dtype)
     if kernels is None:
         return getattr(reference, function)(dout_nchw, (place, x_shape, dtype, window))
     dx = np.empty(x_shape, dout_nchw.dtype)

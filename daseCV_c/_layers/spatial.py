@@ -89,7 +89,7 @@ def spatial_batchnorm_forward(x, gamma, beta, bn_param):
     N, C, H, W = x_nchw.shape
     if mode == "train" and N * H * W == 0:
         raise ValueError(f"{function}: x has shape {x_nchw.shape}, but mode 'train' needs at least one pixel")
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_nchw.dtype)
     if kernels is None:
         fresh = {"mode": mode, "eps": eps, "momentum": momentum,
                  "running_mean": running_mean, "running_var": running_var}
@@ -158,7 +158,7 @@ def spatial_batchnorm_backward(dout, cache):
     dout_nchw, xhat_nchw, gamma, inv_std_c = _backward_settled(function, dout, *rest)
     C = dout_nchw.shape[1]
     _checks.vector(function, "the cached inv_std", inv_std_c, C, "dout", dout_nchw.shape)
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(dout_nchw.dtype)
     if kernels is None:
         return reference.spatial_batchnorm_backward(dout_nchw, (mode, xhat_nchw, gamma, inv_std_c))
     gamma_c = gamma.reshape(C)
@@ -219,7 +219,7 @@ def spatial_groupnorm_forward(x, gamma, beta, G, gn_param):
         raise ValueError(f"{function}: G is {G}, which does not divide the {C} channels of x, shape {x_nchw.shape}")
     if C * H * W == 0:
         raise ValueError(f"{function}: x has shape {x_nchw.shape}, expected at least one channel and one pixel")
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(x_nchw.dtype)
     if kernels is None:
         return reference.spatial_groupnorm_forward(x_nchw, gamma, beta, G, {"eps": eps})
     out, xhat = np.empty_like(x_nchw), np.empty_like(x_nchw)
@@ -273,7 +273,7 @@ def spatial_groupnorm_backward(dout, cache):
     N, C = dout_nchw.shape[:2]
     if type(G) is not int or G < 1 or C % G != 0 or inv_std_ng.shape != (N, G):
         raise ValueError(f"{function}: cache is not one that spatial_groupnorm_forward returned")
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(dout_nchw.dtype)
     if kernels is None:
         return reference.spatial_groupnorm_backward(dout_nchw, (G, xhat_nchw, gamma, inv_std_ng))
     gamma_c = gamma.reshape(C)

@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import shlex
 import warnings
-from types import SimpleNamespace
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from daseCV_c._runtime.kernels import FAMILIES, Kernels, specialised
+from daseCV_c._runtime.restore import Restore
 
 LEVELS = ("base", "v3", "v4")
-FAMILIES = (
-    "affine", "affine_bf16", "activation", "normalization", "dropout", "losses", "optim", "batch", "step",
-    "im2col", "pool", "spatial", "conv",
-)
 BACKENDS = ("compiled", "numpy")
-BUILD_COMMAND = "python setup.py build_ext --inplace"
 
 
-def _load_runtime():
+class LevelError(ImportError):
+    """DASECV_ISA asks for what cannot be had."""
+
+
+def build_command() -> str:
+    """What builds the kernels of this very package: in a clone in place, elsewhere by pip."""
+    root = Path(__file__).resolve().parents[2]
+    if (root / "setup.py").is_file():
+        command = "python setup.py build_ext --inplace"
+        return command if root == Path.cwd() else f"cd {shlex.quote(str(root))} && {command}"
+    try:
+        # Where pip took the package from, if that was a folder or a repository and not an index.
+        origin = json.loads(metadata.distribution("daseCV_c").read_text("direct_url.json") or "{}")
+    except metadata.PackageNotFoundError:
+        origin = {}
+    source = origin.get("url", "daseCV_c")
+    if "vcs_info" in origin:
+        source = f"{origin['vcs_info']['vcs']}+{source}"
+    return f"python -m pip install --force-reinstall --no-deps --no-cache-dir {shlex.quote(source)}"
+
+
+def _load_runtime() -> ModuleType:
     """Import the runtime module with waiting OpenMP threads put to sleep.
 
     libgomp and libomp read these variables once, when they are loaded. A pool that spins
@@ -53,9 +79,9 @@ def _choose_level(cpu_level: str, built: list[str]) -> str:
     asked = os.environ.get("DASECV_ISA", "").strip()
     if asked:
         if asked not in LEVELS:
-            raise ImportError(f"daseCV_c: DASECV_ISA is {asked!r}, expected one of {', '.join(LEVELS)}")
+            raise LevelError(f"daseCV_c: DASECV_ISA is {asked!r}, expected one of {', '.join(LEVELS)}")
         if asked not in usable:
-            raise ImportError(
+            raise LevelError(
                 f"daseCV_c: DASECV_ISA asks for level {asked!r}, but this CPU supports up to "
                 f"{cpu_level!r} and the levels built are {', '.join(built) or 'none'}"
             )
@@ -65,47 +91,48 @@ def _choose_level(cpu_level: str, built: list[str]) -> str:
     return usable[-1]
 
 
-def _load():
-    """Return (runtime, kernels, level); all None when no extension is built."""
+def _load() -> tuple[Any, dict[np.dtype[Any], Kernels] | None, str | None]:
+    """Return (runtime, kernels by dtype, level); all None, with one warning, where they cannot be loaded.
+
+    All modules of a level or none: half of a build is not used.
+    """
+    remedy = ""
     try:
+        if int(np.__version__.split(".")[0]) < 2:
+            remedy = "Bring NumPy up to date with: python -m pip install 'numpy>=2'"
+            raise ImportError(f"they are built for NumPy 2, and this is NumPy {np.__version__}")
         runtime = _load_runtime()
         level = _choose_level(runtime.cpu_level(), _built_levels())
         modules = {name: importlib.import_module(f"daseCV_c._compiled.{level}.{name}") for name in FAMILIES}
-    except ModuleNotFoundError as error:
+        return runtime, specialised(modules), level
+    except LevelError:
+        raise
+    except Exception as error:  # a module of another platform, NumPy or compiler may raise anything
+        state = "are missing" if isinstance(error, ModuleNotFoundError) else "cannot be loaded"
         warnings.warn(
-            f"daseCV_c: the compiled kernels are missing ({error}), so the slower NumPy twins are used. "
-            f"Build them with: {BUILD_COMMAND}",
+            f"daseCV_c: the compiled kernels {state} ({error}), so the slower NumPy twins are used. "
+            f"{remedy or f'Build them with: {build_command()}'}",
             RuntimeWarning,
             stacklevel=3,
         )
         return None, None, None
-    return runtime, SimpleNamespace(**modules), level
 
 
 runtime, _kernels, level = _load()
 _active = "compiled" if _kernels is not None else "numpy"
 
 
-def kernels():
-    """The compiled modules, or None while the twins are in use."""
-    return _kernels if _active == "compiled" else None
+def kernels_of(dtype: np.dtype[Any]) -> Kernels | None:
+    """The compiled entries for arrays of `dtype`; None while the twins are in use, and for other dtypes."""
+    return _kernels.get(dtype) if _active == "compiled" and _kernels is not None else None
 
 
-class _Restore:
-    """Returned by `use_backend`: leaving the `with` block puts the former backend back."""
-
-    def __init__(self, former: str):
-        self._former = former
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        global _active
-        _active = self._former
+def _use(name: str) -> None:
+    global _active
+    _active = name
 
 
-def use_backend(name: str) -> _Restore:
+def use_backend(name: str) -> Restore:
     """Choose the implementation for the whole process: ``'compiled'`` or ``'numpy'``.
 
     Works as a call, which stays in force, and as a context manager, which puts the former
@@ -129,13 +156,13 @@ def use_backend(name: str) -> _Restore:
     ...     daseCV_c.get_backend()
     'numpy'
     """
-    global _active
     if name not in BACKENDS:
         raise ValueError(f"use_backend: name is {name!r}, expected one of {', '.join(map(repr, BACKENDS))}")
     if name == "compiled" and _kernels is None:
-        raise RuntimeError(f"use_backend: the compiled kernels are not built; run: {BUILD_COMMAND}")
-    former, _active = _active, name
-    return _Restore(former)
+        raise RuntimeError(f"use_backend: the compiled kernels are not built; run: {build_command()}")
+    former = _active
+    _use(name)
+    return Restore(_use, former)
 
 
 def get_backend() -> str:

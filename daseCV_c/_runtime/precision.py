@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime.kernels import Affine, Kernels
+from daseCV_c._runtime.restore import Restore
 
 PRECISIONS = ("highest", "bfloat16")
+
+_SINGLE = np.dtype(np.float32)
 
 _active = "highest"
 
@@ -14,8 +19,8 @@ _active = "highest"
 def _obstacle() -> str | None:
     """Why bfloat16 products cannot be had now; None when they can."""
     if _backend.runtime is None:
-        return f"the compiled kernels are not built; run: {_backend.BUILD_COMMAND}"
-    kernels = _backend.kernels()
+        return f"the compiled kernels are not built; run: {_backend.build_command()}"
+    kernels = _backend.kernels_of(_SINGLE)
     if kernels is None:
         return "the backend is 'numpy'"
     if not _backend.runtime.has_bf16():
@@ -32,39 +37,31 @@ def availability() -> str:
     return _obstacle() or ("available, by AMX" if of_step(np.float32) == 2 else "available")
 
 
-def reduced(dtype) -> bool:
+def reduced(dtype: DTypeLike) -> bool:
     """Whether products of `dtype` are computed in bfloat16 now: those of float32 alone, by kernels that have it."""
     if _active == "highest" or dtype != np.float32:
         return False
-    kernels = _backend.kernels()
+    kernels = _backend.kernels_of(_SINGLE)
     return kernels is not None and kernels.affine_bf16.built()
 
 
-def of_step(dtype) -> int:
+def of_step(dtype: DTypeLike) -> int:
     """How the training step computes products of `dtype`: 0 as they are, 1 in bfloat16, 2 in bfloat16 by AMX."""
-    return 0 if not reduced(dtype) else 2 if _backend.kernels().affine_bf16.amx() else 1
+    kernels = _backend.kernels_of(_SINGLE)
+    return 0 if kernels is None or not reduced(dtype) else 2 if kernels.affine_bf16.amx() else 1
 
 
-def affine_kernels(kernels, dtype):
-    """The module whose affine entries serve arrays of `dtype`."""
+def affine_kernels(kernels: Kernels, dtype: DTypeLike) -> Affine:
+    """The entries of the affine layer for arrays of `dtype`."""
     return kernels.affine_bf16 if reduced(dtype) else kernels.affine
 
 
-class _Restore:
-    """Returned by `set_matmul_precision`: leaving the `with` block puts the former precision back."""
-
-    def __init__(self, former: str):
-        self._former = former
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        global _active
-        _active = self._former
+def _use(precision: str) -> None:
+    global _active
+    _active = precision
 
 
-def set_matmul_precision(precision: str) -> _Restore:
+def set_matmul_precision(precision: str) -> Restore:
     """Choose how exactly the affine layers multiply float32 matrices, for the whole process.
 
     Works as a call, which stays in force, and as a context manager, which puts the former
@@ -115,17 +112,17 @@ def set_matmul_precision(precision: str) -> _Restore:
     ...     daseCV_c.get_matmul_precision()
     'highest'
     """
-    global _active
     if not isinstance(precision, str) or precision not in PRECISIONS:
         raise ValueError(f"set_matmul_precision: precision is {precision!r}, "
                          f"expected one of {', '.join(map(repr, PRECISIONS))}")
     obstacle = _obstacle() if precision == "bfloat16" else None
     if obstacle:
         raise RuntimeError(f"set_matmul_precision: 'bfloat16' is not available: {obstacle}")
-    if precision == "bfloat16":
-        _backend.kernels().affine_bf16.use_amx(_backend.runtime.has_amx())
-    former, _active = _active, precision
-    return _Restore(former)
+    former, kernels = _active, _backend.kernels_of(_SINGLE)
+    if precision == "bfloat16" and kernels is not None:
+        kernels.affine_bf16.use_amx(_backend.runtime.has_amx())
+    _use(precision)
+    return Restore(_use, former)
 
 
 def get_matmul_precision() -> str:

@@ -58,7 +58,7 @@ class ConvStep(FusedStep):
         return held[start:start + size].view(dtype).reshape(shape)
 
     def _work(self, model, groups, index, mean, y, arrays, numbers):
-        kernels, threads = _backend.kernels(), _threads.effective()
+        kernels, threads = _backend.kernels_of(arrays["W1"][0].dtype), _threads.effective()
         if type(numbers) is tuple:
             numbers = dict.fromkeys(arrays, numbers)
         W1, b1 = arrays["W1"][0], arrays["b1"][0]

@@ -125,8 +125,9 @@ def _run(model, groups, images, index, mean, y, by, rule):
               for group, numbers, found, drawn in zip(groups, by, statistics, uniform, strict=False)]
     if not model.reg_last_layer:
         layers[-1] = (*layers[-1][:8], 0.0, None, None)
-    loss = _backend.kernels().step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective(),
-                                              _precision.of_step(model.dtype))
+    step = _backend.kernels_of(np.dtype(model.dtype)).step
+    loss = step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective(),
+                           _precision.of_step(model.dtype))
     if dropout is not None:
         dropout["mode"] = "train"
     if norm == "batchnorm":
@@ -139,7 +140,7 @@ def _run(model, groups, images, index, mean, y, by, rule):
 def gradients(model, X, y):
     """(loss, grads) of a batch with checked labels, or None where the layers must do it."""
     rows = _rows(X)
-    if _backend.kernels() is None or rows is None or rows.shape[0] > _MOST_SAMPLES:
+    if _backend.kernels_of(np.dtype(model.dtype)) is None or rows is None or rows.shape[0] > _MOST_SAMPLES:
         return None
     names = _names(model)
     if not _fits(model, names, rows.shape[1]):
@@ -222,7 +223,7 @@ class FusedStep:
         if self._shape != self._shape_of(model):
             return None
         try:
-            found = _backend.kernels().step.settings_of(
+            found = _backend.kernels_of(np.dtype(model.dtype)).step.settings_of(
                 model.params, configs, self._arrays, _STATES[self._rule], self._keys)
         except (TypeError, ValueError):  # something is no number: look again, from the start
             return None
@@ -270,7 +271,7 @@ class FusedStep:
 
     def __call__(self, model, configs, X, y, index, mean=None):
         """The loss of the rows `index` before the update, or None: then nothing was changed."""
-        kernels = _backend.kernels()
+        kernels = _backend.kernels_of(np.dtype(model.dtype))
         if kernels is None or not 0 < index.size <= _MOST_SAMPLES:
             return None
         if X is not self._X:

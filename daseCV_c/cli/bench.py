@@ -85,7 +85,7 @@ def _line(name, times):
 def bench(threads: int | None = None, seconds: float = 0.15) -> None:
     """Print microseconds of the compiled kernels and of the twins, and their ratio."""
     if _backend._kernels is None:
-        raise CommandError(f"bench: the compiled kernels are not built; run: {_backend.BUILD_COMMAND}")
+        raise CommandError(f"bench: the compiled kernels are not built; run: {_backend.build_command()}")
     with num_threads(threads) if threads else nullcontext():
         count = get_num_threads()
         print(f"level {_backend.level}, {count} thread{'s' * (count != 1)}; NumPy uses the threads of its own BLAS")
