@@ -81,7 +81,7 @@ def make_extensions():
     import numpy as np
     from Cython.Build import cythonize
 
-    depends = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "src").iterdir())
+    depends = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "src").rglob("*") if p.is_file())
     units = [("daseCV_c._compiled.runtime", "runtime", "base")]
     units += [(f"daseCV_c._compiled.{level}.{family}", family, level)
               for level in wanted_levels() for family in FAMILIES]

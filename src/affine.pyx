@@ -9,7 +9,7 @@ cimport numpy as cnp
 
 cnp.import_array()
 
-include "gemm.pxi"
+include "product/product.pxi"
 
 
 cdef int _check(str function, str name, cnp.ndarray array, int type_num, Py_ssize_t rows, Py_ssize_t cols,

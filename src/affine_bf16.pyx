@@ -12,8 +12,8 @@ from cython.parallel cimport prange
 
 cnp.import_array()
 
-include "gemm.pxi"
-include "gemm_bf16.pxi"
+include "product/product.pxi"
+include "bf16/product.pxi"
 
 
 def built():

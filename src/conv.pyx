@@ -10,9 +10,9 @@ from cython.parallel cimport threadid
 from libc.string cimport memset
 
 include "common.pxi"
-include "conv_layout.pxi"
-include "conv_product.pxi"
-include "conv_weights.pxi"
+include "conv/layout.pxi"
+include "conv/product.pxi"
+include "conv/weights.pxi"
 
 
 cdef int _check_4d(str me, str name, cnp.ndarray array, Py_ssize_t d0, Py_ssize_t d1, Py_ssize_t d2,

@@ -3,7 +3,7 @@
 include "common.pxi"
 from libc.stdint cimport int64_t
 
-cdef extern from "softmax.h" nogil:
+cdef extern from "step/softmax.h" nogil:
     double dase_softmax_row_float(const float* x_c, int64_t y, Py_ssize_t c, float n, float* dx_c) noexcept
     double dase_softmax_row_double(const double* x_c, int64_t y, Py_ssize_t c, double n, double* dx_c) noexcept
 

@@ -4,7 +4,7 @@ include "common.pxi"
 from libc.math cimport pow
 from libc.string cimport memset
 
-cdef extern from "update.h" nogil:
+cdef extern from "step/rules.h" nogil:
     enum:
         DASE_SGD
         DASE_MOMENTUM
@@ -149,7 +149,7 @@ RULES = {"sgd": DASE_SGD, "sgd_momentum": DASE_MOMENTUM, "rmsprop": DASE_RMSPROP
 
 def update(str rule not None, cnp.ndarray w not None, cnp.ndarray first, cnp.ndarray second, cnp.ndarray dw not None,
            double rate, double keep1, double keep2, double eps, double scale, int num_threads):
-    """One step of a rule in place. first, second: its state, None where it has none; the numbers as in update.h."""
+    """One step of a rule in place. first, second: its state, None where it has none; the numbers as in step/rules.h."""
     cdef int t = _real_type("update", "w", w)
     cdef dase_param p
     memset(&p, 0, sizeof(p))

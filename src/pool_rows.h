@@ -7,7 +7,7 @@
 #ifndef DASE_POOL_ROWS_H
 #define DASE_POOL_ROWS_H
 
-#include "exchange.h"
+#include "product/shuffles.h"
 
 #define DASE_TWICE(l, s) ((s) + (l) / 2)     /* lanes s, s, s + 1, s + 1, ... */
 

@@ -11,7 +11,7 @@ include "common.pxi"
 include "images.pxi"
 from libc.math cimport sqrt
 
-cdef extern from "gemm_scratch.h" nogil:
+cdef extern from "threads/scratch.h" nogil:
     void *dase_scratch_take(size_t size) noexcept
     void dase_scratch_give(void *scratch) noexcept
 

@@ -1,17 +1,17 @@
 """One training step of a fully-connected network: batch, loss, gradients and update in one call.
 
-The kernel is step.h. The entry acquires every array by hand: a step has dozens of them.
+The kernel is step/step.h. The entry acquires every array by hand: a step has dozens of them.
 """
 
 include "common.pxi"
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t, uint8_t
 
-cdef extern from "gemm_scratch.h" nogil:
+cdef extern from "threads/scratch.h" nogil:
     void *dase_scratch_take(size_t size) noexcept
     void dase_scratch_give(void *scratch) noexcept
 
-cdef extern from "step.h" nogil:
+cdef extern from "step/step.h" nogil:
     enum:
         DASE_BF16
         DASE_AMX

@@ -1,17 +1,17 @@
-# Matrix product of float32 matrices rounded to bfloat16, added up in float32. Needs gemm.pxi.
+# Matrix product of float32 matrices rounded to bfloat16, added up in float32. Needs product/product.pxi.
 #
 # Operands are rounded while they are packed; C, the bias and the sums of columns stay float32.
-# Blocks and rectangles are those of gemm.pxi with longer blocks of k: they follow from K alone
+# Blocks and rectangles are those of product/product.pxi with longer blocks of k: they follow from K alone
 # and each element of C is one chain of additions, so the place and size of a rectangle do not
 # change its bits, and neither does the number of threads.
 #
-# With `amx` the tiles are those of amx.h: 32 rows instead of 12, and a transposed A is packed as rows too.
+# With `amx` the tiles are those of bf16/amx.h: 32 rows instead of 12, and a transposed A is packed as rows too.
 #
 # rectangle_bf16 may be called inside a parallel region of the caller's own, with scratch of
 # scratch_bf16(...) words, 64-byte aligned. None of this may run before bf16_built() and the CPU's
 # AVX512_BF16 were asked for, and with `amx` before the operating system gave leave.
 
-cdef extern from "bf16.h" nogil:
+cdef extern from "bf16/microkernel.h" nogil:
     enum:
         DASE_BF16
         DASE_BF16_MR
@@ -26,7 +26,7 @@ cdef extern from "bf16.h" nogil:
     void dase_bf16_pack_a_columns(Py_ssize_t rows, Py_ssize_t kc, const float *a, Py_ssize_t lda,
                                   unsigned *packed, Py_ssize_t pitch) noexcept
 
-cdef extern from "amx.h" nogil:
+cdef extern from "bf16/amx.h" nogil:
     enum:
         DASE_AMX
         DASE_AMX_MR

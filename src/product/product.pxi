@@ -1,9 +1,9 @@
-# Matrix product C = A B with optional transposes, bias and ReLU: see gemm.h.
+# Matrix product C = A B with optional transposes, bias and ReLU: see product/product.h.
 #
 # A result does not depend on who computes which part: threads get rectangles of C, and any number
 # of them gives the same bits.
 
-cdef extern from "gemm.h" nogil:
+cdef extern from "product/product.h" nogil:
     enum:
         DASE_ADD
         DASE_BIAS
@@ -23,7 +23,7 @@ cdef extern from "gemm.h" nogil:
     Py_ssize_t _up "gemm_up"(Py_ssize_t a, Py_ssize_t b) noexcept
     Py_ssize_t _cut "dase_cut"(Py_ssize_t count, Py_ssize_t parts, Py_ssize_t part) noexcept
 
-cdef extern from "grid.h" nogil:
+cdef extern from "product/grid.h" nogil:
     ctypedef struct Grid "dase_grid":
         int rows, cols
     ctypedef struct Area "dase_area":
@@ -31,7 +31,7 @@ cdef extern from "grid.h" nogil:
     Grid grid_of "dase_grid_of"(Py_ssize_t m, Py_ssize_t n, Py_ssize_t unit, int parts) noexcept
     Area area_of "dase_area_of"(Grid grid, Py_ssize_t m, Py_ssize_t n, Py_ssize_t unit, int part) noexcept
 
-cdef extern from "gemm_scratch.h" nogil:
+cdef extern from "threads/scratch.h" nogil:
     void *dase_scratch_take(size_t size) noexcept
     void dase_scratch_give(void *scratch) noexcept
 

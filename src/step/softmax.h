@@ -9,12 +9,12 @@
 
 #define DASE_TYPE float
 #define DASE_EXP expf
-#include "softmax.h"
+#include "step/softmax.h"
 #undef DASE_TYPE
 #undef DASE_EXP
 #define DASE_TYPE double
 #define DASE_EXP exp
-#include "softmax.h"
+#include "step/softmax.h"
 #undef DASE_TYPE
 #undef DASE_EXP
 

@@ -1,4 +1,4 @@
-/* The gradient of every parameter and, at once, its update. Part of step.h, once per type. */
+/* The gradient of every parameter and, at once, its update. Part of step/step.h, once per type. */
 
 /* The first row of weights of a unit. */
 static inline ptrdiff_t DASE_NAME(unit_row)(ptrdiff_t unit)

@@ -15,7 +15,7 @@
 
 #include <math.h>
 #include <stdint.h>
-#include "microkernel.h"
+#include "product/microkernel.h"
 
 #define DASE_PANEL 16
 #define DASE_UP(a, b) (((a) + (b) - 1) / (b))
@@ -35,10 +35,10 @@ typedef struct {
 } dase_source;
 
 #define DASE_TYPE float
-#include "panels.h"
+#include "step/panels.h"
 #undef DASE_TYPE
 #define DASE_TYPE double
-#include "panels.h"
+#include "step/panels.h"
 #undef DASE_TYPE
 
 #endif

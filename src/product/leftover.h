@@ -2,13 +2,13 @@
 
    A vector holds four numbers along k of each of VL / 4 columns, and is multiplied by four numbers of a
    row of A as they lie, repeated for every column. So no lane is idle; the four sums of an element are
-   added at the end, ((0 + 2) + (1 + 3)). One source for float and double, as microkernel.h. */
+   added at the end, ((0 + 2) + (1 + 3)). One source for float and double, as product/microkernel.h. */
 
 #ifndef DASE_TYPE /* ---- once: what both types share ---- */
 #ifndef DASE_QUADS_H
 #define DASE_QUADS_H
 
-#include "exchange.h"
+#include "product/shuffles.h"
 
 #if defined(DASE_VECTORS) && defined(DASE_SHUFFLES) && defined(__AVX2__)
 #define DASE_QUADS 1
@@ -53,12 +53,12 @@
 
 #define DASE_TYPE float
 #define DASE_VL DASE_VL_FLOAT
-#include "quads.h"
+#include "product/leftover.h"
 #undef DASE_TYPE
 #undef DASE_VL
 #define DASE_TYPE double
 #define DASE_VL DASE_VL_DOUBLE
-#include "quads.h"
+#include "product/leftover.h"
 #undef DASE_TYPE
 #undef DASE_VL
 

@@ -1,4 +1,4 @@
-/* The products of a training step by AMX. Part of bf16_step.h, for float.
+/* The products of a training step by AMX. Part of bf16/step.h, for float.
 
    A tile takes less time than the memory that belongs to it, and memory is read fastest as long runs: so the rows
    of a block of weights are rounded all along before they are multiplied, and a gradient is computed for whole
@@ -9,8 +9,8 @@
 #ifndef DASE_AMX_STEP_H
 #define DASE_AMX_STEP_H
 
-#include "amx.h"
-#include "panels.h"
+#include "bf16/amx.h"
+#include "step/panels.h"
 
 #define DASE_BF16_KC 512   /* a block of k: the left factor's stays in the second-level cache */
 #define DASE_AMX_COLS 1024 /* columns of weights at a time: rows of 4 KB; with 512 of k, 1 MB when rounded */
@@ -31,7 +31,7 @@ static inline ptrdiff_t dase_amx_words(ptrdiff_t n, ptrdiff_t widest)
 #endif
 #elif DASE_AMX /* ---- float ---- */
 
-/* multiply of step.h from rounded factors. */
+/* multiply of step/step.h from rounded factors. */
 static void dase_multiply_amx_float(const dase_product_float *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0,
                                     ptrdiff_t j1, ptrdiff_t k0, ptrdiff_t k1, unsigned *pack)
 {

@@ -1,6 +1,6 @@
-/* The products of a training step from factors rounded to bfloat16. Part of step.h.
+/* The products of a training step from factors rounded to bfloat16. Part of step/step.h.
 
-   An activation is rounded twice where it is finished, because bf16.h multiplies pairs of
+   An activation is rounded twice where it is finished, because bf16/microkernel.h multiplies pairs of
    neighbours in the inner dimension: `along` pairs features, sample by sample, and is the left
    factor of x w and dout w^T; `across` pairs samples and is both factors of x^T dout. Behind an
    odd number of features or samples stands a zero. Weights are rounded as their
@@ -8,15 +8,15 @@
 
    The float32 activations stay: masks, normalization and the sums of columns are theirs.
 
-   The products by AMX are in amx_step.h. */
+   The products by AMX are in bf16/amx_step.h. */
 
 #ifndef DASE_TYPE /* ---- once ---- */
 #ifndef DASE_BF16_STEP_H
 #define DASE_BF16_STEP_H
 
-#include "amx_step.h"
-#include "bf16_asking.h"
-#include "panels.h"
+#include "bf16/amx_step.h"
+#include "bf16/prefetching.h"
+#include "step/panels.h"
 
 #define DASE_BF16_ROUNDED 8 /* panels rounded at a time */
 #define DASE_BF16_CUTS 4    /* tiles of a pair of panels of the left factor of x^T dout */
@@ -86,7 +86,7 @@ DASE_BF16_CODE static void dase_round_panels_float(ptrdiff_t n, ptrdiff_t i0, pt
         }
 }
 
-/* multiply of step.h from rounded factors. */
+/* multiply of step/step.h from rounded factors. */
 static void dase_multiply_bf16_float(const dase_product_float *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0,
                                      ptrdiff_t j1, ptrdiff_t k0, ptrdiff_t k1, unsigned *pack)
 {
@@ -173,7 +173,7 @@ static void dase_update_weights_bf16_float(dase_step *s, int l, int part, int pa
     }
 }
 
-#include "amx_step.h"
+#include "bf16/amx_step.h"
 
 #else /* never called: step.bf16 is not set */
 

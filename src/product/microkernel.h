@@ -15,7 +15,7 @@
 
 #include <stddef.h>
 #include <string.h>
-#include "asks.h"
+#include "product/prefetch.h"
 
 /* Width in bytes and rows: two vectors a row, the rest of the registers hold the inputs. */
 #if defined(__AVX512F__)
@@ -141,14 +141,14 @@
 #define DASE_TYPE float
 #define DASE_INT int
 #define DASE_VL DASE_VL_FLOAT
-#include "microkernel.h"
+#include "product/microkernel.h"
 #undef DASE_TYPE
 #undef DASE_INT
 #undef DASE_VL
 #define DASE_TYPE double
 #define DASE_INT long long
 #define DASE_VL DASE_VL_DOUBLE
-#include "microkernel.h"
+#include "product/microkernel.h"
 #undef DASE_TYPE
 #undef DASE_INT
 #undef DASE_VL

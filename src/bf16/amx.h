@@ -1,6 +1,6 @@
 /* Register tiles of bfloat16 products by AMX: one instruction multiplies 16 x 32 by 32 x 16 numbers.
 
-   The operands lie as for bf16.h: A's rows as pairs along k, B as a panel of one or two vectors a pair. A tile of
+   The operands lie as for bf16/microkernel.h: A's rows as pairs along k, B as a panel of one or two vectors a pair. A tile of
    C has up to 32 rows and 32 columns: four of the eight registers, two of A and two of B. B's panel has zeros
    behind its last pair, up to a multiple of DASE_AMX_PAIRS; A's rows may have anything there.
 
@@ -12,8 +12,8 @@
 #ifndef DASE_AMX_H
 #define DASE_AMX_H
 
-#include "asks.h"
-#include "bf16.h"
+#include "product/prefetch.h"
+#include "bf16/microkernel.h"
 
 #if DASE_BF16 && defined(DASECV_AMX) && defined(__linux__) /* setup.py has asked the compiler and its assembler */
 #define DASE_AMX 1

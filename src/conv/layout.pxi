@@ -7,10 +7,10 @@
 # - flat: a plane for each column of the filter, as wide as the output. All outputs of the
 #   plane follow each other, which suits rows that would fill a vector badly.
 
-cdef extern from "grid.h" nogil:
+cdef extern from "product/grid.h" nogil:
     Py_ssize_t _cut "dase_cut"(Py_ssize_t count, Py_ssize_t parts, Py_ssize_t part) noexcept
 
-cdef extern from "conv_kernel.h" nogil:
+cdef extern from "conv/microkernel.h" nogil:
     enum:
         CONV_MR
         CONV_DOT_ROWS
@@ -42,7 +42,7 @@ cdef extern from "conv_kernel.h" nogil:
     void dase_conv_dots_double(int rows, Py_ssize_t nv, const double *dout, const double *x, const Py_ssize_t *start,
                                const Py_ssize_t *lanes, int masked, const Py_ssize_t *tap, double *sums) noexcept
 
-cdef extern from "gemm_scratch.h" nogil:
+cdef extern from "threads/scratch.h" nogil:
     void *dase_scratch_take(size_t size) noexcept
     void dase_scratch_give(void *scratch) noexcept
 

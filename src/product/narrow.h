@@ -1,5 +1,5 @@
 /* The last columns of a product whose left factor is transposed, when they leave most of a vector empty.
-   Part of gemm.h, once per type. */
+   Part of product/product.h, once per type. */
 
 #if GEMM_NARROW
 

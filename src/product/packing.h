@@ -1,22 +1,22 @@
 /* The two packings of B that need vector code: from its rows, and from those of its transpose.
 
    A panel holds two vectors of columns, k after k, or one when it suffices, with zeros behind the last
-   column, so that a tile reads whole vectors. One source for float and double, as microkernel.h. */
+   column, so that a tile reads whole vectors. One source for float and double, as product/microkernel.h. */
 
 #ifndef DASE_TYPE /* ---- once: what both types share ---- */
 #ifndef DASE_PACKING_H
 #define DASE_PACKING_H
 
-#include "exchange.h"
+#include "product/shuffles.h"
 
 #define DASE_TYPE float
 #define DASE_VL DASE_VL_FLOAT
-#include "packing.h"
+#include "product/packing.h"
 #undef DASE_TYPE
 #undef DASE_VL
 #define DASE_TYPE double
 #define DASE_VL DASE_VL_DOUBLE
-#include "packing.h"
+#include "product/packing.h"
 #undef DASE_TYPE
 #undef DASE_VL
 

@@ -4,20 +4,20 @@
    The work is a sequence of phases with a barrier after each. In a phase every thread has a share:
    samples, or panels of features, or blocks of the inner dimension. Which share it is changes no
    bit: an element is always the same chain of additions, and sums over shares have fixed blocks
-   that follow from the shape. See panels.h for how the activations lie. */
+   that follow from the shape. See step/panels.h for how the activations lie. */
 
 #ifndef DASE_TYPE /* ---- once ---- */
 #ifndef DASE_TRAINING_STEP_H
 #define DASE_TRAINING_STEP_H
 
-#include "packing.h"
-#include "quads.h"
-#include "update.h"
-#include "panels.h"
-#include "softmax.h"
-#include "team.h"
-#include "grid.h"
-#include "bf16_step.h"
+#include "product/packing.h"
+#include "product/leftover.h"
+#include "step/rules.h"
+#include "step/panels.h"
+#include "step/softmax.h"
+#include "threads/barrier.h"
+#include "product/grid.h"
+#include "bf16/step.h"
 
 #define DASE_PLAIN_TILES 20 /* fewer tiles of rows read a panel of B where it lies: packing would not pay */
 #define DASE_KC 512      /* a block of k: its panel of B and A's block stay in the second-level cache */
@@ -38,7 +38,7 @@ typedef struct {
     double keep;
     /* Scratch, laid out by the step. */
     void *h, *xhat, *dout, *inv, *dbias, *dgamma, *dbeta;
-    double *squares;       /* sums of squares of the weights: two of each unit, see step_update.h */
+    double *squares;       /* sums of squares of the weights: two of each unit, see step/update_weights.h */
     dase_rounded h_bf16, dout_bf16;
 } dase_layer;
 
@@ -60,12 +60,12 @@ typedef struct {
 
 #define DASE_TYPE float
 #define DASE_VL DASE_VL_FLOAT
-#include "step.h"
+#include "step/step.h"
 #undef DASE_TYPE
 #undef DASE_VL
 #define DASE_TYPE double
 #define DASE_VL DASE_VL_DOUBLE
-#include "step.h"
+#include "step/step.h"
 #undef DASE_TYPE
 #undef DASE_VL
 
@@ -136,7 +136,7 @@ static size_t DASE_NAME(step_layout)(dase_step *s, int num_threads)
     return at;
 }
 
-#include "step_product.h"
+#include "step/product.h"
 
 /* Beyond the last feature a panel holds zeros: tiles do not write there. */
 static void DASE_NAME(clear_rest)(ptrdiff_t n, ptrdiff_t features, ptrdiff_t stride, DASE_TYPE *h)
@@ -338,7 +338,7 @@ static void DASE_NAME(backward)(dase_step *s, int part, int parts, DASE_TYPE *pa
     }
 }
 
-#include "step_update.h"
+#include "step/update_weights.h"
 
 static void DASE_NAME(step_body)(void *arg, int part, int parts)
 {

@@ -4,7 +4,7 @@
    are laid out so that neighbouring outputs find neighbouring pixels at the same tap. No column
    matrix is needed: a row of it is the image itself, seen from one tap.
 
-   One source for float and double, as in microkernel.h, whose names and flags are used here. */
+   One source for float and double, as in product/microkernel.h, whose names and flags are used here. */
 
 #ifndef DASE_TYPE /* ---- once: what both types share ---- */
 #ifndef DASE_CONV_KERNEL_H
@@ -14,10 +14,10 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wunused-const-variable"
-#include "exchange.h"
+#include "product/shuffles.h"
 #pragma GCC diagnostic pop
 #else
-#include "exchange.h"
+#include "product/shuffles.h"
 #endif
 
 /* Rows of a tile of the product (two vectors wide), rows and columns of a tile of dot products. */
@@ -151,14 +151,14 @@ static inline void dase_conv_prefetch(const void *start, const void *end)
 #define DASE_TYPE float
 #define DASE_INT int
 #define DASE_VL DASE_VL_FLOAT
-#include "conv_kernel.h"
+#include "conv/microkernel.h"
 #undef DASE_TYPE
 #undef DASE_INT
 #undef DASE_VL
 #define DASE_TYPE double
 #define DASE_INT long long
 #define DASE_VL DASE_VL_DOUBLE
-#include "conv_kernel.h"
+#include "conv/microkernel.h"
 #undef DASE_TYPE
 #undef DASE_INT
 #undef DASE_VL

@@ -1,4 +1,4 @@
-/* The products of a training step whose left factor is an activation: x w and dout w^T. Part of step.h,
+/* The products of a training step whose left factor is an activation: x w and dout w^T. Part of step/step.h,
    once per type. */
 
 /* C = A B for samples i0..i1 and columns j0..j1, the inner dimension from k0 to k1. A lies in panels,
@@ -53,7 +53,7 @@ static inline void DASE_NAME(ask_ahead)(dase_asks *asks, const DASE_NAME(product
                        p->ahead0, p->ahead1);
 }
 
-#include "bf16_step.h"
+#include "bf16/step.h"
 
 static void DASE_NAME(multiply)(const DASE_NAME(product) *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1,
                                 ptrdiff_t k0, ptrdiff_t k1, DASE_TYPE *pack)

@@ -13,7 +13,7 @@
 #ifndef DASE_BF16_H
 #define DASE_BF16_H
 
-#include "microkernel.h"
+#include "product/microkernel.h"
 
 #if defined(DASE_VECTORS) && defined(__x86_64__) && defined(__AVX512F__) && defined(__AVX512BW__) \
     && defined(__AVX512DQ__) && defined(__AVX512VL__)

@@ -1,9 +1,9 @@
-/* Register tiles of bfloat16 products that ask for memory while they are computed. See bf16.h. */
+/* Register tiles of bfloat16 products that ask for memory while they are computed. See bf16/microkernel.h. */
 #ifndef DASE_BF16_ASKING_H
 #define DASE_BF16_ASKING_H
 
-#include "asks.h"
-#include "bf16.h"
+#include "product/prefetch.h"
+#include "bf16/microkernel.h"
 
 #if DASE_BF16
 
@@ -13,7 +13,7 @@
     p0 += cs; p1 += cs; p2 += cs; p3 += cs;                                              \
     b += NV * DASE_BF16_VL;
 
-/* tile = A B, as the kernels of bf16.h, while the lines are asked for. */
+/* tile = A B, as the kernels of bf16/microkernel.h, while the lines are asked for. */
 #define DASE_BF16_ASKING(ROWS, NV)                                                       \
     DASE_BF16_CODE static void dase_bf16_asking_##ROWS##x##NV(                           \
         ptrdiff_t pairs, const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,                  \

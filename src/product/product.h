@@ -9,11 +9,11 @@
 #ifndef DASE_GEMM_H
 #define DASE_GEMM_H
 
-#include "packing.h"
-#include "quads.h"
-#include "gemm_scratch.h"
-#include "grid.h"
-#include "workers.h"
+#include "product/packing.h"
+#include "product/leftover.h"
+#include "threads/scratch.h"
+#include "product/grid.h"
+#include "threads/pool.h"
 
 #define GEMM_KC 512           /* longer blocks of k pass over C less often */
 #define GEMM_ROW_TILES 22     /* tiles of a block of rows: the block of A stays near the second-level cache */
@@ -27,7 +27,7 @@
 #define GEMM_DB_COLS 64
 #define GEMM_SERIAL_CYCLES 30000 /* below it a second thread costs more than it brings */
 
-/* Whether there is code that turns the tiles of a narrow product: see gemm_narrow.h. */
+/* Whether there is code that turns the tiles of a narrow product: see product/narrow.h. */
 #if defined(DASE_VECTORS) && defined(DASE_SHUFFLES)
 #define GEMM_NARROW 1
 #else
@@ -65,12 +65,12 @@ static inline ptrdiff_t gemm_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) /
 
 #define DASE_TYPE float
 #define DASE_VL DASE_VL_FLOAT
-#include "gemm.h"
+#include "product/product.h"
 #undef DASE_TYPE
 #undef DASE_VL
 #define DASE_TYPE double
 #define DASE_VL DASE_VL_DOUBLE
-#include "gemm.h"
+#include "product/product.h"
 #undef DASE_TYPE
 #undef DASE_VL
 
@@ -259,7 +259,7 @@ static void DASE_NAME(rectangle)(const dase_plan *p, const DASE_TYPE *a, const D
     }
 }
 
-#include "gemm_narrow.h"
+#include "product/narrow.h"
 
 /* Choose packing, blocks of k and the grid of rectangles. */
 static void DASE_NAME(plan)(dase_plan *p, int num_threads)

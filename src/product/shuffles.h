@@ -1,7 +1,7 @@
 /* Lanes moved between vectors: a square of numbers transposed, and the sums of the lanes of many vectors.
 
    Both go by halves: vectors a distance s apart exchange the lanes that are s apart, for s = VL / 2,
-   ..., 1. One source for float and double, as microkernel.h.
+   ..., 1. One source for float and double, as product/microkernel.h.
 
    DASE_SHUFFLES says that the compiler has the shuffles; DASE_LANES(F, s) are the lanes F(l, s) of one,
    for all l of a vector of the type. */
@@ -10,7 +10,7 @@
 #ifndef DASE_EXCHANGE_H
 #define DASE_EXCHANGE_H
 
-#include "microkernel.h"
+#include "product/microkernel.h"
 
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
@@ -76,12 +76,12 @@
 
 #define DASE_TYPE float
 #define DASE_VL DASE_VL_FLOAT
-#include "exchange.h"
+#include "product/shuffles.h"
 #undef DASE_TYPE
 #undef DASE_VL
 #define DASE_TYPE double
 #define DASE_VL DASE_VL_DOUBLE
-#include "exchange.h"
+#include "product/shuffles.h"
 #undef DASE_TYPE
 #undef DASE_VL
 

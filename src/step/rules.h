@@ -1,6 +1,6 @@
 /* Update rules applied to a gradient while it is still in registers.
 
-   One source for float and double, as microkernel.h. A rule reads the gradient, the parameter and
+   One source for float and double, as product/microkernel.h. A rule reads the gradient, the parameter and
    its state, and writes the next parameter and state: one pass over memory. In a training step
    these are the same arrays, and the gradient of a matrix is never stored. DASE_STORE writes the
    gradient instead.
@@ -13,7 +13,7 @@
 #define DASE_UPDATE_H
 
 #include <math.h>
-#include "microkernel.h"
+#include "product/microkernel.h"
 #if defined(DASE_VECTORS) && defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -35,14 +35,14 @@ typedef struct {
 #define DASE_TYPE float
 #define DASE_INT int
 #define DASE_VL DASE_VL_FLOAT
-#include "update.h"
+#include "step/rules.h"
 #undef DASE_TYPE
 #undef DASE_INT
 #undef DASE_VL
 #define DASE_TYPE double
 #define DASE_INT long long
 #define DASE_VL DASE_VL_DOUBLE
-#include "update.h"
+#include "step/rules.h"
 #undef DASE_TYPE
 #undef DASE_INT
 #undef DASE_VL
