@@ -33,7 +33,7 @@ def make(contestant, threads, case):
     if contestant == "daseCV_c":
         from daseCV_c._runtime import backend as _backend
 
-        names["kernels"] = _backend.kernels()
+        names["kernels"] = _backend.kernels_of(a.dtype)
     return eval(f"lambda: {CALLS[contestant]}", names)
 
 
