@@ -204,8 +204,7 @@ def make(contestant, threads, case):
         from daseCV_c.data_utils import gather_batch
 
         daseCV_c.set_num_threads(threads)
-        names |= {"layers": layers, "optim": optim, "reference": reference, "kernels": _backend.kernels_of(np.dtype(dtype)),
-                  "fast_layers": fast_layers,
-                  "gather_batch": gather_batch, **arrays}
+        names |= {"layers": layers, "optim": optim, "reference": reference, "fast_layers": fast_layers,
+                  "kernels": _backend.kernels_of(np.dtype(dtype)), "gather_batch": gather_batch, **arrays}
     exec(kernel.setup.get(contestant, ""), names)
     return eval(f"lambda: {kernel.expression(contestant)}", names)

@@ -5,7 +5,6 @@ gradient and that cache.
 """
 
 from daseCV_c._layers.activation import relu_backward, relu_forward
-from daseCV_c._layers.affine import _affine_backward as _affine_backward
 from daseCV_c._layers.affine import affine_backward, affine_forward
 from daseCV_c._layers.conv import conv_backward_naive, conv_forward_naive
 from daseCV_c._layers.dropout import dropout_backward, dropout_forward

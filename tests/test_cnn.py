@@ -8,7 +8,7 @@ from adversarial import frozen
 
 import daseCV_c
 from daseCV_c import fast_layers, layer_utils, layers, reference
-from daseCV_c._layers import conv_sandwich
+from daseCV_c._layers import sandwich
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.data_utils import load_models
 from daseCV_c.datasets import load_digits_images
@@ -152,13 +152,13 @@ def test_two_networks_do_not_disturb_each_other(backend):
 
 
 def test_gradient_of_the_images_is_left_out(backend, monkeypatch):
-    real, found = conv_sandwich._conv_backward, []
+    real, found = sandwich._conv_backward, []
 
     def recording(*args, **kwargs):
         found.append(real(*args, **kwargs))
         return found[-1]
 
-    monkeypatch.setattr(conv_sandwich, "_conv_backward", recording)
+    monkeypatch.setattr(sandwich, "_conv_backward", recording)
     small().loss(*batch())
     assert len(found) == 1 and found[0][0] is None and found[0][1] is not None
 

@@ -6,7 +6,7 @@ from adversarial import LAYOUTS, frozen, normal, small_integers
 from comparing import both_pairs, pair, same_values
 
 from daseCV_c import fast_layers, layer_utils, layers
-from daseCV_c._layers import conv_sandwich
+from daseCV_c._layers import sandwich
 from daseCV_c.gradient_check import eval_numerical_gradient_array
 
 CONV = {"stride": 1, "pad": 1}
@@ -138,6 +138,6 @@ def test_gradient_of_the_images_can_be_left_out(backend, dtype, name):
     forward, backward = functions(name)
     _, cache = forward(*arrays, *params)
     full = backward(dout, cache)
-    short = getattr(conv_sandwich, f"_{backward.__name__}")(dout, cache, need_dx=False)
+    short = getattr(sandwich, f"_{backward.__name__}")(dout, cache, need_dx=False)
     assert short[0] is None
     assert frozen(list(short[1:])) == frozen(list(full[1:]))

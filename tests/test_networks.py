@@ -5,6 +5,7 @@ import pytest
 from adversarial import frozen
 
 from daseCV_c import layer_utils, layers, reference
+from daseCV_c._layers import sandwich
 from daseCV_c.classifiers import fc_net
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.gradient_check import eval_numerical_gradient
@@ -151,13 +152,13 @@ def test_loss_is_made_of_the_layers(backend, kind):
 def test_gradient_of_the_images_is_left_out(backend, monkeypatch, make):
     """Only the first affine layer goes without: its dx is None. (The step's kernel has no such product.)"""
     monkeypatch.setattr(fc_net._engine, "gradients", lambda *args: None)
-    real, found = layer_utils._affine_backward, []
+    real, found = sandwich._affine_backward, []
 
     def recording(*args, **kwargs):
         found.append(real(*args, **kwargs))
         return found[-1]
 
-    monkeypatch.setattr(layer_utils, "_affine_backward", recording)
+    monkeypatch.setattr(sandwich, "_affine_backward", recording)
     monkeypatch.setattr(fc_net, "_affine_backward", recording)
     make().loss(*batch())
     assert found[-1][0] is None

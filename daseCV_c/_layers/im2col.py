@@ -1,4 +1,9 @@
-"""im2col and col2im: what the public modules `im2col` and `im2col_cython` have in common."""
+"""Windows of images as columns of a matrix, and the sums that lead back.
+
+Row ``c * field_height * field_width + ii * field_width + jj`` of the matrix holds one element of
+every window; its column ``(yy * out_w + xx) * N + n`` is the window at row yy, column xx of image
+n: the sample index runs fastest. Rows and columns that no whole window reaches are left out.
+"""
 
 import numpy as np
 
@@ -8,7 +13,7 @@ from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 
 
-def geometry(function, x_shape, field_height, field_width, padding, stride,
+def _geometry(function, x_shape, field_height, field_width, padding, stride,
              names=("field_height", "field_width", "padding")):
     """(shape of x, (field_height, field_width, padding, stride), (out_h, out_w)), all checked."""
     try:
@@ -29,11 +34,11 @@ def geometry(function, x_shape, field_height, field_width, padding, stride,
     return shape, (fh, fw, padding, stride), out
 
 
-def to_columns(function, x, field_height, field_width, padding, stride):
+def _columns(function, x, field_height, field_width, padding, stride):
     """cols of x."""
     (x_nchw,) = _checks.arrays(function, ("x",), x)
     _checks.rank(function, "x", x_nchw, 4)
-    (N, C, _, _), window, (out_h, out_w) = geometry(
+    (N, C, _, _), window, (out_h, out_w) = _geometry(
         function, x_nchw.shape, field_height, field_width, padding, stride
     )
     kernels = _backend.kernels_of(x_nchw.dtype)
@@ -44,11 +49,11 @@ def to_columns(function, x, field_height, field_width, padding, stride):
     return cols
 
 
-def to_images(function, cols, x_shape, field_height, field_width, padding, stride):
+def _images(function, cols, x_shape, field_height, field_width, padding, stride):
     """x of cols."""
     (cols,) = _checks.arrays(function, ("cols",), cols)
     _checks.rank(function, "cols", cols, 2)
-    shape, window, (out_h, out_w) = geometry(function, x_shape, field_height, field_width, padding, stride)
+    shape, window, (out_h, out_w) = _geometry(function, x_shape, field_height, field_width, padding, stride)
     expected = (shape[1] * window[0] * window[1], out_h * out_w * shape[0])
     if cols.shape != expected:
         raise ValueError(
@@ -60,4 +65,234 @@ def to_images(function, cols, x_shape, field_height, field_width, padding, strid
         return reference.col2im_indices(cols, shape, *window)
     x_nchw = np.empty(shape, cols.dtype)
     kernels.im2col.col2im(cols, x_nchw, *window, _threads.effective())
+    return x_nchw
+
+
+def get_im2col_indices(x_shape, field_height, field_width, padding=1, stride=1):
+    """Where each element of each window lies in the padded image.
+
+    ``cols = padded[:, k, i, j]`` takes all windows of all images.
+
+    Parameters
+    ----------
+    x_shape : tuple
+        (N, C, H, W).
+    field_height, field_width : int
+        Size of a window.
+    padding : int
+        Zeros around the image, on each side.
+    stride : int
+
+    Returns
+    -------
+    k : array of int, (C * field_height * field_width, 1)
+        Channels.
+    i, j : array of int, (C * field_height * field_width, out_h * out_w)
+        Rows and columns of the padded image.
+
+    Raises
+    ------
+    ValueError
+        x_shape is not of length 4, a number is too small, the window is larger than the padded image.
+    TypeError
+        A number is not an integer.
+
+    Examples
+    --------
+    >>> k, i, j = get_im2col_indices((1, 1, 2, 3), 1, 2, padding=0)
+    >>> k.tolist(), i.tolist(), j.tolist()
+    ([[0], [0]], [[0, 0, 1, 1], [0, 0, 1, 1]], [[0, 1, 0, 1], [1, 2, 1, 2]])
+    """
+    (_, C, _, _), (fh, fw, _, stride), (out_h, out_w) = _geometry(
+        "get_im2col_indices", x_shape, field_height, field_width, padding, stride
+    )
+    k, ii, jj = (axis.reshape(C * fh * fw, 1) for axis in np.indices((C, fh, fw)))
+    yy, xx = (axis.reshape(1, out_h * out_w) for axis in np.indices((out_h, out_w)))
+    return k, stride * yy + ii, stride * xx + jj
+
+
+def im2col_indices(x, field_height, field_width, padding=1, stride=1):
+    """Windows of images as columns.
+
+    Parameters
+    ----------
+    x : array, (N, C, H, W)
+    field_height, field_width : int
+        Size of a window.
+    padding : int
+        Zeros around the image, on each side.
+    stride : int
+
+    Returns
+    -------
+    cols : array, (C * field_height * field_width, out_h * out_w * N)
+        float32 for float32, else float64.
+
+    Raises
+    ------
+    ValueError
+        x is not of rank 4, a number is too small, the window is larger than the padded image.
+    TypeError
+        x is not an array of real numbers, a number is not an integer.
+
+    Examples
+    --------
+    >>> im2col_indices([[[[1., 2., 3.]]]], 1, 2, padding=0).tolist()
+    [[1.0, 2.0], [2.0, 3.0]]
+    """
+    return _columns("im2col_indices", x, field_height, field_width, padding, stride)
+
+
+def col2im_indices(cols, x_shape, field_height=3, field_width=3, padding=1, stride=1):
+    """Each element of cols added where `im2col_indices` takes it from: its gradient.
+
+    What meets at one place is added in the order of the rows of cols.
+
+    Parameters
+    ----------
+    cols : array, (C * field_height * field_width, out_h * out_w * N)
+    x_shape : tuple
+        (N, C, H, W).
+    field_height, field_width : int
+        Size of a window.
+    padding : int
+        Zeros around the image, on each side; what falls on them is dropped.
+    stride : int
+
+    Returns
+    -------
+    x : array, (N, C, H, W)
+        float32 for float32, else float64.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, a number is too small, the window is larger than the padded image.
+    TypeError
+        cols is not an array of real numbers, a number is not an integer.
+
+    Examples
+    --------
+    >>> col2im_indices([[1., 2.], [10., 20.]], (1, 1, 1, 3), 1, 2, padding=0).tolist()
+    [[[[1.0, 12.0, 20.0]]]]
+    """
+    return _images("col2im_indices", cols, x_shape, field_height, field_width, padding, stride)
+
+
+def im2col_cython(x, field_height, field_width, padding, stride):
+    """Windows of images as columns: `im2col.im2col_indices` without defaults.
+
+    Parameters
+    ----------
+    x : array, (N, C, H, W)
+    field_height, field_width : int
+        Size of a window.
+    padding : int
+        Zeros around the image, on each side.
+    stride : int
+
+    Returns
+    -------
+    cols : array, (C * field_height * field_width, out_h * out_w * N)
+        float32 for float32, else float64.
+
+    Raises
+    ------
+    ValueError
+        x is not of rank 4, a number is too small, the window is larger than the padded image.
+    TypeError
+        x is not an array of real numbers, a number is not an integer.
+
+    Examples
+    --------
+    >>> im2col_cython([[[[1., 2., 3.]]]], 1, 2, 0, 1).tolist()
+    [[1.0, 2.0], [2.0, 3.0]]
+    """
+    return _columns("im2col_cython", x, field_height, field_width, padding, stride)
+
+
+def col2im_cython(cols, N, C, H, W, field_height, field_width, padding, stride):
+    """Each element of cols added where `im2col_cython` takes it from: its gradient.
+
+    Parameters
+    ----------
+    cols : array, (C * field_height * field_width, out_h * out_w * N)
+    N, C, H, W : int
+        Shape of the result.
+    field_height, field_width : int
+        Size of a window.
+    padding : int
+        Zeros around the image, on each side; what falls on them is dropped.
+    stride : int
+
+    Returns
+    -------
+    x : array, (N, C, H, W)
+        float32 for float32, else float64.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, a number is too small, the window is larger than the padded image.
+    TypeError
+        cols is not an array of real numbers, a number is not an integer.
+
+    Examples
+    --------
+    >>> col2im_cython([[1., 2.], [10., 20.]], 1, 1, 1, 3, 1, 2, 0, 1).tolist()
+    [[[[1.0, 12.0, 20.0]]]]
+    """
+    return _images("col2im_cython", cols, (N, C, H, W), field_height, field_width, padding, stride)
+
+
+def col2im_6d_cython(cols, N, C, H, W, HH, WW, pad, stride):
+    """`col2im_cython` of columns kept as (C, HH, WW, N, out_h, out_w).
+
+    Parameters
+    ----------
+    cols : array, (C, HH, WW, N, out_h, out_w)
+    N, C, H, W : int
+        Shape of the result.
+    HH, WW : int
+        Size of a window.
+    pad : int
+        Zeros around the image, on each side; what falls on them is dropped.
+    stride : int
+
+    Returns
+    -------
+    x : array, (N, C, H, W)
+        float32 for float32, else float64.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, a number is too small, the window is larger than the padded image.
+    TypeError
+        cols is not an array of real numbers, a number is not an integer.
+
+    Examples
+    --------
+    >>> cols = np.array([1., 2., 10., 20.]).reshape(1, 1, 2, 1, 1, 2)
+    >>> col2im_6d_cython(cols, 1, 1, 1, 3, 1, 2, 0, 1).tolist()
+    [[[[1.0, 12.0, 20.0]]]]
+    """
+    function = "col2im_6d_cython"
+    (cols,) = _checks.arrays(function, ("cols",), cols)
+    _checks.rank(function, "cols", cols, 6)
+    shape, (HH, WW, pad, stride), (out_h, out_w) = _geometry(
+        function, (N, C, H, W), HH, WW, pad, stride, names=("HH", "WW", "pad")
+    )
+    N, C, H, W = shape
+    expected = (C, HH, WW, N, out_h, out_w)
+    if cols.shape != expected:
+        raise ValueError(
+            f"{function}: cols has shape {cols.shape}, expected {expected} for x of shape {shape}, "
+            f"pad {pad}, stride {stride}"
+        )
+    kernels = _backend.kernels_of(cols.dtype)
+    if kernels is None:
+        return reference.col2im_6d_cython(cols, N, C, H, W, HH, WW, pad, stride)
+    x_nchw = np.empty(shape, cols.dtype)
+    kernels.im2col.col2im_6d(cols, x_nchw, pad, stride, _threads.effective())
     return x_nchw

@@ -1,4 +1,10 @@
-"""Batch normalization and layer normalization."""
+"""Batch normalization and layer normalization.
+
+What batch norm does with rows, `spatial` does with images: `forward_by_batch` and `backward_by_batch`
+serve both, `backward_of` also layer norm and group norm.
+"""
+
+import math
 
 import numpy as np
 
@@ -16,14 +22,73 @@ def _settled(function, x, gamma, beta):
     return x_nd, gamma_d, beta_d
 
 
-def _running(function, bn_param, key, x_nd):
+def _running(function, bn_param, key, x):
     """A running statistic in x's dtype; zeros where there is none yet."""
     if key not in bn_param:
-        return np.zeros(x_nd.shape[1], x_nd.dtype)
+        return np.zeros(x.shape[1], x.dtype)
     name = f"bn_param[{key!r}]"
     value = _checks.as_array(function, name, bn_param[key])
-    _checks.vector(function, name, value, x_nd.shape[1], "x", x_nd.shape)
-    return _checks.settle(value, x_nd.dtype)
+    _checks.vector(function, name, value, x.shape[1], "x", x.shape)
+    return _checks.settle(value, x.dtype)
+
+
+def forward_by_batch(function, x, gamma, beta, bn_param, settled, twin, entries, sample):
+    """Batch norm of rows (N, D) or of images (N, C, H, W): each feature or channel over all samples.
+
+    `settled` checks the arrays; `entries` gives the compiled functions for training and for testing;
+    a `sample` is what errors call one.
+    """
+    _checks.dictionary(function, "bn_param", bn_param, "mode")
+    mode = _checks.mode_of(function, "bn_param", bn_param)
+    eps = _checks.number(function, "bn_param", bn_param, "eps", 1e-5, low=0)
+    momentum = _checks.number(function, "bn_param", bn_param, "momentum", 0.9)
+    x, gamma, beta = settled(function, x, gamma, beta)
+    running_mean = _running(function, bn_param, "running_mean", x)
+    running_var = _running(function, bn_param, "running_var", x)
+    if mode == "train" and x.shape[0] * math.prod(x.shape[2:]) == 0:
+        raise ValueError(f"{function}: x has shape {x.shape}, but mode 'train' needs at least one {sample}")
+    kernels = _backend.kernels_of(x.dtype)
+    if kernels is None:
+        fresh = {"mode": mode, "eps": eps, "momentum": momentum,
+                 "running_mean": running_mean, "running_var": running_var}
+        out, cache = twin(x, gamma, beta, fresh)
+        running_mean, running_var = fresh["running_mean"], fresh["running_var"]
+    else:
+        (train, test), threads = entries(kernels), _threads.effective()
+        gamma_d, beta_d = gamma.reshape(-1), beta.reshape(-1)
+        out, xhat, inv_std = np.empty_like(x), np.empty_like(x), np.empty_like(gamma_d)
+        if mode == "train":
+            mean, var = np.empty_like(gamma_d), np.empty_like(gamma_d)
+            train(x, gamma_d, beta_d, eps, out, xhat, mean, var, inv_std, threads)
+            running_mean = momentum * running_mean + (1 - momentum) * mean
+            running_var = momentum * running_var + (1 - momentum) * var
+        else:
+            test(x, gamma_d, beta_d, running_mean, running_var, eps, out, xhat, inv_std, threads)
+        cache = (mode, xhat, gamma.copy(), inv_std)
+    if mode == "train" or "running_mean" not in bn_param or "running_var" not in bn_param:
+        bn_param["running_mean"], bn_param["running_var"] = running_mean, running_var
+    return out, cache
+
+
+def backward_by_batch(function, dout, cache, settled, twin, entries):
+    """The gradients of `forward_by_batch`; `entries` gives the compiled functions after training and after testing."""
+    mode, *rest = _checks.cache_of(function, cache, 4)
+    if not isinstance(mode, str) or mode not in ("train", "test"):
+        forward = function.partition("_backward")[0] + "_forward"
+        raise ValueError(f"{function}: cache is not one that {forward} returned")
+    dout, xhat, gamma, inv_std = settled(function, dout, *rest)
+    kernels = _backend.kernels_of(dout.dtype)
+    if kernels is None:
+        return twin(dout, (mode, xhat, gamma, inv_std))
+    return backward_of(entries(kernels)[mode == "test"], dout, xhat, gamma, inv_std)
+
+
+def backward_of(entry, dout, xhat, gamma, inv_std):
+    """dx, dgamma and dbeta of any normalization, by its compiled function."""
+    gamma_d = gamma.reshape(-1)
+    dx, dgamma, dbeta = np.empty_like(dout), np.empty_like(gamma_d), np.empty_like(gamma_d)
+    entry(dout, xhat, gamma_d, inv_std, dx, dgamma, dbeta, _threads.effective())
+    return dx, dgamma.reshape(gamma.shape), dbeta.reshape(gamma.shape)
 
 
 def batchnorm_forward(x, gamma, beta, bn_param):
@@ -67,41 +132,13 @@ def batchnorm_forward(x, gamma, beta, bn_param):
     >>> out.tolist()
     [[4.0], [6.0]]
     """
-    function = "batchnorm_forward"
-    _checks.dictionary(function, "bn_param", bn_param, "mode")
-    mode = _checks.mode_of(function, "bn_param", bn_param)
-    eps = _checks.number(function, "bn_param", bn_param, "eps", 1e-5, low=0)
-    momentum = _checks.number(function, "bn_param", bn_param, "momentum", 0.9)
-    x_nd, gamma_d, beta_d = _settled(function, x, gamma, beta)
-    running_mean = _running(function, bn_param, "running_mean", x_nd)
-    running_var = _running(function, bn_param, "running_var", x_nd)
-    if mode == "train" and x_nd.shape[0] == 0:
-        raise ValueError(f"{function}: x has shape {x_nd.shape}, but mode 'train' needs at least one sample")
-    kernels = _backend.kernels_of(x_nd.dtype)
-    if kernels is None:
-        fresh = {"mode": mode, "eps": eps, "momentum": momentum,
-                 "running_mean": running_mean, "running_var": running_var}
-        out, cache = reference.batchnorm_forward(x_nd, gamma_d, beta_d, fresh)
-        running_mean, running_var = fresh["running_mean"], fresh["running_var"]
-    else:
-        entry, threads = kernels.normalization, _threads.effective()
-        out, xhat, inv_std = np.empty_like(x_nd), np.empty_like(x_nd), np.empty_like(gamma_d)
-        if mode == "train":
-            mean, var = np.empty_like(gamma_d), np.empty_like(gamma_d)
-            entry.batchnorm_forward_train(x_nd, gamma_d, beta_d, eps, out, xhat, mean, var, inv_std, threads)
-            running_mean = momentum * running_mean + (1 - momentum) * mean
-            running_var = momentum * running_var + (1 - momentum) * var
-        else:
-            entry.batchnorm_forward_test(
-                x_nd, gamma_d, beta_d, running_mean, running_var, eps, out, xhat, inv_std, threads
-            )
-        cache = (mode, xhat, gamma_d.copy(), inv_std)
-    if mode == "train" or "running_mean" not in bn_param or "running_var" not in bn_param:
-        bn_param["running_mean"], bn_param["running_var"] = running_mean, running_var
-    return out, cache
+    return forward_by_batch(
+        "batchnorm_forward", x, gamma, beta, bn_param, _settled, reference.batchnorm_forward,
+        lambda kernels: (kernels.normalization.batchnorm_forward_train, kernels.normalization.batchnorm_forward_test),
+        "sample")
 
 
-def _backward_settled(function, dout, xhat, gamma, inv_std, statistic):
+def _backward_settled(function, dout, xhat, gamma, inv_std, statistic=1):
     """dout, xhat, gamma, inv_std of one dtype; `statistic` is the axis that inv_std runs along."""
     dout_nd, xhat_nd, gamma_d, inv_std = _checks.arrays(
         function, ("dout", "the cached xhat", "the cached gamma", "the cached inv_std"),
@@ -112,21 +149,6 @@ def _backward_settled(function, dout, xhat, gamma, inv_std, statistic):
     _checks.vector(function, "the cached gamma", gamma_d, xhat_nd.shape[1], "dout", dout_nd.shape)
     _checks.vector(function, "the cached inv_std", inv_std, xhat_nd.shape[statistic], "dout", dout_nd.shape)
     return dout_nd, xhat_nd, gamma_d, inv_std
-
-
-def _batchnorm_backward(function, dout, cache):
-    mode, *rest = _checks.cache_of(function, cache, 4)
-    if not isinstance(mode, str) or mode not in ("train", "test"):
-        raise ValueError(f"{function}: cache is not one that batchnorm_forward returned")
-    dout_nd, xhat_nd, gamma_d, inv_std_d = _backward_settled(function, dout, *rest, statistic=1)
-    kernels = _backend.kernels_of(dout_nd.dtype)
-    if kernels is None:
-        return getattr(reference, function)(dout_nd, (mode, xhat_nd, gamma_d, inv_std_d))
-    name = function if mode == "train" else "batchnorm_backward_test"
-    dx, dgamma, dbeta = np.empty_like(dout_nd), np.empty_like(gamma_d), np.empty_like(gamma_d)
-    entry = getattr(kernels.normalization, name)
-    entry(dout_nd, xhat_nd, gamma_d, inv_std_d, dx, dgamma, dbeta, _threads.effective())
-    return dx, dgamma, dbeta
 
 
 def batchnorm_backward(dout, cache):
@@ -166,7 +188,9 @@ def batchnorm_backward(dout, cache):
     >>> dgamma.tolist(), dbeta.tolist()
     ([1.0], [3.0])
     """
-    return _batchnorm_backward("batchnorm_backward", dout, cache)
+    return backward_by_batch(
+        "batchnorm_backward", dout, cache, _backward_settled, reference.batchnorm_backward,
+        lambda kernels: (kernels.normalization.batchnorm_backward, kernels.normalization.batchnorm_backward_test))
 
 
 def batchnorm_backward_alt(dout, cache):
@@ -205,7 +229,9 @@ def batchnorm_backward_alt(dout, cache):
     >>> dgamma.tolist(), dbeta.tolist()
     ([1.0], [3.0])
     """
-    return _batchnorm_backward("batchnorm_backward_alt", dout, cache)
+    return backward_by_batch(
+        "batchnorm_backward_alt", dout, cache, _backward_settled, reference.batchnorm_backward_alt,
+        lambda kernels: (kernels.normalization.batchnorm_backward_alt, kernels.normalization.batchnorm_backward_test))
 
 
 def layernorm_forward(x, gamma, beta, ln_param):
@@ -305,8 +331,4 @@ def layernorm_backward(dout, cache):
     kernels = _backend.kernels_of(dout_nd.dtype)
     if kernels is None:
         return reference.layernorm_backward(dout_nd, (xhat_nd, gamma_d, inv_std_n))
-    dx, dgamma, dbeta = np.empty_like(dout_nd), np.empty_like(gamma_d), np.empty_like(gamma_d)
-    kernels.normalization.layernorm_backward(
-        dout_nd, xhat_nd, gamma_d, inv_std_n, dx, dgamma, dbeta, _threads.effective()
-    )
-    return dx, dgamma, dbeta
+    return backward_of(kernels.normalization.layernorm_backward, dout_nd, xhat_nd, gamma_d, inv_std_n)

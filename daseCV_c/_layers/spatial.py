@@ -4,7 +4,7 @@ import numpy as np
 
 from daseCV_c import _checks, reference
 from daseCV_c._layers.geometry import integer
-from daseCV_c._layers.normalization import _running
+from daseCV_c._layers.normalization import backward_by_batch, backward_of, forward_by_batch
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 
@@ -36,6 +36,12 @@ def _backward_settled(function, dout, xhat, gamma, inv_std):
     _checks.same_shape(function, "dout", dout_nchw, xhat_nchw.shape, "the output")
     _per_channel(function, "the cached gamma", gamma, dout_nchw.shape)
     return dout_nchw, xhat_nchw, gamma, inv_std
+
+
+def _batchnorm_backward_settled(function, *arrays):
+    dout_nchw, xhat_nchw, gamma, inv_std_c = _backward_settled(function, *arrays)
+    _checks.vector(function, "the cached inv_std", inv_std_c, dout_nchw.shape[1], "dout", dout_nchw.shape)
+    return dout_nchw, xhat_nchw, gamma, inv_std_c
 
 
 def spatial_batchnorm_forward(x, gamma, beta, bn_param):
@@ -78,40 +84,11 @@ def spatial_batchnorm_forward(x, gamma, beta, bn_param):
     >>> out.tolist()
     [[[[4.0, 6.0]]]]
     """
-    function = "spatial_batchnorm_forward"
-    _checks.dictionary(function, "bn_param", bn_param, "mode")
-    mode = _checks.mode_of(function, "bn_param", bn_param)
-    eps = _checks.number(function, "bn_param", bn_param, "eps", 1e-5, low=0)
-    momentum = _checks.number(function, "bn_param", bn_param, "momentum", 0.9)
-    x_nchw, gamma, beta = _settled(function, x, gamma, beta)
-    running_mean = _running(function, bn_param, "running_mean", x_nchw)
-    running_var = _running(function, bn_param, "running_var", x_nchw)
-    N, C, H, W = x_nchw.shape
-    if mode == "train" and N * H * W == 0:
-        raise ValueError(f"{function}: x has shape {x_nchw.shape}, but mode 'train' needs at least one pixel")
-    kernels = _backend.kernels_of(x_nchw.dtype)
-    if kernels is None:
-        fresh = {"mode": mode, "eps": eps, "momentum": momentum,
-                 "running_mean": running_mean, "running_var": running_var}
-        out, cache = reference.spatial_batchnorm_forward(x_nchw, gamma, beta, fresh)
-        running_mean, running_var = fresh["running_mean"], fresh["running_var"]
-    else:
-        entry, threads = kernels.spatial, _threads.effective()
-        gamma_c, beta_c = gamma.reshape(C), beta.reshape(C)
-        out, xhat, inv_std = np.empty_like(x_nchw), np.empty_like(x_nchw), np.empty_like(gamma_c)
-        if mode == "train":
-            mean, var = np.empty_like(gamma_c), np.empty_like(gamma_c)
-            entry.spatial_batchnorm_forward_train(x_nchw, gamma_c, beta_c, eps, out, xhat, mean, var, inv_std, threads)
-            running_mean = momentum * running_mean + (1 - momentum) * mean
-            running_var = momentum * running_var + (1 - momentum) * var
-        else:
-            entry.spatial_batchnorm_forward_test(
-                x_nchw, gamma_c, beta_c, running_mean, running_var, eps, out, xhat, inv_std, threads
-            )
-        cache = (mode, xhat, gamma.copy(), inv_std)
-    if mode == "train" or "running_mean" not in bn_param or "running_var" not in bn_param:
-        bn_param["running_mean"], bn_param["running_var"] = running_mean, running_var
-    return out, cache
+    return forward_by_batch(
+        "spatial_batchnorm_forward", x, gamma, beta, bn_param, _settled, reference.spatial_batchnorm_forward,
+        lambda kernels: (kernels.spatial.spatial_batchnorm_forward_train,
+                         kernels.spatial.spatial_batchnorm_forward_test),
+        "pixel")
 
 
 def spatial_batchnorm_backward(dout, cache):
@@ -151,21 +128,9 @@ def spatial_batchnorm_backward(dout, cache):
     >>> dgamma.tolist(), dbeta.tolist()
     ([1.0], [3.0])
     """
-    function = "spatial_batchnorm_backward"
-    mode, *rest = _checks.cache_of(function, cache, 4)
-    if not isinstance(mode, str) or mode not in ("train", "test"):
-        raise ValueError(f"{function}: cache is not one that spatial_batchnorm_forward returned")
-    dout_nchw, xhat_nchw, gamma, inv_std_c = _backward_settled(function, dout, *rest)
-    C = dout_nchw.shape[1]
-    _checks.vector(function, "the cached inv_std", inv_std_c, C, "dout", dout_nchw.shape)
-    kernels = _backend.kernels_of(dout_nchw.dtype)
-    if kernels is None:
-        return reference.spatial_batchnorm_backward(dout_nchw, (mode, xhat_nchw, gamma, inv_std_c))
-    gamma_c = gamma.reshape(C)
-    dx, dgamma, dbeta = np.empty_like(dout_nchw), np.empty_like(gamma_c), np.empty_like(gamma_c)
-    entry = getattr(kernels.spatial, function if mode == "train" else "spatial_batchnorm_backward_test")
-    entry(dout_nchw, xhat_nchw, gamma_c, inv_std_c, dx, dgamma, dbeta, _threads.effective())
-    return dx, dgamma.reshape(gamma.shape), dbeta.reshape(gamma.shape)
+    return backward_by_batch(
+        "spatial_batchnorm_backward", dout, cache, _batchnorm_backward_settled, reference.spatial_batchnorm_backward,
+        lambda kernels: (kernels.spatial.spatial_batchnorm_backward, kernels.spatial.spatial_batchnorm_backward_test))
 
 
 def spatial_groupnorm_forward(x, gamma, beta, G, gn_param):
@@ -276,9 +241,4 @@ def spatial_groupnorm_backward(dout, cache):
     kernels = _backend.kernels_of(dout_nchw.dtype)
     if kernels is None:
         return reference.spatial_groupnorm_backward(dout_nchw, (G, xhat_nchw, gamma, inv_std_ng))
-    gamma_c = gamma.reshape(C)
-    dx, dgamma, dbeta = np.empty_like(dout_nchw), np.empty_like(gamma_c), np.empty_like(gamma_c)
-    kernels.spatial.spatial_groupnorm_backward(
-        dout_nchw, xhat_nchw, gamma_c, inv_std_ng, dx, dgamma, dbeta, _threads.effective()
-    )
-    return dx, dgamma.reshape(gamma.shape), dbeta.reshape(gamma.shape)
+    return backward_of(kernels.spatial.spatial_groupnorm_backward, dout_nchw, xhat_nchw, gamma, inv_std_ng)

@@ -6,11 +6,15 @@ import numpy as np
 
 from daseCV_c import _checks, fast_layers, layer_utils, layers
 from daseCV_c._layers.affine import _affine_backward
-from daseCV_c._layers.conv_sandwich import _conv_relu_pool_backward, _conv_relu_pool_forward
+from daseCV_c._layers.sandwich import (
+    _affine_relu_backward,
+    _affine_relu_forward,
+    _conv_relu_pool_backward,
+    _conv_relu_pool_forward,
+)
 from daseCV_c.classifiers.fc_net import _labels, _penalty, _positive
 from daseCV_c.fast_layers import *  # noqa: F403
 from daseCV_c.layer_utils import *  # noqa: F403
-from daseCV_c.layer_utils import _affine_relu_backward, _affine_relu_forward
 from daseCV_c.layers import *  # noqa: F403
 from daseCV_c.layers import affine_forward, softmax_loss
 

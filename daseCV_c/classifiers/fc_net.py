@@ -4,14 +4,14 @@ import numpy as np
 
 from daseCV_c import _checks, layer_utils, layers
 from daseCV_c._layers.affine import _affine_backward
-from daseCV_c._step import fully_connected as _engine
-from daseCV_c.layer_utils import *  # noqa: F403
-from daseCV_c.layer_utils import (
+from daseCV_c._layers.sandwich import (
     _affine_bn_relu_backward,
     _affine_ln_relu_backward,
     _affine_relu_backward,
     _affine_relu_forward,
 )
+from daseCV_c._step import fully_connected as _engine
+from daseCV_c.layer_utils import *  # noqa: F403
 from daseCV_c.layers import *  # noqa: F403
 from daseCV_c.layers import affine_forward, dropout_backward, dropout_forward, softmax_loss
 

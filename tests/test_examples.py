@@ -1,0 +1,23 @@
+"""The examples of every docstring."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import daseCV_c
+
+MODULES = [module.name for module in pkgutil.walk_packages(daseCV_c.__path__, "daseCV_c.")
+           if not module.name.endswith("__main__") and "._compiled." not in module.name]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(backend, here, monkeypatch, name):
+    monkeypatch.delenv("DASECV_DATA", raising=False)
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_examples_are_found():
+    found = [test for name in MODULES for test in doctest.DocTestFinder().find(importlib.import_module(name))]
+    assert sum(bool(test.examples) for test in found) > 60
