@@ -1,13 +1,12 @@
 """Solver: trains a model with an update rule on batches drawn from a data set."""
 
-import os
 import pickle
-import tempfile
 
 import numpy as np
 from tqdm import tqdm
 
 from daseCV_c import _checks, optim
+from daseCV_c._files import replacing
 from daseCV_c._layers.batch import gather_batch
 from daseCV_c._step import conv_net as _engine_cnn
 from daseCV_c._step import fully_connected as _engine
@@ -242,15 +241,8 @@ class Solver:
         path = f"{self.checkpoint_name}_epoch_{self.epoch}.pkl"
         if self.verbose:
             self._say(f'Saving checkpoint to "{path}"')
-        # Written aside and moved, so that an interrupted run leaves no half a file.
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                pickle.dump(state, file)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with replacing(path) as file:
+            pickle.dump(state, file)
 
     def check_accuracy(self, X, y, num_samples=None, batch_size=100):
         """Share of samples whose highest score is at their label.

@@ -1,11 +1,11 @@
 """The leaderboard's files: predictions as .npy, and a zip that holds them."""
 
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from daseCV_c._files import replacing
 
 __all__ = ["output_file", "zip_fun"]
 
@@ -14,19 +14,6 @@ def _phase(function, phase_id):
     if isinstance(phase_id, bool) or not isinstance(phase_id, (int, np.integer)) or phase_id < 1:
         raise ValueError(f"{function}: phase_id is {phase_id!r}, expected a positive integer")
     return int(phase_id)
-
-
-def _replace(path, write):
-    """Write beside `path` and move into place, so that no half-written file is ever found there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def output_file(preds, phase_id=1):
@@ -66,7 +53,8 @@ def output_file(preds, phase_id=1):
         raise ValueError(f"output_file: preds has shape {preds.shape}, expected (N,)")
     path = Path("output") / f"phase_{phase}" / "prediction.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, lambda file: np.save(file, preds, allow_pickle=False))
+    with replacing(path) as file:
+        np.save(file, preds, allow_pickle=False)
     return str(path)
 
 
@@ -108,10 +96,6 @@ def zip_fun(phase_id=1):
         raise FileNotFoundError(
             f"zip_fun: there is no {source}; call output_file(preds, phase_id={phase}) first")
     path = Path("output") / f"prediction_phase_{phase}.zip"
-
-    def write(file):
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.write(source, "prediction.npy")
-
-    _replace(path, write)
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(source, "prediction.npy")
     return str(path)

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from daseCV_c._files import replacing
 from daseCV_c._layers.batch import gather_batch
 from daseCV_c.cli import runs
 from daseCV_c.cli.data import SPLITS, load_dataset, load_images
@@ -48,7 +49,7 @@ def predict(folder: str, images: str, output: str, raw: bool = False) -> None:
     predictions = _predictions(folder, images, raw)
     try:
         # A file object: np.save would add .npy to a name of the user's choice.
-        with open(output, "wb") as file:
+        with replacing(output) as file:
             np.save(file, predictions, allow_pickle=False)
     except OSError as error:
         raise CommandError(f"{output} cannot be written: {reason(error)}") from error

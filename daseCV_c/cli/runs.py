@@ -14,13 +14,14 @@ history.csv
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from daseCV_c._files import replacing
 from daseCV_c.cli.errors import CommandError, reason
 
 FORMAT = 1
@@ -103,17 +104,15 @@ def state(model, mean_image) -> dict:
 
 def save(folder: Path, config: dict, arrays: dict, history) -> None:
     try:
-        # Written under another name first: an interrupted save never leaves half a best.npz.
-        draft = folder / f".{PARAMS}.part"
-        with open(draft, "wb") as file:
+        with replacing(folder / PARAMS) as file:
             np.savez(file, **arrays)
-        os.replace(draft, folder / PARAMS)
-        with open(folder / HISTORY, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
+        with replacing(folder / HISTORY) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+            writer = csv.writer(text, lineterminator="\n")
             writer.writerow(("iteration", "epoch", "metric", "value"))
             writer.writerows(history)
-        text = json.dumps({"format": FORMAT, **config}, indent=2, ensure_ascii=False)
-        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+        document = json.dumps({"format": FORMAT, **config}, indent=2, ensure_ascii=False) + "\n"
+        with replacing(folder / CONFIG) as file:
+            file.write(document.encode("utf-8"))
     except OSError as error:
         raise CommandError(f"{folder} cannot be written: {reason(error)}") from error
 

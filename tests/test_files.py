@@ -1,0 +1,62 @@
+"""Files that are written whole or not at all, with the mode that the umask leaves."""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daseCV_c._files import replacing
+from daseCV_c.classifiers.fc_net import TwoLayerNet
+from daseCV_c.cli import main
+from daseCV_c.datasets import load_digits_images
+from daseCV_c.solver import Solver
+from daseCV_c.submission import output_file, zip_fun
+
+
+def test_a_block_that_raises_leaves_the_former_file(here):
+    Path("it").write_bytes(b"former")
+    for error in (OSError, KeyboardInterrupt):
+        with pytest.raises(error), replacing("it") as file:
+            file.write(b"half")
+            raise error
+        assert [path.read_bytes() for path in here.iterdir()] == [b"former"]
+    with replacing("it") as file:
+        file.write(b"new")
+    assert [path.read_bytes() for path in here.iterdir()] == [b"new"]
+
+
+def test_a_missing_folder_is_an_error_of_the_system(here):
+    with pytest.raises(FileNotFoundError), replacing(here / "absent" / "it"):
+        raise AssertionError("the block has run")
+
+
+if sys.platform != "win32":
+    def test_a_link_stays_and_a_pipe_is_written_to(here):
+        os.symlink("real", "link")
+        with replacing("link") as file:
+            file.write(b"x")
+        assert os.readlink("link") == "real" and Path("real").read_bytes() == b"x"
+        with replacing(os.devnull) as file:
+            file.write(b"x")
+        assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+    @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+    def test_every_file_has_the_mode_of_the_umask(here, monkeypatch, umask):
+        before = os.umask(umask)
+        try:
+            data = load_digits_images()
+            Solver(TwoLayerNet(64, 5), data, num_epochs=1, verbose=False, checkpoint_name="checkpoint").train()
+            output_file(np.arange(3))
+            zip_fun()
+            assert main.main(["train", "--epochs", "1", "--out", "run"]) == 0
+            np.save("x.npy", np.zeros((2, 64)))
+            assert main.main(["predict", "run", "x.npy"]) == 0
+        finally:
+            os.umask(before)
+        found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in here.rglob("*") if path.is_file()}
+        assert {"checkpoint_epoch_1.pkl", "prediction.npy", "prediction_phase_1.zip", "best.npz", "config.json",
+                "history.csv", "preds.npy"} <= set(found)
+        assert set(found.values()) == {0o666 & ~umask}, found
