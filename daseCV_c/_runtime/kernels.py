@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from daseCV_c._compiled import spatial as _spatial
     from daseCV_c._compiled import step as _step
 
-_C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+_C_TYPES: dict[np.dtype[Any], str] = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
 class _Family:

@@ -1,0 +1,24 @@
+"""Hold the stubs of the compiled modules, daseCV_c/_compiled/*.pyi, against what is built: `python .ci/stubs.py`.
+
+One stub describes a family's modules of every level, so the level in use stands in for all.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+from mypy import stubtest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from daseCV_c._runtime import backend  # noqa: E402
+
+if backend.level is None:
+    sys.exit(f"the compiled kernels are not built; run: {backend.build_command()}")
+PACKAGE = "daseCV_c._compiled"
+names = [f"{PACKAGE}.runtime"]
+for family in backend.FAMILIES:
+    names.append(f"{PACKAGE}.{family}")
+    sys.modules[names[-1]] = importlib.import_module(f"{PACKAGE}.{backend.level}.{family}")
+for name in names:
+    vars(importlib.import_module(name)).pop("__test__", None)  # Cython's own, for doctest
+sys.exit(stubtest.test_stubs(stubtest.parse_options(["--concise", *names])))

@@ -1,0 +1,18 @@
+# The entries of src/step.pyx, the same for every level.
+
+from typing import Any
+
+from daseCV_c._types import Array
+
+def share_from(picoseconds: float) -> float: ...
+RULES: dict[str, int]
+NORMS: dict[str, int]
+def labels_fit(y_n: Array, classes: int) -> bool: ...
+def settings_of(
+    params: dict[str, Any], configs: dict[str, Any], arrays: dict[str, Any], states: tuple[Any, ...],
+    keys: tuple[Any, ...],
+) -> dict[str, Any] | list[Any] | None: ...
+def train_step(
+    images_nd: Array, index_n: Array | None, mean_d: Array | None, y_n: Array, layers: list[Any], rule: str | None,
+    norm: str | None, num_threads: int, bf16: int = 0, dx_nd: Array | None = None,
+) -> float: ...
