@@ -1,7 +1,7 @@
 """Convolution: entries for float32 and float64.
 
 Legend: N images, C channels, H x W pixels; F filters of HH x WW; outputs of H' x W' with
-H' = (H + 2 pad - HH) / stride + 1. Arrays are C-contiguous, aligned, in native byte order, all of
+H' = (H + 2 pad - HH) // stride + 1. Arrays are C-contiguous, aligned, in native byte order, all of
 one dtype; outputs are allocated by the caller and must not overlap the inputs. The bits of a
 result do not depend on num_threads.
 """
@@ -35,8 +35,6 @@ cdef int _shape(Shape *s, str me, cnp.ndarray x_nchw, str x_name, cnp.ndarray w_
     if s.h < 1 or s.w < 1 or s.fh < 1 or s.fw < 1 or s.h + 2 * pad < s.fh or s.w + 2 * pad < s.fw:
         raise ValueError(f"{me}: {w_name} of shape {(<object>w_fchw).shape} does not fit into "
                          f"{x_name} of shape {(<object>x_nchw).shape} with pad {pad}")
-    if (s.h + 2 * pad - s.fh) % stride or (s.w + 2 * pad - s.fw) % stride:
-        raise ValueError(f"{me}: stride {stride} does not divide the way of the filter")
     s.oh, s.ow = (s.h + 2 * pad - s.fh) // stride + 1, (s.w + 2 * pad - s.fw) // stride + 1
     _check_4d(me, w_name, w_fchw, s.f, s.c, s.fh, s.fw)
     _check_4d(me, out_name, out_nfhw, s.n, s.f, s.oh, s.ow)

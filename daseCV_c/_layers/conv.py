@@ -11,16 +11,11 @@ _LARGEST = 2**30  # of stride and pad: sizes computed from them stay far from ov
 
 
 def _outputs(function, side, size, field, stride, pad):
-    """How many places a filter has along one side, which it must fill from end to end."""
-    way = size + 2 * pad - field
-    if way < 0:
+    """How many places a filter has along one side."""
+    if field > size + 2 * pad:
         raise ValueError(
             f"{function}: w has filters of {side} {field}, but x has {side} {size}, {size + 2 * pad} with pad {pad}")
-    if way % stride:
-        raise ValueError(
-            f"{function}: conv_param['stride'] is {stride}, which does not divide the way of the filter along the "
-            f"{side}: {size} + 2 * {pad} - {field} = {way}")
-    return way // stride + 1
+    return geometry.windows(size, field, pad, stride)
 
 
 def _geometry(function, x, w, b, conv_param):
@@ -111,16 +106,16 @@ def conv_forward_naive(x, w, b, conv_param):
     Returns
     -------
     out : array, (N, F, H', W')
-        ``H' = 1 + (H + 2*pad - HH) / stride``, W' likewise; float32 when x, w and b are float32,
-        else float64.
+        ``H' = 1 + (H + 2*pad - HH) // stride``, W' likewise: pixels that the last window does not
+        reach are left out. float32 when x, w and b are float32, else float64.
     cache : tuple
         ``(x, w, b, conv_param)``.
 
     Raises
     ------
     ValueError
-        The shapes do not fit each other, a key is missing, a number is out of range, a filter is
-        larger than the padded image, or the stride does not divide ``H + 2*pad - HH``.
+        The shapes do not fit each other, a key is missing, a number is out of range, or a filter
+        is larger than the padded image.
     TypeError
         An input is not an array of real numbers, or stride or pad is not an integer.
 
@@ -158,6 +153,7 @@ def conv_backward_naive(dout, cache):
     Returns
     -------
     dx : array, (N, C, H, W)
+        0 at pixels that no window reaches.
     dw : array, (F, C, HH, WW)
     db : array, (F,)
 
@@ -204,16 +200,16 @@ def conv_forward_fast(x, w, b, conv_param):
     Returns
     -------
     out : array, (N, F, H', W')
-        ``H' = 1 + (H + 2*pad - HH) / stride``, W' likewise; float32 when x, w and b are float32,
-        else float64.
+        ``H' = 1 + (H + 2*pad - HH) // stride``, W' likewise: pixels that the last window does not
+        reach are left out. float32 when x, w and b are float32, else float64.
     cache : tuple
         ``(x, w, b, conv_param)``.
 
     Raises
     ------
     ValueError
-        The shapes do not fit each other, a key is missing, a number is out of range, a filter is
-        larger than the padded image, or the stride does not divide ``H + 2*pad - HH``.
+        The shapes do not fit each other, a key is missing, a number is out of range, or a filter
+        is larger than the padded image.
     TypeError
         An input is not an array of real numbers, or stride or pad is not an integer.
 
@@ -250,6 +246,7 @@ def conv_backward_fast(dout, cache):
     Returns
     -------
     dx : array, (N, C, H, W)
+        0 at pixels that no window reaches.
     dw : array, (F, C, HH, WW)
     db : array, (F,)
 

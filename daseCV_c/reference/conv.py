@@ -20,7 +20,10 @@ def _out_shape(x, w, conv_param):
 
 
 def conv_forward_naive(x, w, b, conv_param):
-    """out[n, f, i, j] = sum of (window (i, j) of the padded x[n]) * w[f], plus b[f]."""
+    """out[n, f, i, j] = sum of (window (i, j) of the padded x[n]) * w[f], plus b[f].
+
+    As many windows as fit whole: pixels that the last one does not reach are left out.
+    """
     x_, w_, b_ = as_float(x, w, b)
     stride = conv_param["stride"]
     HH, WW = w_.shape[2:]
