@@ -11,8 +11,18 @@ from daseCV_c._runtime import threads as _threads
 
 __all__ = ["adam", "rmsprop", "sgd", "sgd_momentum"]
 
+# What a rule reads from its configuration, with the defaults, and the state that it keeps there beside
+# adam's count t: in the order in which its kernel takes them. The training step reads the same tables.
+SETTINGS = {
+    "sgd": {"learning_rate": 1e-2},
+    "sgd_momentum": {"learning_rate": 1e-2, "momentum": 0.9},
+    "rmsprop": {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8},
+    "adam": {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+}
+STATES = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v")}
 
-def _checked(function, w, dw, config, settings, states=()):
+
+def _checked(function, w, dw, config):
     """Check everything before the caller's dict is touched.
 
     Returns the settings' values in order, and w, dw and the states as arrays of one dtype and layout.
@@ -23,7 +33,7 @@ def _checked(function, w, dw, config, settings, states=()):
     w_, dw_ = _checks.as_array(function, "w", w), _checks.as_array(function, "dw", dw)
     _checks.same_shape(function, "dw", dw_, w_.shape, "w")
     names, values = ["w", "dw"], [w_, dw_]
-    for key in states:
+    for key in STATES[function]:
         name, state = f"config[{key!r}]", given.get(key)
         if state is None:
             # Zeros in w's dtype, float64 for a w of integers: a state holds fractions.
@@ -33,13 +43,13 @@ def _checked(function, w, dw, config, settings, states=()):
             _checks.same_shape(function, name, state, w_.shape, "w")
         names.append(name)
         values.append(state)
-    rates = [_checks.number(function, "config", given, key, default) for key, default in settings.items()]
+    rates = [_checks.number(function, "config", given, key, default) for key, default in SETTINGS[function].items()]
     return rates, _checks.arrays(function, names, *values)
 
 
-def _filled(config, settings):
+def _filled(function, config):
     config = {} if config is None else config
-    for key, default in settings.items():
+    for key, default in SETTINGS[function].items():
         config.setdefault(key, default)
     return config
 
@@ -78,15 +88,15 @@ def sgd(w, dw, config=None):
     >>> sgd(np.array([1., 2.]), np.array([10., 10.]))[0].tolist()
     [0.9, 1.9]
     """
-    function, settings = "sgd", {"learning_rate": 1e-2}
+    function = "sgd"
     if not isinstance(w, np.ndarray) or w.dtype.kind != "f":
         what = f"an array of {w.dtype}" if isinstance(w, np.ndarray) else f"a {type(w).__name__}"
         raise TypeError(f"{function}: w is {what}, expected an ndarray of floats to change in place")
-    (rate,), (w_, dw_) = _checked(function, w, dw, config, settings)
+    (rate,), (w_, dw_) = _checked(function, w, dw, config)
     if not w.flags.writeable:
         raise ValueError(f"{function}: w is read-only, but it is changed in place")
     kernels = _backend.kernels_of(w_.dtype)
-    config = _filled(config, settings)
+    config = _filled(function, config)
     # w_ is a copy where w has another layout or a narrower dtype: NumPy then writes through w.
     if kernels is None or w_ is not w or np.may_share_memory(w, dw_):
         reference.sgd(w, dw_, {"learning_rate": rate})
@@ -128,8 +138,8 @@ def sgd_momentum(w, dw, config=None):
     >>> next_w.tolist(), config['velocity'].tolist()
     ([0.0], [-1.0])
     """
-    function, settings = "sgd_momentum", {"learning_rate": 1e-2, "momentum": 0.9}
-    (rate, momentum), (w_, dw_, v) = _checked(function, w, dw, config, settings, ("velocity",))
+    function = "sgd_momentum"
+    (rate, momentum), (w_, dw_, v) = _checked(function, w, dw, config)
     kernels = _backend.kernels_of(w_.dtype)
     if kernels is None:
         state = {"learning_rate": rate, "momentum": momentum, "velocity": v}
@@ -138,7 +148,7 @@ def sgd_momentum(w, dw, config=None):
     else:
         next_w, next_v = np.empty_like(w_), np.empty_like(w_)
         kernels.optim.sgd_momentum(w_, dw_, v, rate, momentum, next_w, next_v, _threads.effective())
-    config = _filled(config, settings)
+    config = _filled(function, config)
     config["velocity"] = next_v
     return next_w, config
 
@@ -179,8 +189,8 @@ def rmsprop(w, dw, config=None):
     >>> next_w.tolist(), config['cache'].tolist()
     ([0.5], [4.0])
     """
-    function, settings = "rmsprop", {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8}
-    (rate, decay, eps), (w_, dw_, cache) = _checked(function, w, dw, config, settings, ("cache",))
+    function = "rmsprop"
+    (rate, decay, eps), (w_, dw_, cache) = _checked(function, w, dw, config)
     kernels = _backend.kernels_of(w_.dtype)
     if kernels is None:
         state = {"learning_rate": rate, "decay_rate": decay, "epsilon": eps, "cache": cache}
@@ -189,7 +199,7 @@ def rmsprop(w, dw, config=None):
     else:
         next_w, next_cache = np.empty_like(w_), np.empty_like(w_)
         kernels.optim.rmsprop(w_, dw_, cache, rate, decay, eps, next_w, next_cache, _threads.effective())
-    config = _filled(config, settings)
+    config = _filled(function, config)
     config["cache"] = next_cache
     return next_w, config
 
@@ -231,8 +241,8 @@ def adam(w, dw, config=None):
     >>> round(float(next_w[0]), 6), config['t']
     (0.5, 1)
     """
-    function, settings = "adam", {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-    (rate, beta1, beta2, eps), (w_, dw_, m, v) = _checked(function, w, dw, config, settings, ("m", "v"))
+    function = "adam"
+    (rate, beta1, beta2, eps), (w_, dw_, m, v) = _checked(function, w, dw, config)
     t = _checks.number(function, "config", config or {}, "t", 0, low=0)
     if not t.is_integer() or t >= 2**31 - 1:
         raise ValueError(f"{function}: config['t'] is {t!r}, expected the number of steps taken")
@@ -248,6 +258,6 @@ def adam(w, dw, config=None):
         kernels.optim.adam(
             w_, dw_, m, v, rate, beta1, beta2, eps, t, next_w, next_m, next_v, _threads.effective()
         )
-    config = _filled(config, settings)
+    config = _filled(function, config)
     config.update(m=next_m, v=next_v, t=t)
     return next_w, config

@@ -1,6 +1,8 @@
 """Solver: trains a model with an update rule on batches drawn from a data set."""
 
+import operator
 import pickle
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
@@ -10,6 +12,7 @@ from daseCV_c._files import replacing
 from daseCV_c._layers.batch import gather_batch
 from daseCV_c._step import conv_net as _engine_cnn
 from daseCV_c._step import fully_connected as _engine
+from daseCV_c._step import whole
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 
@@ -155,6 +158,9 @@ class Solver:
         if kwargs:
             unknown = ", ".join(f'"{name}"' for name in kwargs)
             raise ValueError(f"Unrecognized arguments {unknown}")
+        if isinstance(self.update_rule, str):
+            # Text that compares in a way of its own must not be asked in the middle of a step.
+            self.update_rule = str.__str__(self.update_rule)
         if self.update_rule not in _RULES:
             raise ValueError(
                 f"Solver: update_rule is {self.update_rule!r}, expected one of {', '.join(_RULES)}")
@@ -174,9 +180,10 @@ class Solver:
         self.val_acc_history = []
         self.optim_configs = {name: dict(self.optim_config) for name in self.model.params}
 
-    def _keep_best(self):
-        self.best_params = {name: p.copy() for name, p in self.model.params.items()}
-        self.best_bn_params = _statistics(self.model)
+    def _keep_best(self, **more):
+        """Copies of the parameters and of what belongs to them, all at once."""
+        vars(self).update(best_params={name: p.copy() for name, p in self.model.params.items()},
+                          best_bn_params=_statistics(self.model), **more)
 
     def _say(self, line):
         if self._bar is not None:
@@ -185,7 +192,7 @@ class Solver:
             print(line)
 
     def _step(self):
-        """One batch: loss, gradients, update."""
+        """One batch: loss, gradients, update. What interrupts it leaves everything as before, or a step further."""
         # The numbers that np.random.choice draws, without what it does around them.
         index = np.random.randint(0, self.X_train.shape[0], self.batch_size)
         if self._fusible():
@@ -194,12 +201,35 @@ class Solver:
             if loss is not None:
                 self.loss_history.append(loss)
                 return
-        loss, grads = self.model.loss(self._batch(index), self.y_train[index])
-        self.loss_history.append(loss)
-        for name, w in self.model.params.items():
-            next_w, config = self._rule(w, grads[name], self.optim_configs[name])
-            self.model.params[name] = next_w
-            self.optim_configs[name] = config
+        self._step_by_layers(index)
+
+    def _step_by_layers(self, index):
+        """The same with the model's own `loss`, and the update rule parameter by parameter."""
+        back = self._back()
+        undo = whole.in_one_call(back)
+        try:
+            loss, grads = self.model.loss(self._batch(index), self.y_train[index])
+            params, configs = self.model.params, self.optim_configs
+            for name, w in params.items():
+                params[name], configs[name] = self._rule(w, grads[name], configs[name])
+            whole.commit(partial(self.loss_history.append, loss), back.clear)
+        except BaseException:
+            # One call, and nothing before it that could be interrupted.
+            whole.exhaust(undo)
+            raise
+
+    def _back(self):
+        """Actions that undo what a step by layers may have done."""
+        params, configs = self.model.params, self.optim_configs
+        entries = [entry for entry in configs.values() if isinstance(entry, dict)]
+        mine = self._rule is _engine._RULES.get(self.update_rule)
+        # Rules of the package put new arrays in the place of old ones, but for sgd.
+        changed = [] if mine and self.update_rule != "sgd" else list(params.values())
+        if not mine:
+            changed += [value for entry in entries for value in entry.values()]
+        back = [action for held in (params, configs, *entries, *whole.layer_dicts(self.model))
+                for action in whole.restoring(held)]
+        return back + whole.refilling(array for array in changed if isinstance(array, np.ndarray))
 
     def _fusible(self):
         """Every part of the step is the package's own: none was overridden, and none was put in its place."""
@@ -305,17 +335,14 @@ class Solver:
         """Both accuracies, the best parameters, one printed line."""
         train_acc = self.check_accuracy(self.X_train, self.y_train, num_samples=self.num_train_samples)
         val_acc = self.check_accuracy(self.X_val, self.y_val, num_samples=self.num_val_samples)
-        self.train_acc_history.append(train_acc)
-        self.val_acc_history.append(val_acc)
+        whole.commit(partial(self.train_acc_history.append, train_acc), partial(self.val_acc_history.append, val_acc))
         self._save_checkpoint()
         if self.verbose:
             self._say(
                 f"(Epoch {self.epoch} / {self.num_epochs}) train acc: {train_acc:f}; val_acc: {val_acc:f}")
         # The first check always counts, so an accuracy of 0 leaves parameters too.
         if val_acc > self.best_val_acc or not self._checked:
-            self._checked = True
-            self.best_val_acc = val_acc
-            self._keep_best()
+            self._keep_best(best_val_acc=val_acc, _checked=True)
 
     def train(self):
         """Run the optimization, then put the best parameters back into the model.
@@ -337,17 +364,16 @@ class Solver:
                         self._say(f"(Iteration {t + 1} / {iterations}) loss: {self.loss_history[-1]:f}")
                     epoch_end = (t + 1) % per_epoch == 0
                     if epoch_end:
-                        self.epoch += 1
-                        for config in self.optim_configs.values():
-                            # A rule that was never told a rate has put its default there.
-                            # Not in place: the rate may be an array that the configurations share.
-                            config["learning_rate"] = config["learning_rate"] * self.lr_decay
+                        # A rule that was never told a rate has put its default there.
+                        # Not in place: the rate may be an array that the configurations share.
+                        whole.commit(partial(setattr, self, "epoch", self.epoch + 1), *(
+                            partial(operator.setitem, config, "learning_rate", config["learning_rate"] * self.lr_decay)
+                            for config in self.optim_configs.values()))
                     if t == 0 or t == iterations - 1 or epoch_end:
                         self._check()
             finally:
                 self._bar = None
-        for name, p in self.best_params.items():
-            self.model.params[name] = p.copy()
         entries = getattr(self.model, "bn_params", None) or []
-        for entry, best in zip(entries, self.best_bn_params, strict=False):
-            entry.update({key: value.copy() for key, value in best.items()})
+        whole.commit(partial(self.model.params.update, {name: p.copy() for name, p in self.best_params.items()}), *(
+            partial(entry.update, {key: value.copy() for key, value in best.items()})
+            for entry, best in zip(entries, self.best_bn_params, strict=False)))

@@ -12,8 +12,7 @@ import numpy as np
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import precision as _precision
 from daseCV_c._runtime import threads as _threads
-from daseCV_c._step.fully_connected import FusedStep, _plain
-from daseCV_c.classifiers.fc_net import _penalty
+from daseCV_c._step.fully_connected import FusedStep, _plain, penalty
 
 _CONV, _AFFINE = ("W1", "b1"), (("W2", "b2"), ("W3", "b3"))
 
@@ -81,7 +80,7 @@ class ConvStep(FusedStep):
         dW1, db1 = self._array("dW1", W1.shape, dtype), self._array("db1", b1.shape, dtype)
         kernels.conv.conv_backward_dw(x, out, dW1, db1, 1, pad, threads)
         if reg:
-            loss += _penalty(reg, [W1])
+            loss += penalty(reg, [W1])
             dW1 += reg * W1
         for name, grad in (("W1", dW1), ("b1", db1)):
             kernels.optim.update(self._rule, *arrays[name], grad, *numbers[name], threads)

@@ -23,14 +23,6 @@ _NORMS = (None, "batchnorm", "layernorm")
 # The kernel lays the batch out anew: beyond this many samples that costs memory for little time.
 _MOST_SAMPLES = 4096
 _RULES = {name: getattr(optim, name) for name in optim.__all__}
-# Settings of each rule and its state, in the order of the kernel.
-_SETTINGS = {
-    "sgd": (("learning_rate", 1e-2),),
-    "sgd_momentum": (("learning_rate", 1e-2), ("momentum", 0.9)),
-    "rmsprop": (("learning_rate", 1e-2), ("decay_rate", 0.99), ("epsilon", 1e-8)),
-    "adam": (("learning_rate", 1e-3), ("beta1", 0.9), ("beta2", 0.999), ("epsilon", 1e-8)),
-}
-_STATES = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v")}
 
 
 def _plain(array, dtype, shape):
@@ -69,6 +61,12 @@ def _fits(model, names, features):
         if not all(_plain(params[name], dtype, (features,)) for name in vectors if name):
             return False
     return True
+
+
+def penalty(reg, weights):
+    """0.5 * reg * sum of squares, summed in double."""
+    # Not a BLAS dot product: its bits depend on the number of its threads.
+    return 0.5 * reg * sum(float(np.square(w).sum(dtype=np.float64)) for w in weights)
 
 
 def _number(value, low=-math.inf, high=math.inf):
@@ -179,7 +177,7 @@ class FusedStep:
         self._arrays = {}  # name: (w, first state, second state), as the kernel takes them
         self._groups = None  # the same layer by layer: those of weights, bias, gamma and beta
         self._shape = None  # of the network whose arrays these are
-        self._keys = (*(key for key, _ in _SETTINGS[rule]), *(("t",) if rule == "adam" else ()))
+        self._keys = (*optim.SETTINGS[rule], *(("t",) if rule == "adam" else ()))
 
     def __getstate__(self):
         # All that is kept from step to step belongs to the Solver and its model, and is found there again.
@@ -208,7 +206,7 @@ class FusedStep:
 
     def _all_numbers(self, model, configs):
         """The numbers of every parameter, or None."""
-        defaults = dict(_SETTINGS[self._rule], t=0)
+        defaults = optim.SETTINGS[self._rule] | {"t": 0}
         found = {}
         for name in model.params:
             config = configs.get(name)
@@ -224,7 +222,7 @@ class FusedStep:
             return None
         try:
             found = _backend.kernels_of(np.dtype(model.dtype)).step.settings_of(
-                model.params, configs, self._arrays, _STATES[self._rule], self._keys)
+                model.params, configs, self._arrays, optim.STATES[self._rule], self._keys)
         except (TypeError, ValueError):  # something is no number: look again, from the start
             return None
         if type(found) is not dict:  # parameters mostly share them
@@ -237,7 +235,7 @@ class FusedStep:
 
     def _take_over(self, model, configs):
         """Arrays to update in place, copied from the model's and the configurations'; None if some do not fit."""
-        dtype, states, arrays = np.dtype(model.dtype), _STATES[self._rule], {}
+        dtype, states, arrays = np.dtype(model.dtype), optim.STATES[self._rule], {}
         in_place = self._rule == "sgd"
         # One array under two names is updated twice, one time after the other: not a thing for threads.
         if in_place and any(np.may_share_memory(a, b) for a, b in itertools.combinations(model.params.values(), 2)):
@@ -301,9 +299,9 @@ class FusedStep:
             self._groups, self._arrays, self._shape = groups, arrays, self._shape_of(model)
             for name, held in arrays.items():
                 model.params[name] = held[0]
-                for key, default in _SETTINGS[rule]:
+                for key, default in optim.SETTINGS[rule].items():
                     configs[name].setdefault(key, default)
-                configs[name].update(zip(_STATES[rule], held[1:], strict=False))
+                configs[name].update(zip(optim.STATES[rule], held[1:], strict=False))
         if rule == "adam":
             for name in arrays:
                 configs[name]["t"] = configs[name].get("t", 0) + 1

@@ -12,7 +12,8 @@ from daseCV_c._layers.sandwich import (
     _conv_relu_pool_backward,
     _conv_relu_pool_forward,
 )
-from daseCV_c.classifiers.fc_net import _labels, _penalty, _positive
+from daseCV_c._step.fully_connected import penalty
+from daseCV_c.classifiers.fc_net import _labels, _positive
 from daseCV_c.fast_layers import *  # noqa: F403
 from daseCV_c.layer_utils import *  # noqa: F403
 from daseCV_c.layers import *  # noqa: F403
@@ -162,7 +163,7 @@ class ThreeLayerConvNet:
         dout, grads["W2"], grads["b2"] = _affine_relu_backward(dout, cache2)
         # Nobody asks for the gradient of the images.
         _, grads["W1"], grads["b1"] = _conv_relu_pool_backward(dout, cache1, need_dx=False)
-        loss += _penalty(self.reg, [params[w] for w in ("W1", "W2", "W3")])
+        loss += penalty(self.reg, [params[w] for w in ("W1", "W2", "W3")])
         for w in ("W1", "W2", "W3"):
             grads[w] += float(self.reg) * params[w]
         return loss, grads

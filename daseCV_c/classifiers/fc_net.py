@@ -58,12 +58,6 @@ def _positive(name, argument, value):
     return int(value)
 
 
-def _penalty(reg, weights):
-    """0.5 * reg * sum of squares, summed in double."""
-    # Not a BLAS dot product: its bits depend on the number of its threads.
-    return 0.5 * reg * sum(float(np.square(w).sum(dtype=np.float64)) for w in weights)
-
-
 class TwoLayerNet:
     """affine - ReLU - affine - softmax, in float64.
 
@@ -159,7 +153,7 @@ class TwoLayerNet:
         if y is None:
             return scores
         loss, dscores = softmax_loss(scores, y)
-        loss += _penalty(self.reg, (params["W1"], params["W2"]))
+        loss += _engine.penalty(self.reg, (params["W1"], params["W2"]))
         grads = {}
         dhidden, grads["W2"], grads["b2"] = _affine_backward(dscores, cache2)
         _, grads["W1"], grads["b1"] = _affine_relu_backward(dhidden, cache1, need_dx=False)
@@ -343,7 +337,7 @@ class FullyConnectedNet:
             if normalization:
                 grads[f"gamma{i}"], grads[f"beta{i}"] = rest
         penalized = [f"W{i}" for i in range(1, last + bool(self.reg_last_layer))]
-        loss += _penalty(self.reg, [params[w] for w in penalized])
+        loss += _engine.penalty(self.reg, [params[w] for w in penalized])
         for w in penalized:
             grads[w] += float(self.reg) * params[w]
         return loss, grads
