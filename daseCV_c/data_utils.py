@@ -28,7 +28,8 @@ __all__ = [
 def load_pickle(f):
     """Read a pickle that holds data: arrays of numbers, numbers, strings, lists, tuples and dicts.
 
-    No code from the pickle runs. Strings of Python 2 are read as latin1.
+    No code from the pickle runs, and to read it takes time and memory in proportion to its size.
+    Strings of Python 2 are read as latin1.
 
     Parameters
     ----------

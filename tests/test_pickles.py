@@ -1,6 +1,7 @@
 """Pickles that are damaged or mean harm run nothing; those that hold data come back."""
 
 import codecs
+import copyreg
 import io
 import os
 import pickle
@@ -11,6 +12,7 @@ from crafting import Calls, py2_text, touch
 
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.data_utils import BadPickleError, load_CIFAR_batch, load_models, load_pickle
+from daseCV_c.datasets.pickles import load_leaving
 from daseCV_c.solver import Solver
 
 
@@ -18,6 +20,7 @@ def raw_global(module, name, rest=b"."):
     return b"\x80\2c" + f"{module}\n{name}\n".encode() + rest
 
 
+UNFINISHED = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85" + py2_text("b") + b"\x87R"
 HARM = {
     "os.system": raw_global("os", "system", py2_text("touch harm") + b"\x85R."),
     "builtins.eval": raw_global("builtins", "eval", py2_text("open('harm','w')") + b"\x85R."),
@@ -47,6 +50,10 @@ HARM = {
     "changes a maker's slots": raw_global(
         "numpy", "dtype", b"N}" + py2_text("name") + py2_text("ndarray") + b"s\x86b."),
     "set": pickle.dumps({1, 2}, 2),
+    "persistent, binary": b"\x80\2K\1Q.", "a buffer outside": b"\x80\5\x97.", "new with keywords": b"\x80\4)}\x92.",
+    "an object of Python 2": b"(cnumpy\ndtype\no.", "a function as a value": b"cnumpy\nndarray\n.",
+    "a function in a list": b"(cnumpy\nndarray\nl.", "an unfinished array": b"]" + UNFINISHED + b"a.",
+    "an unfinished array, alone": UNFINISHED + b".", "an unfinished array as a key": b"}" + UNFINISHED + b"Ns.",
 }
 
 
@@ -63,6 +70,35 @@ def test_pickle_that_is_not_data(tmp_path, monkeypatch, kind):
         load_pickle(file)
     with pytest.raises(BadPickleError, match="the pickle"):
         load_pickle(io.BytesIO(HARM[kind]))
+    assert os.listdir(tmp_path) == ["crafted"]
+
+
+@pytest.fixture
+def extensions(monkeypatch):
+    """Codes that a library has registered, and that the process has already resolved by pickle itself."""
+    for code in (240, 300, 70000):
+        monkeypatch.setitem(copyreg._inverted_registry, code, ("os", "system"))
+        monkeypatch.setitem(copyreg._extension_cache, code, os.system)
+
+
+@pytest.mark.parametrize("opcode", [b"\x82\xf0", b"\x83" + (300).to_bytes(2, "little"),
+                                    b"\x84" + (70000).to_bytes(4, "little")])
+@pytest.mark.parametrize("pickler", ["C", "Python"])
+def test_extension_codes_of_the_process_mean_nothing(tmp_path, monkeypatch, extensions, opcode, pickler):
+    if pickler == "Python":
+        monkeypatch.setattr(pickle, "Unpickler", pickle._Unpickler)
+        monkeypatch.setattr(pickle, "load", pickle._load)
+    monkeypatch.chdir(tmp_path)
+    content = b"\x80\2" + opcode + py2_text("touch harm") + b"\x85R."
+    with pytest.raises(BadPickleError, match="opcode"):
+        load_pickle(io.BytesIO(content))
+    path = tmp_path / "crafted"
+    path.write_bytes(content)
+    for read in (load_pickle, load_CIFAR_batch, lambda path: load_leaving(path, 5)):
+        with pytest.raises(BadPickleError, match="crafted cannot be read"):
+            read(path)
+    with pytest.warns(RuntimeWarning, match="crafted"):
+        assert load_models(tmp_path) == {}
     assert os.listdir(tmp_path) == ["crafted"]
 
 
@@ -92,7 +128,8 @@ def test_array_with_a_state_that_does_not_fit(content):
 ARRAYS = [
     np.arange(12, dtype=np.uint8).reshape(3, 4), np.arange(6.0).reshape(2, 3).T, np.array(3.5), np.zeros((0, 4)),
     np.arange(5, dtype=">i4"), np.array([True, False]), np.arange(4, dtype=np.float16), np.arange(3000.0),
-    np.arange(10)[::-2], np.float64(1.5), np.int64(-3), np.bool_(True),
+    np.arange(10)[::-2], np.float64(1.5), np.int64(-3), np.bool_(True), np.arange(24.).reshape(2, 3, 4).swapaxes(0, 1),
+    np.float32(2), np.zeros((2, 0), np.int16), np.arange(3).astype(np.longlong),
 ]
 
 
