@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from daseCV_c._types import Array, ArrayLike, DType, Params
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
-def as_array(function: str, name: str, value) -> np.ndarray:
+def as_array(function: str, name: str, value: object) -> Array:
     """An array of real numbers, or TypeError."""
     if type(value) is np.ndarray and (value.dtype is FLOAT32 or value.dtype is FLOAT64):
         return value
@@ -28,7 +31,7 @@ def as_array(function: str, name: str, value) -> np.ndarray:
     return array
 
 
-def float_dtype(*arrays: np.ndarray) -> np.dtype:
+def float_dtype(*arrays: Array) -> DType:
     """float32 when every array is; integers, booleans and float16 count as float64."""
     for array in arrays:
         if array.dtype.kind != "f" or array.dtype.itemsize != 4:  # byte-swapped float32 is float32 too
@@ -36,7 +39,7 @@ def float_dtype(*arrays: np.ndarray) -> np.dtype:
     return FLOAT32
 
 
-def settle(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def settle(array: Array, dtype: DType) -> Array:
     """C-contiguous, aligned and native, in `dtype`; the array itself when it is that already."""
     if array.dtype is dtype or array.dtype == dtype:
         flags = array.flags
@@ -46,7 +49,7 @@ def settle(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return array.astype(dtype, order="C", copy=True)
 
 
-def arrays(function: str, names: Sequence[str], *values):
+def arrays(function: str, names: Sequence[str], *values: Any) -> tuple[Array, ...]:
     """Check the arrays of one call and bring them to one dtype and layout; returns them in order."""
     first = values[0]
     if type(first) is np.ndarray:
@@ -64,19 +67,19 @@ def arrays(function: str, names: Sequence[str], *values):
     return tuple(settle(array, dtype) for array in found)
 
 
-def rank(function: str, name: str, array: np.ndarray, ndim: int) -> None:
+def rank(function: str, name: str, array: Array, ndim: int) -> None:
     if array.ndim != ndim:
         raise ValueError(
             f"{function}: {name} has {array.ndim} dimensions (shape {array.shape}), expected {ndim}"
         )
 
 
-def same_shape(function: str, name: str, array: np.ndarray, shape: tuple, other: str) -> None:
+def same_shape(function: str, name: str, array: Array, shape: tuple[int, ...], other: str) -> None:
     if array.shape != shape:
         raise ValueError(f"{function}: {name} has shape {array.shape}, but {other} has shape {shape}")
 
 
-def vector(function: str, name: str, array: np.ndarray, length: int, other: str, shape: tuple) -> None:
+def vector(function: str, name: str, array: Array, length: int, other: str, shape: tuple[int, ...]) -> None:
     if array.shape != (length,):
         raise ValueError(
             f"{function}: {name} has shape {array.shape}, "
@@ -84,7 +87,7 @@ def vector(function: str, name: str, array: np.ndarray, length: int, other: str,
         )
 
 
-def cache_of(function: str, cache, length: int) -> tuple:
+def cache_of(function: str, cache: object, length: int) -> tuple[Any, ...]:
     """A cache tuple of the forward pass, or a clear error."""
     if not isinstance(cache, (tuple, list)):
         what = f"a {type(cache).__name__}"
@@ -97,23 +100,25 @@ def cache_of(function: str, cache, length: int) -> tuple:
     )
 
 
-def real_number(function: str, name: str, value, low: float = -math.inf) -> float:
+def real_number(function: str, name: str, value: Any, low: float = -math.inf) -> float:
     """A real number, not below `low`; NaN is none."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{function}: {name} is {value!r}, expected a number")
     try:
-        value = float(value)
+        found = float(value)
     except OverflowError:
         raise ValueError(f"{function}: {name} is too large for a float") from None
-    if not value >= low:
-        raise ValueError(f"{function}: {name} is {value!r}, expected a number" + (
+    if not found >= low:
+        raise ValueError(f"{function}: {name} is {found!r}, expected a number" + (
             f" of at least {low:g}" if low > -math.inf else ""))
-    return value
+    return found
 
 
-def number(function: str, name: str, mapping: dict, key: str, default=None, low: float = -math.inf) -> float:
+def number(
+    function: str, name: str, mapping: Params, key: str, default: float | None = None, low: float = -math.inf,
+) -> float:
     """The number that a dict holds under `key`."""
     value = mapping.get(key, default)
     if type(value) is float and value >= low:  # without putting a name together that nobody reads
@@ -121,7 +126,7 @@ def number(function: str, name: str, mapping: dict, key: str, default=None, low:
     return real_number(function, f"{name}[{key!r}]", value, low)
 
 
-def dictionary(function: str, name: str, value, *keys: str) -> dict:
+def dictionary(function: str, name: str, value: object, *keys: str) -> Params:
     """A dict that holds `keys`."""
     if not isinstance(value, dict):
         raise TypeError(f"{function}: {name} is a {type(value).__name__}, expected a dict")
@@ -131,14 +136,14 @@ def dictionary(function: str, name: str, value, *keys: str) -> dict:
     return value
 
 
-def mode_of(function: str, name: str, value: dict) -> str:
+def mode_of(function: str, name: str, value: Params) -> str:
     mode = value["mode"]
     if not isinstance(mode, str) or mode not in ("train", "test"):
         raise ValueError(f"{function}: {name}['mode'] is {mode!r}, expected 'train' or 'test'")
     return mode
 
 
-def labels(function: str, y, n: int, classes: int) -> np.ndarray:
+def labels(function: str, y: ArrayLike, n: int, classes: int) -> Array:
     """Class labels as a C-contiguous int64 vector of length `n`, each in [0, classes)."""
     y_n = np.asarray(y)
     if y_n.dtype.kind not in "iu":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,4 +19,7 @@ Cache: TypeAlias = tuple[Any, ...]
 
 DType: TypeAlias = np.dtype[Any]
 
-__all__ = ["Array", "ArrayLike", "Cache", "DType", "Params"]
+Entry: TypeAlias = Callable[..., None]
+"""A compiled function that writes into arrays which its caller allocates."""
+
+__all__ = ["Array", "ArrayLike", "Cache", "DType", "Entry", "Params"]

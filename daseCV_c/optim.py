@@ -8,21 +8,24 @@ import numpy as np
 from daseCV_c import _checks, reference
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._types import Array, ArrayLike, Params
 
 __all__ = ["adam", "rmsprop", "sgd", "sgd_momentum"]
 
 # What a rule reads from its configuration, with the defaults, and the state that it keeps there beside
 # adam's count t: in the order in which its kernel takes them. The training step reads the same tables.
-SETTINGS = {
+SETTINGS: dict[str, dict[str, float]] = {
     "sgd": {"learning_rate": 1e-2},
     "sgd_momentum": {"learning_rate": 1e-2, "momentum": 0.9},
     "rmsprop": {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8},
     "adam": {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
 }
-STATES = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v")}
+STATES: dict[str, tuple[str, ...]] = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v")}
 
 
-def _checked(function, w, dw, config):
+def _checked(
+    function: str, w: ArrayLike, dw: ArrayLike, config: Params | None,
+) -> tuple[list[float], tuple[Array, ...]]:
     """Check everything before the caller's dict is touched.
 
     Returns the settings' values in order, and w, dw and the states as arrays of one dtype and layout.
@@ -47,14 +50,14 @@ def _checked(function, w, dw, config):
     return rates, _checks.arrays(function, names, *values)
 
 
-def _filled(function, config):
+def _filled(function: str, config: Params | None) -> Params:
     config = {} if config is None else config
     for key, default in SETTINGS[function].items():
         config.setdefault(key, default)
     return config
 
 
-def sgd(w, dw, config=None):
+def sgd(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Array, Params]:
     """Stochastic gradient descent: ``w -= learning_rate * dw``, in place.
 
     Parameters
@@ -105,7 +108,7 @@ def sgd(w, dw, config=None):
     return w, config
 
 
-def sgd_momentum(w, dw, config=None):
+def sgd_momentum(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Array, Params]:
     """Momentum: ``v = momentum * v - learning_rate * dw``, ``next_w = w + v``.
 
     Parameters
@@ -142,7 +145,7 @@ def sgd_momentum(w, dw, config=None):
     (rate, momentum), (w_, dw_, v) = _checked(function, w, dw, config)
     kernels = _backend.kernels_of(w_.dtype)
     if kernels is None:
-        state = {"learning_rate": rate, "momentum": momentum, "velocity": v}
+        state: Params = {"learning_rate": rate, "momentum": momentum, "velocity": v}
         next_w, _ = reference.sgd_momentum(w_, dw_, state)
         next_v = state["velocity"]
     else:
@@ -153,7 +156,7 @@ def sgd_momentum(w, dw, config=None):
     return next_w, config
 
 
-def rmsprop(w, dw, config=None):
+def rmsprop(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Array, Params]:
     """RMSProp: a moving average of squared gradients sets each parameter's rate.
 
     ``cache = decay_rate * cache + (1 - decay_rate) * dw**2``,
@@ -193,7 +196,7 @@ def rmsprop(w, dw, config=None):
     (rate, decay, eps), (w_, dw_, cache) = _checked(function, w, dw, config)
     kernels = _backend.kernels_of(w_.dtype)
     if kernels is None:
-        state = {"learning_rate": rate, "decay_rate": decay, "epsilon": eps, "cache": cache}
+        state: Params = {"learning_rate": rate, "decay_rate": decay, "epsilon": eps, "cache": cache}
         next_w, _ = reference.rmsprop(w_, dw_, state)
         next_cache = state["cache"]
     else:
@@ -204,7 +207,7 @@ def rmsprop(w, dw, config=None):
     return next_w, config
 
 
-def adam(w, dw, config=None):
+def adam(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Array, Params]:
     """Adam: moving averages of the gradient and of its square, corrected for their start at zero.
 
     ``t += 1``, ``m = beta1 * m + (1 - beta1) * dw``, ``v = beta2 * v + (1 - beta2) * dw**2``,
@@ -249,7 +252,7 @@ def adam(w, dw, config=None):
     t = int(t) + 1
     kernels = _backend.kernels_of(w_.dtype)
     if kernels is None:
-        state = {"learning_rate": rate, "beta1": beta1, "beta2": beta2, "epsilon": eps}
+        state: Params = {"learning_rate": rate, "beta1": beta1, "beta2": beta2, "epsilon": eps}
         state.update(m=m, v=v, t=t - 1)
         next_w, _ = reference.adam(w_, dw_, state)
         next_m, next_v = state["m"], state["v"]

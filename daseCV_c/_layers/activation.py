@@ -5,9 +5,10 @@ import numpy as np
 from daseCV_c import _checks, reference
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._types import Array, ArrayLike
 
 
-def relu_forward(x):
+def relu_forward(x: ArrayLike) -> tuple[Array, ArrayLike]:
     """Rectified linear unit, forward: ``out = max(x, 0)``.
 
     Parameters
@@ -45,7 +46,7 @@ def relu_forward(x):
     return out, x
 
 
-def relu_backward(dout, cache):
+def relu_backward(dout: ArrayLike, cache: ArrayLike) -> Array:
     """Rectified linear unit, backward: ``dx = dout`` where ``x > 0``, else 0.
 
     Parameters

@@ -1,6 +1,7 @@
 """Affine layer."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -8,9 +9,10 @@ from daseCV_c import _checks, reference
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import precision as _precision
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._types import Array, ArrayLike, Cache
 
 
-def _rows(function, x_, w_dm, b_m):
+def _rows(function: str, x_: Array, w_dm: Array, b_m: Array) -> Array:
     """x as (N, D), after the shapes of x, w and b were held against each other."""
     if x_.ndim < 1:
         raise ValueError(f"{function}: x has 0 dimensions, expected (N, d_1, ..., d_k)")
@@ -26,11 +28,11 @@ def _rows(function, x_, w_dm, b_m):
     return x_ if len(shape) == 2 else x_.reshape(shape[0], features)
 
 
-def _forward(function, x, w, b, relu):
+def _forward(function: str, x: ArrayLike, w: ArrayLike, b: ArrayLike, relu: bool) -> Array:
     x_, w_dm, b_m = _checks.arrays(function, ("x", "w", "b"), x, w, b)
     x_nd = _rows(function, x_, w_dm, b_m)
-    kernels = _backend.kernels_of(x_nd.dtype)
-    if kernels is None or not x_nd.size or not w_dm.size:
+    kernels = _backend.kernels_of(x_nd.dtype) if x_nd.size and w_dm.size else None
+    if kernels is None:
         out_nm = reference.affine_forward(x_nd, w_dm, b_m)[0]
         return reference.relu_forward(out_nm)[0] if relu else out_nm
     out_nm = np.empty((x_nd.shape[0], w_dm.shape[1]), x_nd.dtype)
@@ -39,12 +41,12 @@ def _forward(function, x, w, b, relu):
     return out_nm
 
 
-def _affine_relu(function, x, w, b):
+def _affine_relu(function: str, x: ArrayLike, w: ArrayLike, b: ArrayLike) -> Array:
     """ReLU(x @ w + b) in one pass over the output."""
     return _forward(function, x, w, b, True)
 
 
-def affine_forward(x, w, b):
+def affine_forward(x: ArrayLike, w: ArrayLike, b: ArrayLike) -> tuple[Array, Cache]:
     """Affine layer, forward: ``out = x.reshape(N, D) @ w + b``.
 
     Parameters
@@ -83,28 +85,30 @@ def affine_forward(x, w, b):
     return _forward("affine_forward", x, w, b, False), (x, w, b)
 
 
-def _affine_backward(dout, cache, need_dx=True):
+def _affine_backward(dout: ArrayLike, cache: Any, need_dx: bool = True) -> tuple[Any, Array, Array]:
     """`affine_backward`; without `need_dx` the gradient of x is left out and None stands for it."""
     function = "affine_backward"
     x, w, b = _checks.cache_of(function, cache, 3)
     dout_nm, x_, w_dm, b_m = _checks.arrays(function, ("dout", "x", "w", "b"), dout, x, w, b)
     x_nd = _rows(function, x_, w_dm, b_m)
     _checks.same_shape(function, "dout", dout_nm, (x_nd.shape[0], w_dm.shape[1]), "the output")
-    kernels = _backend.kernels_of(x_nd.dtype)
-    if kernels is None or not x_nd.size or not w_dm.size:
+    kernels = _backend.kernels_of(x_nd.dtype) if x_nd.size and w_dm.size else None
+    dx_nd = None
+    if kernels is None:
         dw, db = reference.affine.affine_backward_dw(x_nd, dout_nm)
-        dx_nd = reference.affine.affine_backward_dx(dout_nm, w_dm) if need_dx else None
+        if need_dx:
+            dx_nd = reference.affine.affine_backward_dx(dout_nm, w_dm)
     else:
         entries, threads = _precision.affine_kernels(kernels, x_nd.dtype), _threads.effective()
         dw, db = np.empty_like(w_dm), np.empty_like(b_m)
         entries.affine_backward_dw(x_nd, dout_nm, dw, db, threads)
-        dx_nd = np.empty_like(x_nd) if need_dx else None
         if need_dx:
+            dx_nd = np.empty_like(x_nd)
             entries.affine_backward_dx(dout_nm, w_dm, dx_nd, threads)
-    return dx_nd.reshape(x_.shape) if need_dx else None, dw, db
+    return None if dx_nd is None else dx_nd.reshape(x_.shape), dw, db
 
 
-def affine_backward(dout, cache):
+def affine_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Affine layer, backward: ``dx = dout @ w.T``, ``dw = x.T @ dout``, ``db = dout.sum(0)``.
 
     Parameters

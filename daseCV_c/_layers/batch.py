@@ -1,15 +1,19 @@
 """Drawing a batch of images."""
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from daseCV_c import reference
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._types import Array, ArrayLike
 
 _SOURCES = (np.uint8, np.float32, np.float64)
 
 
-def gather_batch(X, index, mean=None, dtype=None):
+def gather_batch(
+    X: ArrayLike, index: ArrayLike, mean: ArrayLike | None = None, dtype: DTypeLike | None = None,
+) -> Array:
     """Rows of X in one pass: ``X[index] - mean``, subtracted in float64 and cast once.
 
     Parameters

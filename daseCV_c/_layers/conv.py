@@ -1,16 +1,19 @@
 """Convolution."""
 
+from typing import Any
+
 import numpy as np
 
 from daseCV_c import _checks, reference
 from daseCV_c._layers import geometry
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._types import Array, ArrayLike, Cache, Params
 
 _LARGEST = 2**30  # of stride and pad: sizes computed from them stay far from overflow
 
 
-def _outputs(function, side, size, field, stride, pad):
+def _outputs(function: str, side: str, size: int, field: int, stride: int, pad: int) -> int:
     """How many places a filter has along one side."""
     if field > size + 2 * pad:
         raise ValueError(
@@ -18,7 +21,7 @@ def _outputs(function, side, size, field, stride, pad):
     return geometry.windows(size, field, pad, stride)
 
 
-def _geometry(function, x, w, b, conv_param):
+def _geometry(function: str, x: Array, w: Array, b: Array, conv_param: Params) -> tuple[int, int, tuple[int, ...]]:
     """Stride, pad and the shape of the output, after the shapes were held against each other."""
     _checks.dictionary(function, "conv_param", conv_param, "stride", "pad")
     stride = geometry.integer(function, "conv_param['stride']", conv_param["stride"], 1, _LARGEST)
@@ -37,12 +40,14 @@ def _geometry(function, x, w, b, conv_param):
     return stride, pad, (n, f, out_h, out_w)
 
 
-def _settled(function, x, w, b, conv_param):
+def _settled(
+    function: str, x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params,
+) -> tuple[Array, Array, Array, int, int, tuple[int, ...]]:
     x_nchw, w_fchw, b_f = _checks.arrays(function, ("x", "w", "b"), x, w, b)
     return x_nchw, w_fchw, b_f, *_geometry(function, x_nchw, w_fchw, b_f, conv_param)
 
 
-def _backward_settled(function, dout, cache):
+def _backward_settled(function: str, dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array, Array, int, int]:
     x, w, b, conv_param = _checks.cache_of(function, cache, 4)
     dout_nfhw, x_nchw, w_fchw, b_f = _checks.arrays(function, ("dout", "x", "w", "b"), dout, x, w, b)
     stride, pad, shape = _geometry(function, x_nchw, w_fchw, b_f, conv_param)
@@ -50,11 +55,11 @@ def _backward_settled(function, dout, cache):
     return dout_nfhw, x_nchw, w_fchw, b_f, stride, pad
 
 
-def _conv(function, x, w, b, conv_param, relu=False):
+def _conv(function: str, x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params, relu: bool = False) -> Array:
     """The output of a convolution, or max(0, output)."""
     x_nchw, w_fchw, b_f, stride, pad, shape = _settled(function, x, w, b, conv_param)
-    kernels = _backend.kernels_of(x_nchw.dtype)
-    if kernels is None or not x_nchw.size or not w_fchw.size:
+    kernels = _backend.kernels_of(x_nchw.dtype) if x_nchw.size and w_fchw.size else None
+    if kernels is None:
         out = reference.conv_forward_fast(x_nchw, w_fchw, b_f, {"stride": stride, "pad": pad})[0]
         return reference.relu_forward(out)[0] if relu else out
     out_nfhw = np.empty(shape, x_nchw.dtype)
@@ -62,22 +67,21 @@ def _conv(function, x, w, b, conv_param, relu=False):
     return out_nfhw
 
 
-def _conv_backward(dout, cache, need_dx=True):
+def _conv_backward(dout: ArrayLike, cache: Any, need_dx: bool = True) -> tuple[Any, Array, Array]:
     """`conv_backward_fast`; without `need_dx` the gradient of x is left out and None stands for it."""
     dout_nfhw, x_nchw, w_fchw, b_f, stride, pad = _backward_settled("conv_backward_fast", dout, cache)
     param = {"stride": stride, "pad": pad}
-    kernels = _backend.kernels_of(x_nchw.dtype)
-    twins = kernels is None or not x_nchw.size or not w_fchw.size
+    kernels = _backend.kernels_of(x_nchw.dtype) if x_nchw.size and w_fchw.size else None
     threads = _threads.effective()
     dx = None
-    if twins:
+    if kernels is None:
         dw, db = reference.conv.conv_backward_dw(dout_nfhw, x_nchw, w_fchw, param)
     else:
         dw, db = np.empty_like(w_fchw), np.empty_like(b_f)
         kernels.conv.conv_backward_dw(x_nchw, dout_nfhw, dw, db, stride, pad, threads)
     if need_dx:
         # The kernel also multiplies w by zeros around dout: infinite weights would turn them into NaN.
-        if twins or not np.isfinite(w_fchw).all():
+        if kernels is None or not np.isfinite(w_fchw).all():
             dx = reference.conv.conv_backward_dx(dout_nfhw, w_fchw, x_nchw.shape, param)
         else:
             dx = np.empty_like(x_nchw)
@@ -85,7 +89,7 @@ def _conv_backward(dout, cache, need_dx=True):
     return dx, dw, db
 
 
-def conv_forward_naive(x, w, b, conv_param):
+def conv_forward_naive(x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params) -> tuple[Array, Cache]:
     """Convolution, forward, in the loops of its definition.
 
     ``out[n, f, i, j] = sum(window * w[f]) + b[f]``, where ``window`` is
@@ -137,7 +141,7 @@ def conv_forward_naive(x, w, b, conv_param):
     return reference.conv_forward_naive(x_nchw, w_fchw, b_f, param)[0], (x, w, b, conv_param)
 
 
-def conv_backward_naive(dout, cache):
+def conv_backward_naive(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Convolution, backward, in the loops of its definition.
 
     ``dx[window] += dout[n, f, i, j] * w[f]``, ``dw[f] += dout[n, f, i, j] * window`` and
@@ -181,7 +185,7 @@ def conv_backward_naive(dout, cache):
     return reference.conv_backward_naive(dout_nfhw, (x_nchw, w_fchw, b_f, {"stride": stride, "pad": pad}))
 
 
-def conv_forward_fast(x, w, b, conv_param):
+def conv_forward_fast(x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params) -> tuple[Array, Cache]:
     """Convolution, forward, by the compiled kernel.
 
     ``out[n, f, i, j] = sum(window * w[f]) + b[f]``, as in `conv_forward_naive`. No column matrix
@@ -229,7 +233,7 @@ def conv_forward_fast(x, w, b, conv_param):
     return _conv("conv_forward_fast", x, w, b, conv_param), (x, w, b, conv_param)
 
 
-def conv_backward_fast(dout, cache):
+def conv_backward_fast(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Convolution, backward, by the compiled kernels.
 
     ``dx`` is dout correlated with the turned filters, ``dw[f, c, i, j]`` the sum of

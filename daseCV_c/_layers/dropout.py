@@ -1,13 +1,16 @@
 """Inverted dropout."""
 
+from typing import Any
+
 import numpy as np
 
 from daseCV_c import _checks, reference
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._types import Array, ArrayLike, Cache, Params
 
 
-def _parameters(function, dropout_param):
+def _parameters(function: str, dropout_param: Params) -> tuple[float, str]:
     _checks.dictionary(function, "dropout_param", dropout_param, "p", "mode")
     p = _checks.number(function, "dropout_param", dropout_param, "p")
     if not 0 < p <= 1:
@@ -15,7 +18,7 @@ def _parameters(function, dropout_param):
     return p, _checks.mode_of(function, "dropout_param", dropout_param)
 
 
-def dropout_forward(x, dropout_param):
+def dropout_forward(x: ArrayLike, dropout_param: Params) -> tuple[Array, Cache]:
     """Inverted dropout, forward: ``out = x * mask``, ``mask = (uniform < p) / p``.
 
     Parameters
@@ -65,7 +68,7 @@ def dropout_forward(x, dropout_param):
     return out, (dict(dropout_param), mask)
 
 
-def dropout_backward(dout, cache):
+def dropout_backward(dout: ArrayLike, cache: Any) -> Array:
     """Inverted dropout, backward: ``dx = dout * mask``; in test mode ``dx = dout``.
 
     Parameters

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
+from typing import SupportsIndex
 
 
-def integer(function: str, name: str, value, low: int, high: float = math.inf) -> int:
+def integer(function: str, name: str, value: SupportsIndex, low: int, high: float = math.inf) -> int:
     """A whole number from `low` to `high`; a bool is none."""
     try:
         if isinstance(value, bool):

@@ -5,16 +5,24 @@ every window; its column ``(yy * out_w + xx) * N + n`` is the window at row yy, 
 n: the sample index runs fastest. Rows and columns that no whole window reaches are left out.
 """
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import numpy as np
 
 from daseCV_c import _checks, reference
 from daseCV_c._layers.geometry import fits, integer, windows
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._types import Array, ArrayLike
+
+_Four: TypeAlias = tuple[int, int, int, int]
 
 
-def _geometry(function, x_shape, field_height, field_width, padding, stride,
-             names=("field_height", "field_width", "padding")):
+def _geometry(
+    function: str, x_shape: Sequence[int], field_height: int, field_width: int, padding: int, stride: int,
+    names: tuple[str, str, str] = ("field_height", "field_width", "padding"),
+) -> tuple[_Four, _Four, tuple[int, int]]:
     """(shape of x, (field_height, field_width, padding, stride), (out_h, out_w)), all checked."""
     try:
         shape = tuple(x_shape)
@@ -22,19 +30,19 @@ def _geometry(function, x_shape, field_height, field_width, padding, stride,
         raise TypeError(f"{function}: x_shape is {x_shape!r}, expected (N, C, H, W)") from None
     if len(shape) != 4:
         raise ValueError(f"{function}: x_shape is {shape}, expected (N, C, H, W)")
-    shape = tuple(integer(function, side, value, 0) for side, value in zip("NCHW", shape, strict=True))
+    n, c, h, w = (integer(function, side, value, 0) for side, value in zip("NCHW", shape, strict=True))
     height, width, around = names
     fh = integer(function, height, field_height, 1)
     fw = integer(function, width, field_width, 1)
     padding = integer(function, around, padding, 0)
     stride = integer(function, "stride", stride, 1)
-    fits(function, height, fh, "height", shape[2], padding)
-    fits(function, width, fw, "width", shape[3], padding)
-    out = windows(shape[2], fh, padding, stride), windows(shape[3], fw, padding, stride)
-    return shape, (fh, fw, padding, stride), out
+    fits(function, height, fh, "height", h, padding)
+    fits(function, width, fw, "width", w, padding)
+    out = windows(h, fh, padding, stride), windows(w, fw, padding, stride)
+    return (n, c, h, w), (fh, fw, padding, stride), out
 
 
-def _columns(function, x, field_height, field_width, padding, stride):
+def _columns(function: str, x: ArrayLike, field_height: int, field_width: int, padding: int, stride: int) -> Array:
     """cols of x."""
     (x_nchw,) = _checks.arrays(function, ("x",), x)
     _checks.rank(function, "x", x_nchw, 4)
@@ -49,7 +57,10 @@ def _columns(function, x, field_height, field_width, padding, stride):
     return cols
 
 
-def _images(function, cols, x_shape, field_height, field_width, padding, stride):
+def _images(
+    function: str, cols: ArrayLike, x_shape: Sequence[int], field_height: int, field_width: int, padding: int,
+    stride: int,
+) -> Array:
     """x of cols."""
     (cols,) = _checks.arrays(function, ("cols",), cols)
     _checks.rank(function, "cols", cols, 2)
@@ -68,7 +79,9 @@ def _images(function, cols, x_shape, field_height, field_width, padding, stride)
     return x_nchw
 
 
-def get_im2col_indices(x_shape, field_height, field_width, padding=1, stride=1):
+def get_im2col_indices(
+    x_shape: Sequence[int], field_height: int, field_width: int, padding: int = 1, stride: int = 1,
+) -> tuple[Array, Array, Array]:
     """Where each element of each window lies in the padded image.
 
     ``cols = padded[:, k, i, j]`` takes all windows of all images.
@@ -111,7 +124,7 @@ def get_im2col_indices(x_shape, field_height, field_width, padding=1, stride=1):
     return k, stride * yy + ii, stride * xx + jj
 
 
-def im2col_indices(x, field_height, field_width, padding=1, stride=1):
+def im2col_indices(x: ArrayLike, field_height: int, field_width: int, padding: int = 1, stride: int = 1) -> Array:
     """Windows of images as columns.
 
     Parameters
@@ -143,7 +156,10 @@ def im2col_indices(x, field_height, field_width, padding=1, stride=1):
     return _columns("im2col_indices", x, field_height, field_width, padding, stride)
 
 
-def col2im_indices(cols, x_shape, field_height=3, field_width=3, padding=1, stride=1):
+def col2im_indices(
+    cols: ArrayLike, x_shape: Sequence[int], field_height: int = 3, field_width: int = 3, padding: int = 1,
+    stride: int = 1,
+) -> Array:
     """Each element of cols added where `im2col_indices` takes it from: its gradient.
 
     What meets at one place is added in the order of the rows of cols.
@@ -179,7 +195,7 @@ def col2im_indices(cols, x_shape, field_height=3, field_width=3, padding=1, stri
     return _images("col2im_indices", cols, x_shape, field_height, field_width, padding, stride)
 
 
-def im2col_cython(x, field_height, field_width, padding, stride):
+def im2col_cython(x: ArrayLike, field_height: int, field_width: int, padding: int, stride: int) -> Array:
     """Windows of images as columns: `im2col.im2col_indices` without defaults.
 
     Parameters
@@ -211,7 +227,9 @@ def im2col_cython(x, field_height, field_width, padding, stride):
     return _columns("im2col_cython", x, field_height, field_width, padding, stride)
 
 
-def col2im_cython(cols, N, C, H, W, field_height, field_width, padding, stride):
+def col2im_cython(
+    cols: ArrayLike, N: int, C: int, H: int, W: int, field_height: int, field_width: int, padding: int, stride: int,
+) -> Array:
     """Each element of cols added where `im2col_cython` takes it from: its gradient.
 
     Parameters
@@ -245,7 +263,7 @@ def col2im_cython(cols, N, C, H, W, field_height, field_width, padding, stride):
     return _images("col2im_cython", cols, (N, C, H, W), field_height, field_width, padding, stride)
 
 
-def col2im_6d_cython(cols, N, C, H, W, HH, WW, pad, stride):
+def col2im_6d_cython(cols: ArrayLike, N: int, C: int, H: int, W: int, HH: int, WW: int, pad: int, stride: int) -> Array:
     """`col2im_cython` of columns kept as (C, HH, WW, N, out_h, out_w).
 
     Parameters

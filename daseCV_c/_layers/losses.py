@@ -1,13 +1,20 @@
 """Losses on class scores."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from daseCV_c import _checks, reference
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._runtime.kernels import Kernels
+from daseCV_c._types import Array, ArrayLike
 
 
-def _loss(function, x, y):
+def _loss(
+    function: str, x: ArrayLike, y: ArrayLike, twin: Callable[[Array, Array], tuple[float, Array]],
+    entry: Callable[[Kernels], Callable[[Array, Array, Array, int], float]],
+) -> tuple[float, Array]:
     (x_nc,) = _checks.arrays(function, ("x",), x)
     _checks.rank(function, "x", x_nc, 2)
     if 0 in x_nc.shape:
@@ -15,12 +22,12 @@ def _loss(function, x, y):
     y_n = _checks.labels(function, y, *x_nc.shape)
     kernels = _backend.kernels_of(x_nc.dtype)
     if kernels is None:
-        return getattr(reference, function)(x_nc, y_n)
+        return twin(x_nc, y_n)
     dx_nc = np.empty_like(x_nc)
-    return getattr(kernels.losses, function)(x_nc, y_n, dx_nc, _threads.effective()), dx_nc
+    return entry(kernels)(x_nc, y_n, dx_nc, _threads.effective()), dx_nc
 
 
-def svm_loss(x, y):
+def svm_loss(x: ArrayLike, y: ArrayLike) -> tuple[float, Array]:
     """Multiclass SVM loss: the mean over the batch of ``sum_{j != y} max(0, x_j - x_y + 1)``.
 
     Parameters
@@ -54,10 +61,10 @@ def svm_loss(x, y):
     >>> loss, dx.tolist()
     (1.0, [[-1.0, 1.0]])
     """
-    return _loss("svm_loss", x, y)
+    return _loss("svm_loss", x, y, reference.svm_loss, lambda kernels: kernels.losses.svm_loss)
 
 
-def softmax_loss(x, y):
+def softmax_loss(x: ArrayLike, y: ArrayLike) -> tuple[float, Array]:
     """Softmax loss: the mean over the batch of ``log(sum_j exp(x_j)) - x_y``.
 
     Parameters
@@ -91,4 +98,4 @@ def softmax_loss(x, y):
     >>> round(loss, 6), dx.tolist()
     (0.693147, [[0.5, -0.5]])
     """
-    return _loss("softmax_loss", x, y)
+    return _loss("softmax_loss", x, y, reference.softmax_loss, lambda kernels: kernels.losses.softmax_loss)

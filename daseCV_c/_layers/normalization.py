@@ -5,15 +5,22 @@ serve both, `backward_of` also layer norm and group norm.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from daseCV_c import _checks, reference
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._runtime.kernels import Kernels
+from daseCV_c._types import Array, ArrayLike, Cache, Entry, Params
+
+_Settled: TypeAlias = Callable[..., tuple[Array, ...]]
+_Three: TypeAlias = tuple[Array, Array, Array]
 
 
-def _settled(function, x, gamma, beta):
+def _settled(function: str, x: ArrayLike, gamma: ArrayLike, beta: ArrayLike) -> tuple[Array, ...]:
     x_nd, gamma_d, beta_d = _checks.arrays(function, ("x", "gamma", "beta"), x, gamma, beta)
     _checks.rank(function, "x", x_nd, 2)
     d = x_nd.shape[1]
@@ -22,7 +29,7 @@ def _settled(function, x, gamma, beta):
     return x_nd, gamma_d, beta_d
 
 
-def _running(function, bn_param, key, x):
+def _running(function: str, bn_param: Params, key: str, x: Array) -> Array:
     """A running statistic in x's dtype; zeros where there is none yet."""
     if key not in bn_param:
         return np.zeros(x.shape[1], x.dtype)
@@ -32,7 +39,10 @@ def _running(function, bn_param, key, x):
     return _checks.settle(value, x.dtype)
 
 
-def forward_by_batch(function, x, gamma, beta, bn_param, settled, twin, entries, sample):
+def forward_by_batch(
+    function: str, x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, bn_param: Params, settled: _Settled,
+    twin: Callable[..., tuple[Array, Cache]], entries: Callable[[Kernels], tuple[Entry, Entry]], sample: str,
+) -> tuple[Array, Cache]:
     """Batch norm of rows (N, D) or of images (N, C, H, W): each feature or channel over all samples.
 
     `settled` checks the arrays; `entries` gives the compiled functions for training and for testing;
@@ -49,8 +59,8 @@ def forward_by_batch(function, x, gamma, beta, bn_param, settled, twin, entries,
         raise ValueError(f"{function}: x has shape {x.shape}, but mode 'train' needs at least one {sample}")
     kernels = _backend.kernels_of(x.dtype)
     if kernels is None:
-        fresh = {"mode": mode, "eps": eps, "momentum": momentum,
-                 "running_mean": running_mean, "running_var": running_var}
+        fresh: Params = {"mode": mode, "eps": eps, "momentum": momentum,
+                         "running_mean": running_mean, "running_var": running_var}
         out, cache = twin(x, gamma, beta, fresh)
         running_mean, running_var = fresh["running_mean"], fresh["running_var"]
     else:
@@ -70,7 +80,10 @@ def forward_by_batch(function, x, gamma, beta, bn_param, settled, twin, entries,
     return out, cache
 
 
-def backward_by_batch(function, dout, cache, settled, twin, entries):
+def backward_by_batch(
+    function: str, dout: ArrayLike, cache: Any, settled: _Settled, twin: Callable[..., _Three],
+    entries: Callable[[Kernels], tuple[Entry, Entry]],
+) -> _Three:
     """The gradients of `forward_by_batch`; `entries` gives the compiled functions after training and after testing."""
     mode, *rest = _checks.cache_of(function, cache, 4)
     if not isinstance(mode, str) or mode not in ("train", "test"):
@@ -83,7 +96,7 @@ def backward_by_batch(function, dout, cache, settled, twin, entries):
     return backward_of(entries(kernels)[mode == "test"], dout, xhat, gamma, inv_std)
 
 
-def backward_of(entry, dout, xhat, gamma, inv_std):
+def backward_of(entry: Entry, dout: Array, xhat: Array, gamma: Array, inv_std: Array) -> _Three:
     """dx, dgamma and dbeta of any normalization, by its compiled function."""
     gamma_d = gamma.reshape(-1)
     dx, dgamma, dbeta = np.empty_like(dout), np.empty_like(gamma_d), np.empty_like(gamma_d)
@@ -91,7 +104,7 @@ def backward_of(entry, dout, xhat, gamma, inv_std):
     return dx, dgamma.reshape(gamma.shape), dbeta.reshape(gamma.shape)
 
 
-def batchnorm_forward(x, gamma, beta, bn_param):
+def batchnorm_forward(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, bn_param: Params) -> tuple[Array, Cache]:
     """Batch normalization, forward: ``out = gamma * (x - mean) / sqrt(var + eps) + beta``.
 
     In training mean and var are those of the batch, feature by feature, var without Bessel's
@@ -138,7 +151,9 @@ def batchnorm_forward(x, gamma, beta, bn_param):
         "sample")
 
 
-def _backward_settled(function, dout, xhat, gamma, inv_std, statistic=1):
+def _backward_settled(
+    function: str, dout: ArrayLike, xhat: ArrayLike, gamma: ArrayLike, inv_std: ArrayLike, statistic: int = 1,
+) -> tuple[Array, ...]:
     """dout, xhat, gamma, inv_std of one dtype; `statistic` is the axis that inv_std runs along."""
     dout_nd, xhat_nd, gamma_d, inv_std = _checks.arrays(
         function, ("dout", "the cached xhat", "the cached gamma", "the cached inv_std"),
@@ -151,7 +166,7 @@ def _backward_settled(function, dout, xhat, gamma, inv_std, statistic=1):
     return dout_nd, xhat_nd, gamma_d, inv_std
 
 
-def batchnorm_backward(dout, cache):
+def batchnorm_backward(dout: ArrayLike, cache: Any) -> _Three:
     """Batch normalization, backward, node by node along the computational graph.
 
     ``dgamma = sum(dout * xhat)``, ``dbeta = sum(dout)``, and dx through mean, variance and
@@ -193,7 +208,7 @@ def batchnorm_backward(dout, cache):
         lambda kernels: (kernels.normalization.batchnorm_backward, kernels.normalization.batchnorm_backward_test))
 
 
-def batchnorm_backward_alt(dout, cache):
+def batchnorm_backward_alt(dout: ArrayLike, cache: Any) -> _Three:
     """Batch normalization, backward, in closed form.
 
     ``dx = gamma * inv_std * (dout - mean(dout) - xhat * mean(dout * xhat))``: the same gradient
@@ -234,7 +249,7 @@ def batchnorm_backward_alt(dout, cache):
         lambda kernels: (kernels.normalization.batchnorm_backward_alt, kernels.normalization.batchnorm_backward_test))
 
 
-def layernorm_forward(x, gamma, beta, ln_param):
+def layernorm_forward(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, ln_param: Params) -> tuple[Array, Cache]:
     """Layer normalization, forward: ``out = gamma * (x - mean) / sqrt(var + eps) + beta``.
 
     mean and var are taken over the features of each sample, so training and testing are alike.
@@ -287,7 +302,7 @@ def layernorm_forward(x, gamma, beta, ln_param):
     return out, (xhat, gamma_d.copy(), inv_std_n)
 
 
-def layernorm_backward(dout, cache):
+def layernorm_backward(dout: ArrayLike, cache: Any) -> _Three:
     """Layer normalization, backward.
 
     With ``dxhat = dout * gamma``:
@@ -325,9 +340,8 @@ def layernorm_backward(dout, cache):
     ([-1.0, 2.0], [1.0, 2.0])
     """
     function = "layernorm_backward"
-    dout_nd, xhat_nd, gamma_d, inv_std_n = _backward_settled(
-        function, dout, *_checks.cache_of(function, cache, 3), statistic=0
-    )
+    xhat, gamma, inv_std = _checks.cache_of(function, cache, 3)
+    dout_nd, xhat_nd, gamma_d, inv_std_n = _backward_settled(function, dout, xhat, gamma, inv_std, statistic=0)
     kernels = _backend.kernels_of(dout_nd.dtype)
     if kernels is None:
         return reference.layernorm_backward(dout_nd, (xhat_nd, gamma_d, inv_std_n))

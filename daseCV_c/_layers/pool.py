@@ -1,23 +1,27 @@
 """Max pooling."""
 
+from typing import Any
+
 import numpy as np
 
 from daseCV_c import _checks, reference
 from daseCV_c._layers.geometry import fits, integer, windows
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._types import Array, ArrayLike, Cache, DType, Params
 
 BYTE_PLACES = 256  # windows of at most so many elements keep the place of their maximum in a byte
 
 
-def _pool(function, pool_param):
+def _pool(function: str, pool_param: Params) -> tuple[int, int, int]:
     """(pool_height, pool_width, stride) of a dict."""
     keys = ("pool_height", "pool_width", "stride")
     _checks.dictionary(function, "pool_param", pool_param, *keys)
-    return tuple(integer(function, f"pool_param[{key!r}]", pool_param[key], 1) for key in keys)
+    height, width, stride = (integer(function, f"pool_param[{key!r}]", pool_param[key], 1) for key in keys)
+    return height, width, stride
 
 
-def _settled(function, x, pool_param):
+def _settled(function: str, x: ArrayLike, pool_param: Params) -> tuple[Any, ...]:
     """x in its final dtype, the window, and the shape of the output."""
     (x_nchw,) = _checks.arrays(function, ("x",), x)
     _checks.rank(function, "x", x_nchw, 4)
@@ -28,14 +32,14 @@ def _settled(function, x, pool_param):
     return x_nchw, (fh, fw, stride), (N, C, windows(H, fh, 0, stride), windows(W, fw, 0, stride))
 
 
-def _upstream(function, dout, out_shape, dtype):
+def _upstream(function: str, dout: ArrayLike, out_shape: tuple[int, ...], dtype: DType) -> Array:
     """dout in the dtype that it and x have in common."""
     (dout_nchw,) = _checks.arrays(function, ("dout",), dout)
     _checks.same_shape(function, "dout", dout_nchw, out_shape, "the output")
     return _checks.settle(dout_nchw, np.promote_types(dout_nchw.dtype, dtype))
 
 
-def max_pool_forward_naive(x, pool_param):
+def max_pool_forward_naive(x: ArrayLike, pool_param: Params) -> tuple[Array, Cache]:
     """Max pooling, forward, in the loops of its definition.
 
     ``out[n, c, i, j] = max(x[n, c, i*stride : i*stride + pool_height, j*stride : j*stride + pool_width])``.
@@ -77,7 +81,7 @@ def max_pool_forward_naive(x, pool_param):
     return out, (x, pool_param)
 
 
-def max_pool_backward_naive(dout, cache):
+def max_pool_backward_naive(dout: ArrayLike, cache: Any) -> Array:
     """Max pooling, backward, in loops: each element of dout goes to the maximum of its window.
 
     Of equal maxima the first gets it, row by row within the window; of several NaN the first.
@@ -120,7 +124,7 @@ def max_pool_backward_naive(dout, cache):
     )
 
 
-def _forward(function, x, pool_param, tiled=False):
+def _forward(function: str, x: ArrayLike, pool_param: Params, tiled: bool = False) -> tuple[Array, Cache]:
     x_nchw, (fh, fw, stride), out_shape = _settled(function, x, pool_param)
     if tiled and not (fh == fw == stride and x_nchw.shape[2] % fh == 0 and x_nchw.shape[3] % fw == 0):
         raise ValueError(
@@ -129,28 +133,32 @@ def _forward(function, x, pool_param, tiled=False):
         )
     kernels = _backend.kernels_of(x_nchw.dtype)
     if kernels is None:
-        return getattr(reference, function)(x_nchw, {"pool_height": fh, "pool_width": fw, "stride": stride})
+        found: tuple[Array, Cache] = getattr(reference, function)(
+            x_nchw, {"pool_height": fh, "pool_width": fw, "stride": stride})
+        return found
     out = np.empty(out_shape, x_nchw.dtype)
     place = np.empty(out_shape, np.uint8 if fh * fw <= BYTE_PLACES else np.int32)
     kernels.pool.max_pool_forward(x_nchw, out, place, fh, fw, stride, _threads.effective())
     return out, (place, x_nchw.shape, x_nchw.dtype, (fh, fw, stride))
 
 
-def _backward(function, dout, cache):
+def _backward(function: str, dout: ArrayLike, cache: Any) -> Array:
     place, x_shape, dtype, window = _checks.cache_of(function, cache, 4)
     if not (isinstance(place, np.ndarray) and isinstance(dtype, np.dtype) and isinstance(window, tuple)
             and len(window) == 3 and isinstance(x_shape, tuple) and len(x_shape) == 4):
         raise ValueError(f"{function}: cache is not one that max pooling's forward pass returned")
     dout_nchw = _upstream(function, dout, place.shape, dtype)
     kernels = _backend.kernels_of(dout_nchw.dtype)
+    dx: Array
     if kernels is None:
-        return getattr(reference, function)(dout_nchw, (place, x_shape, dtype, window))
+        dx = getattr(reference, function)(dout_nchw, (place, x_shape, dtype, window))
+        return dx
     dx = np.empty(x_shape, dout_nchw.dtype)
     kernels.pool.max_pool_backward(dout_nchw, place, dx, *window, _threads.effective())
     return dx
 
 
-def max_pool_forward_fast(x, pool_param):
+def max_pool_forward_fast(x: ArrayLike, pool_param: Params) -> tuple[Array, Cache]:
     """Max pooling, forward: `max_pool_forward_naive`, compiled.
 
     Any window and stride. The cache holds the place of each maximum in its window instead of x, so
@@ -189,7 +197,7 @@ def max_pool_forward_fast(x, pool_param):
     return _forward("max_pool_forward_fast", x, pool_param)
 
 
-def max_pool_backward_fast(dout, cache):
+def max_pool_backward_fast(dout: ArrayLike, cache: Any) -> Array:
     """Max pooling, backward: each element of dout goes to the maximum of its window.
 
     Of equal maxima the first gets it, row by row within the window; of several NaN the first.
@@ -227,7 +235,7 @@ def max_pool_backward_fast(dout, cache):
     return _backward("max_pool_backward_fast", dout, cache)
 
 
-def max_pool_forward_reshape(x, pool_param):
+def max_pool_forward_reshape(x: ArrayLike, pool_param: Params) -> tuple[Array, Cache]:
     """Max pooling of square windows that tile the image: `max_pool_forward_fast` with that condition.
 
     The twin reaches the windows by reshaping the image; the compiled backend has one kernel for all.
@@ -260,7 +268,7 @@ def max_pool_forward_reshape(x, pool_param):
     return _forward("max_pool_forward_reshape", x, pool_param, tiled=True)
 
 
-def max_pool_backward_reshape(dout, cache):
+def max_pool_backward_reshape(dout: ArrayLike, cache: Any) -> Array:
     """Gradient of `max_pool_forward_reshape`. The first of equal maxima gets it, as everywhere here.
 
     Parameters
@@ -288,7 +296,7 @@ def max_pool_backward_reshape(dout, cache):
     return _backward("max_pool_backward_reshape", dout, cache)
 
 
-def max_pool_forward_im2col(x, pool_param):
+def max_pool_forward_im2col(x: ArrayLike, pool_param: Params) -> tuple[Array, Cache]:
     """Max pooling through columns of windows: the same numbers as `max_pool_forward_fast`.
 
     The twin builds the columns; the compiled backend has one kernel for all.
@@ -319,7 +327,7 @@ def max_pool_forward_im2col(x, pool_param):
     return _forward("max_pool_forward_im2col", x, pool_param)
 
 
-def max_pool_backward_im2col(dout, cache):
+def max_pool_backward_im2col(dout: ArrayLike, cache: Any) -> Array:
     """Gradient of `max_pool_forward_im2col`.
 
     Parameters

@@ -6,6 +6,9 @@ of x, with None in its place, where `need_dx` is false. The source of a pair sta
 pass.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from daseCV_c._checks import cache_of
 from daseCV_c._layers.activation import relu_backward, relu_forward
 from daseCV_c._layers.affine import _affine_backward, _affine_relu, affine_forward
@@ -18,15 +21,19 @@ from daseCV_c._layers.normalization import (
 )
 from daseCV_c._layers.pool import max_pool_backward_fast, max_pool_forward_fast
 from daseCV_c._layers.spatial import spatial_batchnorm_backward, spatial_batchnorm_forward
+from daseCV_c._types import Array, ArrayLike, Cache, Params
 
 
-def _own_cache(out, cache):
+def _own_cache(out: Array, cache: Any) -> tuple[Array, Cache]:
     """The same with a copy of the output in the cache: the caller may change it before the backward pass."""
     layer_cache, relu_cache, *rest = cache
     return out, (layer_cache, relu_cache.copy(), *rest)
 
 
-def _normalized_forward(layer, normalize, gamma, beta, param):
+def _normalized_forward(
+    layer: tuple[Array, Cache], normalize: Callable[[ArrayLike, ArrayLike, ArrayLike, Params], tuple[Array, Cache]],
+    gamma: ArrayLike, beta: ArrayLike, param: Params,
+) -> tuple[Array, Cache]:
     """ReLU of the normalized output of a layer, whose (out, cache) is given."""
     out, layer_cache = layer
     out, norm_cache = normalize(out, gamma, beta, param)
@@ -34,19 +41,23 @@ def _normalized_forward(layer, normalize, gamma, beta, param):
     return out, (layer_cache, norm_cache, relu_cache)
 
 
-def _normalized_backward(function, dout, cache, normalize_backward, layer_backward, need_dx):
+def _normalized_backward(
+    function: str, dout: ArrayLike, cache: Any,
+    normalize_backward: Callable[[ArrayLike, Cache], tuple[Array, Array, Array]],
+    layer_backward: Callable[[ArrayLike, Cache, bool], tuple[Any, Array, Array]], need_dx: bool,
+) -> tuple[Any, Array, Array, Array, Array]:
     layer_cache, norm_cache, relu_cache = cache_of(function, cache, 3)
     da, dgamma, dbeta = normalize_backward(relu_backward(dout, relu_cache), norm_cache)
     return (*layer_backward(da, layer_cache, need_dx), dgamma, dbeta)
 
 
-def _affine_relu_forward(x, w, b):
+def _affine_relu_forward(x: ArrayLike, w: ArrayLike, b: ArrayLike) -> tuple[Array, Cache]:
     out = _affine_relu("affine_relu_forward", x, w, b)
     # The output is positive exactly where the pre-activation is, so it serves as ReLU's cache.
     return out, ((x, w, b), out)
 
 
-def affine_relu_forward(x, w, b):
+def affine_relu_forward(x: ArrayLike, w: ArrayLike, b: ArrayLike) -> tuple[Array, Cache]:
     """Affine layer and ReLU: ``out = max(x @ w + b, 0)``, in one pass over the output.
 
     Parameters
@@ -77,12 +88,12 @@ def affine_relu_forward(x, w, b):
     return _own_cache(*_affine_relu_forward(x, w, b))
 
 
-def _affine_relu_backward(dout, cache, need_dx=True):
+def _affine_relu_backward(dout: ArrayLike, cache: Any, need_dx: bool = True) -> tuple[Any, Array, Array]:
     fc_cache, relu_cache = cache_of("affine_relu_backward", cache, 2)
     return _affine_backward(relu_backward(dout, relu_cache), fc_cache, need_dx)
 
 
-def affine_relu_backward(dout, cache):
+def affine_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Gradients of `affine_relu_forward`.
 
     Parameters
@@ -109,7 +120,9 @@ def affine_relu_backward(dout, cache):
     return _affine_relu_backward(dout, cache)
 
 
-def affine_bn_relu_forward(x, w, b, gamma, beta, bn_param):
+def affine_bn_relu_forward(
+    x: ArrayLike, w: ArrayLike, b: ArrayLike, gamma: ArrayLike, beta: ArrayLike, bn_param: Params,
+) -> tuple[Array, Cache]:
     """Affine layer, batch normalization, ReLU.
 
     Parameters
@@ -143,12 +156,14 @@ def affine_bn_relu_forward(x, w, b, gamma, beta, bn_param):
     return _normalized_forward(affine_forward(x, w, b), batchnorm_forward, gamma, beta, bn_param)
 
 
-def _affine_bn_relu_backward(dout, cache, need_dx=True):
+def _affine_bn_relu_backward(
+    dout: ArrayLike, cache: Any, need_dx: bool = True,
+) -> tuple[Any, Array, Array, Array, Array]:
     return _normalized_backward(
         "affine_bn_relu_backward", dout, cache, batchnorm_backward_alt, _affine_backward, need_dx)
 
 
-def affine_bn_relu_backward(dout, cache):
+def affine_bn_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array, Array, Array]:
     """Gradients of `affine_bn_relu_forward`.
 
     Parameters
@@ -176,7 +191,9 @@ def affine_bn_relu_backward(dout, cache):
     return _affine_bn_relu_backward(dout, cache)
 
 
-def affine_ln_relu_forward(x, w, b, gamma, beta, ln_param):
+def affine_ln_relu_forward(
+    x: ArrayLike, w: ArrayLike, b: ArrayLike, gamma: ArrayLike, beta: ArrayLike, ln_param: Params,
+) -> tuple[Array, Cache]:
     """Affine layer, layer normalization, ReLU.
 
     Parameters
@@ -210,12 +227,14 @@ def affine_ln_relu_forward(x, w, b, gamma, beta, ln_param):
     return _normalized_forward(affine_forward(x, w, b), layernorm_forward, gamma, beta, ln_param)
 
 
-def _affine_ln_relu_backward(dout, cache, need_dx=True):
+def _affine_ln_relu_backward(
+    dout: ArrayLike, cache: Any, need_dx: bool = True,
+) -> tuple[Any, Array, Array, Array, Array]:
     return _normalized_backward(
         "affine_ln_relu_backward", dout, cache, layernorm_backward, _affine_backward, need_dx)
 
 
-def affine_ln_relu_backward(dout, cache):
+def affine_ln_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array, Array, Array]:
     """Gradients of `affine_ln_relu_forward`.
 
     Parameters
@@ -243,13 +262,13 @@ def affine_ln_relu_backward(dout, cache):
     return _affine_ln_relu_backward(dout, cache)
 
 
-def _conv_relu_forward(x, w, b, conv_param):
+def _conv_relu_forward(x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params) -> tuple[Array, Cache]:
     out = _conv("conv_relu_forward", x, w, b, conv_param, relu=True)
     # The output is positive exactly where the pre-activation is, so it serves as ReLU's cache.
     return out, ((x, w, b, conv_param), out)
 
 
-def conv_relu_forward(x, w, b, conv_param):
+def conv_relu_forward(x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params) -> tuple[Array, Cache]:
     """Convolution and ReLU, in one pass over the output.
 
     Parameters
@@ -283,12 +302,12 @@ def conv_relu_forward(x, w, b, conv_param):
     return _own_cache(*_conv_relu_forward(x, w, b, conv_param))
 
 
-def _conv_relu_backward(dout, cache, need_dx=True):
+def _conv_relu_backward(dout: ArrayLike, cache: Any, need_dx: bool = True) -> tuple[Any, Array, Array]:
     conv_cache, relu_cache = cache_of("conv_relu_backward", cache, 2)
     return _conv_backward(relu_backward(dout, relu_cache), conv_cache, need_dx)
 
 
-def conv_relu_backward(dout, cache):
+def conv_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Gradients of `conv_relu_forward`.
 
     Parameters
@@ -316,7 +335,9 @@ def conv_relu_backward(dout, cache):
     return _conv_relu_backward(dout, cache)
 
 
-def conv_bn_relu_forward(x, w, b, gamma, beta, conv_param, bn_param):
+def conv_bn_relu_forward(
+    x: ArrayLike, w: ArrayLike, b: ArrayLike, gamma: ArrayLike, beta: ArrayLike, conv_param: Params, bn_param: Params,
+) -> tuple[Array, Cache]:
     """Convolution, spatial batch normalization, ReLU.
 
     Parameters
@@ -353,12 +374,12 @@ def conv_bn_relu_forward(x, w, b, gamma, beta, conv_param, bn_param):
     return _normalized_forward(conv_forward_fast(x, w, b, conv_param), spatial_batchnorm_forward, gamma, beta, bn_param)
 
 
-def _conv_bn_relu_backward(dout, cache, need_dx=True):
+def _conv_bn_relu_backward(dout: ArrayLike, cache: Any, need_dx: bool = True) -> tuple[Any, Array, Array, Array, Array]:
     return _normalized_backward(
         "conv_bn_relu_backward", dout, cache, spatial_batchnorm_backward, _conv_backward, need_dx)
 
 
-def conv_bn_relu_backward(dout, cache):
+def conv_bn_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array, Array, Array]:
     """Gradients of `conv_bn_relu_forward`.
 
     Parameters
@@ -387,14 +408,18 @@ def conv_bn_relu_backward(dout, cache):
     return _conv_bn_relu_backward(dout, cache)
 
 
-def _conv_relu_pool_forward(x, w, b, conv_param, pool_param):
+def _conv_relu_pool_forward(
+    x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params, pool_param: Params,
+) -> tuple[Array, Cache]:
     a = _conv("conv_relu_pool_forward", x, w, b, conv_param, relu=True)
     out, pool_cache = max_pool_forward_fast(a, pool_param)
     # A gradient reaches the maxima alone, and a maximum passed through ReLU where it is positive.
     return out, ((x, w, b, conv_param), out, pool_cache)
 
 
-def conv_relu_pool_forward(x, w, b, conv_param, pool_param):
+def conv_relu_pool_forward(
+    x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params, pool_param: Params,
+) -> tuple[Array, Cache]:
     """Convolution, ReLU, max pooling.
 
     Parameters
@@ -431,13 +456,13 @@ def conv_relu_pool_forward(x, w, b, conv_param, pool_param):
     return _own_cache(*_conv_relu_pool_forward(x, w, b, conv_param, pool_param))
 
 
-def _conv_relu_pool_backward(dout, cache, need_dx=True):
+def _conv_relu_pool_backward(dout: ArrayLike, cache: Any, need_dx: bool = True) -> tuple[Any, Array, Array]:
     conv_cache, relu_cache, pool_cache = cache_of("conv_relu_pool_backward", cache, 3)
     da = max_pool_backward_fast(relu_backward(dout, relu_cache), pool_cache)
     return _conv_backward(da, conv_cache, need_dx)
 
 
-def conv_relu_pool_backward(dout, cache):
+def conv_relu_pool_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Gradients of `conv_relu_pool_forward`.
 
     Parameters

@@ -1,5 +1,7 @@
 """Batch and group normalization of images."""
 
+from typing import Any
+
 import numpy as np
 
 from daseCV_c import _checks, reference
@@ -7,9 +9,10 @@ from daseCV_c._layers.geometry import integer
 from daseCV_c._layers.normalization import backward_by_batch, backward_of, forward_by_batch
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._types import Array, ArrayLike, Cache, Params
 
 
-def _per_channel(function, name, array, shape):
+def _per_channel(function: str, name: str, array: Array, shape: tuple[int, ...]) -> None:
     """(C,) or (1, C, 1, 1)."""
     c = shape[1]
     if array.shape not in ((c,), (1, c, 1, 1)):
@@ -19,7 +22,7 @@ def _per_channel(function, name, array, shape):
         )
 
 
-def _settled(function, x, gamma, beta):
+def _settled(function: str, x: ArrayLike, gamma: ArrayLike, beta: ArrayLike) -> tuple[Array, ...]:
     x_nchw, gamma, beta = _checks.arrays(function, ("x", "gamma", "beta"), x, gamma, beta)
     _checks.rank(function, "x", x_nchw, 4)
     _per_channel(function, "gamma", gamma, x_nchw.shape)
@@ -27,7 +30,9 @@ def _settled(function, x, gamma, beta):
     return x_nchw, gamma, beta
 
 
-def _backward_settled(function, dout, xhat, gamma, inv_std):
+def _backward_settled(
+    function: str, dout: ArrayLike, xhat: ArrayLike, gamma: ArrayLike, inv_std: ArrayLike,
+) -> tuple[Array, ...]:
     dout_nchw, xhat_nchw, gamma, inv_std = _checks.arrays(
         function, ("dout", "the cached xhat", "the cached gamma", "the cached inv_std"),
         dout, xhat, gamma, inv_std,
@@ -38,13 +43,13 @@ def _backward_settled(function, dout, xhat, gamma, inv_std):
     return dout_nchw, xhat_nchw, gamma, inv_std
 
 
-def _batchnorm_backward_settled(function, *arrays):
+def _batchnorm_backward_settled(function: str, *arrays: ArrayLike) -> tuple[Array, ...]:
     dout_nchw, xhat_nchw, gamma, inv_std_c = _backward_settled(function, *arrays)
     _checks.vector(function, "the cached inv_std", inv_std_c, dout_nchw.shape[1], "dout", dout_nchw.shape)
     return dout_nchw, xhat_nchw, gamma, inv_std_c
 
 
-def spatial_batchnorm_forward(x, gamma, beta, bn_param):
+def spatial_batchnorm_forward(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, bn_param: Params) -> tuple[Array, Cache]:
     """Batch normalization of images, forward: each channel over all its pixels in all images.
 
     ``out = gamma * (x - mean) / sqrt(var + eps) + beta``, as `batchnorm_forward` of x with its
@@ -91,7 +96,7 @@ def spatial_batchnorm_forward(x, gamma, beta, bn_param):
         "pixel")
 
 
-def spatial_batchnorm_backward(dout, cache):
+def spatial_batchnorm_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Batch normalization of images, backward, in closed form.
 
     ``dx = gamma * inv_std * (dout - mean(dout) - xhat * mean(dout * xhat))``, the means over a
@@ -133,7 +138,9 @@ def spatial_batchnorm_backward(dout, cache):
         lambda kernels: (kernels.spatial.spatial_batchnorm_backward, kernels.spatial.spatial_batchnorm_backward_test))
 
 
-def spatial_groupnorm_forward(x, gamma, beta, G, gn_param):
+def spatial_groupnorm_forward(
+    x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, G: int, gn_param: Params,
+) -> tuple[Array, Cache]:
     """Group normalization, forward: the channels of an image in G groups, each with its own statistics.
 
     ``out = gamma * (x - mean) / sqrt(var + eps) + beta``; mean and var are taken over the
@@ -195,7 +202,7 @@ def spatial_groupnorm_forward(x, gamma, beta, G, gn_param):
     return out, (G, xhat, gamma.copy(), inv_std)
 
 
-def spatial_groupnorm_backward(dout, cache):
+def spatial_groupnorm_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Group normalization, backward, in closed form.
 
     With ``dxhat = dout * gamma``:

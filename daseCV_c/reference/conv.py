@@ -1,25 +1,29 @@
 """Convolution in plain NumPy: once in the loops of its definition, once as a product with a column matrix."""
 
+from typing import Any
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+
+from daseCV_c._types import Array, ArrayLike, Cache, Params
 
 from ._common import as_float
 
 
-def _padded(x, conv_param):
+def _padded(x: Array, conv_param: Params) -> Array:
     """x with zeros around each image."""
     pad = conv_param["pad"]
     return np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
 
 
-def _out_shape(x, w, conv_param):
+def _out_shape(x: Array, w: Array, conv_param: Params) -> tuple[int, int, int, int]:
     stride, pad = conv_param["stride"], conv_param["pad"]
     N, _, H, W = x.shape
     F, _, HH, WW = w.shape
     return N, F, (H + 2 * pad - HH) // stride + 1, (W + 2 * pad - WW) // stride + 1
 
 
-def conv_forward_naive(x, w, b, conv_param):
+def conv_forward_naive(x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params) -> tuple[Array, Cache]:
     """out[n, f, i, j] = sum of (window (i, j) of the padded x[n]) * w[f], plus b[f].
 
     As many windows as fit whole: pixels that the last one does not reach are left out.
@@ -39,7 +43,7 @@ def conv_forward_naive(x, w, b, conv_param):
     return out, (x, w, b, conv_param)
 
 
-def conv_backward_naive(dout, cache):
+def conv_backward_naive(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Every product of the forward pass passes dout[n, f, i, j] on to both its factors."""
     x, w, b, conv_param = cache
     dout_, x_, w_, _ = as_float(dout, x, w, b)
@@ -61,20 +65,20 @@ def conv_backward_naive(dout, cache):
     return dpadded[:, :, pad:pad + H, pad:pad + W].copy(), dw, db
 
 
-def _windows(x, w, conv_param):
+def _windows(x: Array, w: Array, conv_param: Params) -> Array:
     """(N, C, out_h, out_w, HH, WW): a view of the padded x."""
     stride = conv_param["stride"]
     return sliding_window_view(_padded(x, conv_param), w.shape[2:], axis=(2, 3))[:, :, ::stride, ::stride]
 
 
-def conv_forward_fast(x, w, b, conv_param):
+def conv_forward_fast(x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params) -> tuple[Array, Cache]:
     """The windows as columns of a matrix, and its product with the filters as rows of another."""
     x_, w_, b_ = as_float(x, w, b)
     out_nijf = np.tensordot(_windows(x_, w_, conv_param), w_, axes=((1, 4, 5), (1, 2, 3))) + b_
     return np.ascontiguousarray(out_nijf.transpose(0, 3, 1, 2)), (x, w, b, conv_param)
 
 
-def conv_backward_dx(dout, w, x_shape, conv_param):
+def conv_backward_dx(dout: Array, w: Array, x_shape: tuple[int, ...], conv_param: Params) -> Array:
     """dx tap by tap: output (i, j) passes on to pixel (i * stride + tap row, j * stride + tap column)."""
     stride, pad = conv_param["stride"], conv_param["pad"]
     N, C, H, W = x_shape
@@ -88,13 +92,13 @@ def conv_backward_dx(dout, w, x_shape, conv_param):
     return dpadded[:, :, pad:pad + H, pad:pad + W].copy()
 
 
-def conv_backward_dw(dout, x, w, conv_param):
+def conv_backward_dw(dout: Array, x: Array, w: Array, conv_param: Params) -> tuple[Array, Array]:
     """dw = dout as rows of a matrix times the column matrix, db = the sums of those rows."""
     dw = np.tensordot(dout, _windows(x, w, conv_param), axes=((0, 2, 3), (0, 2, 3)))
     return np.ascontiguousarray(dw), dout.sum(axis=(0, 2, 3))
 
 
-def conv_backward_fast(dout, cache):
+def conv_backward_fast(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Gradients of conv_forward_fast: dx, dw, db."""
     x, w, b, conv_param = cache
     dout_, x_, w_, _ = as_float(dout, x, w, b)

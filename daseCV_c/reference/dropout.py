@@ -1,11 +1,15 @@
 """Inverted dropout in plain NumPy."""
 
+from typing import Any
+
 import numpy as np
+
+from daseCV_c._types import Array, ArrayLike, Cache, Params
 
 from ._common import as_float
 
 
-def dropout_forward(x, dropout_param):
+def dropout_forward(x: ArrayLike, dropout_param: Params) -> tuple[Array, Cache]:
     """out = x * mask, mask = (uniform < p) / p; p is the probability of keeping a unit."""
     p, mode = float(dropout_param["p"]), dropout_param["mode"]
     (x,) = as_float(x)
@@ -22,7 +26,7 @@ def dropout_forward(x, dropout_param):
     return out, (dict(dropout_param), mask)
 
 
-def dropout_backward(dout, cache):
+def dropout_backward(dout: ArrayLike, cache: Any) -> Array:
     """dx = dout * mask in training, dout in testing."""
     dropout_param, mask = cache
     if dropout_param["mode"] == "test":

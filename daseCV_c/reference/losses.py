@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from daseCV_c._types import Array, ArrayLike
+
 from ._common import as_float
 
 
-def svm_loss(x, y):
+def svm_loss(x: ArrayLike, y: ArrayLike) -> tuple[float, Array]:
     """Mean over the batch of sum_j max(0, x_j - x_y + 1), j != y."""
     (x,) = as_float(x)
     y = np.asarray(y)
@@ -19,7 +21,7 @@ def svm_loss(x, y):
     return loss, dx / n
 
 
-def softmax_loss(x, y):
+def softmax_loss(x: ArrayLike, y: ArrayLike) -> tuple[float, Array]:
     """Mean over the batch of log(sum_j exp(x_j)) - x_y."""
     (x,) = as_float(x)
     y = np.asarray(y)

@@ -1,11 +1,15 @@
 """Batch and layer normalization in plain NumPy."""
 
+from typing import Any
+
 import numpy as np
+
+from daseCV_c._types import Array, ArrayLike, Cache, Params
 
 from ._common import as_float
 
 
-def batchnorm_forward(x, gamma, beta, bn_param):
+def batchnorm_forward(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, bn_param: Params) -> tuple[Array, Cache]:
     """out = gamma * (x - mean) / sqrt(var + eps) + beta, the statistics taken over the batch."""
     mode = bn_param["mode"]
     eps = bn_param.get("eps", 1e-5)
@@ -30,7 +34,7 @@ def batchnorm_forward(x, gamma, beta, bn_param):
     return gamma * xhat + beta, (mode, xhat, gamma.copy(), inv_std)
 
 
-def batchnorm_backward(dout, cache):
+def batchnorm_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Backward pass along the computational graph: one line per node."""
     mode, xhat, gamma, inv_std = cache
     dout, xhat, gamma, inv_std = as_float(dout, xhat, gamma, inv_std)
@@ -49,7 +53,7 @@ def batchnorm_backward(dout, cache):
     return dcentred + dmean / n, dgamma, dbeta
 
 
-def batchnorm_backward_alt(dout, cache):
+def batchnorm_backward_alt(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """dx = inv_std / N * (N * dxhat - sum(dxhat) - xhat * sum(dxhat * xhat))."""
     mode, xhat, gamma, inv_std = cache
     if mode == "test":
@@ -61,7 +65,7 @@ def batchnorm_backward_alt(dout, cache):
     return gamma * inv_std * (dout - dbeta / n - xhat * (dgamma / n)), dgamma, dbeta
 
 
-def layernorm_forward(x, gamma, beta, ln_param):
+def layernorm_forward(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, ln_param: Params) -> tuple[Array, Cache]:
     """out = gamma * (x - mean) / sqrt(var + eps) + beta, the statistics taken over the features."""
     x, gamma, beta = as_float(x, gamma, beta)
     centred = x - x.mean(axis=1, keepdims=True)
@@ -71,7 +75,7 @@ def layernorm_forward(x, gamma, beta, ln_param):
     return gamma * xhat + beta, (xhat, gamma.copy(), inv_std[:, 0])
 
 
-def layernorm_backward(dout, cache):
+def layernorm_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """The closed form of batch norm with rows and columns exchanged."""
     dout, xhat, gamma, inv_std = as_float(dout, *cache)
     dxhat = dout * gamma

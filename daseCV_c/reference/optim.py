@@ -2,22 +2,24 @@
 
 import numpy as np
 
+from daseCV_c._types import Array, Params
 
-def _config(config, **defaults):
+
+def _config(config: Params | None, **defaults: float) -> Params:
     config = {} if config is None else config
     for key, value in defaults.items():
         config.setdefault(key, value)
     return config
 
 
-def sgd(w, dw, config=None):
+def sgd(w: Array, dw: Array, config: Params | None = None) -> tuple[Array, Params]:
     """w -= learning_rate * dw, in place."""
     config = _config(config, learning_rate=1e-2)
     w -= config["learning_rate"] * dw
     return w, config
 
 
-def sgd_momentum(w, dw, config=None):
+def sgd_momentum(w: Array, dw: Array, config: Params | None = None) -> tuple[Array, Params]:
     """v = momentum * v - learning_rate * dw; next_w = w + v."""
     config = _config(config, learning_rate=1e-2, momentum=0.9)
     v = config.get("velocity")
@@ -27,7 +29,7 @@ def sgd_momentum(w, dw, config=None):
     return np.asarray(w + v), config
 
 
-def rmsprop(w, dw, config=None):
+def rmsprop(w: Array, dw: Array, config: Params | None = None) -> tuple[Array, Params]:
     """cache = decay * cache + (1 - decay) * dw^2; next_w = w - learning_rate * dw / (sqrt(cache) + eps)."""
     config = _config(config, learning_rate=1e-2, decay_rate=0.99, epsilon=1e-8)
     cache = config.get("cache")
@@ -39,7 +41,7 @@ def rmsprop(w, dw, config=None):
     return np.asarray(next_w), config
 
 
-def adam(w, dw, config=None):
+def adam(w: Array, dw: Array, config: Params | None = None) -> tuple[Array, Params]:
     """Moving averages of dw and dw^2, both corrected for their start at zero."""
     config = _config(config, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8)
     m, v = config.get("m"), config.get("v")

@@ -4,21 +4,25 @@ The maximum is NumPy's: NaN is larger than all. Its place in the window, counted
 that of np.argmax: the first of equal maxima, or the first NaN. There the gradient goes.
 """
 
+from typing import Any
+
 import numpy as np
+
+from daseCV_c._types import Array, ArrayLike, Cache, Params
 
 from ._common import as_float
 from .im2col import im2col_indices
 
 
-def _params(pool_param):
+def _params(pool_param: Params) -> tuple[int, int, int]:
     return pool_param["pool_height"], pool_param["pool_width"], pool_param["stride"]
 
 
-def _out_size(x, fh, fw, stride):
+def _out_size(x: Array, fh: int, fw: int, stride: int) -> tuple[int, int]:
     return (x.shape[2] - fh) // stride + 1, (x.shape[3] - fw) // stride + 1
 
 
-def max_pool_forward_naive(x, pool_param):
+def max_pool_forward_naive(x: ArrayLike, pool_param: Params) -> tuple[Array, Cache]:
     """out[n, c, i, j] = the maximum of the window at row i * stride, column j * stride."""
     (x_,) = as_float(x)
     fh, fw, stride = _params(pool_param)
@@ -34,7 +38,7 @@ def max_pool_forward_naive(x, pool_param):
     return out, (x, pool_param)
 
 
-def max_pool_backward_naive(dout, cache):
+def max_pool_backward_naive(dout: ArrayLike, cache: Any) -> Array:
     """Each element of dout is added to dx at the place of its window's maximum."""
     x, pool_param = cache
     dout, x = as_float(dout, x)
@@ -50,7 +54,7 @@ def max_pool_backward_naive(dout, cache):
     return dx
 
 
-def _taken(windows, x, pool_param):
+def _taken(windows: Array, x: Array, pool_param: Params) -> tuple[Array, Cache]:
     """Maxima and cache from windows of shape (N, C, out_h, out_w, fh * fw)."""
     fh, fw, stride = _params(pool_param)
     place = np.argmax(windows, axis=-1)
@@ -59,7 +63,7 @@ def _taken(windows, x, pool_param):
     return out, (place, x.shape, x.dtype, (fh, fw, stride))
 
 
-def max_pool_forward_fast(x, pool_param):
+def max_pool_forward_fast(x: ArrayLike, pool_param: Params) -> tuple[Array, Cache]:
     """All windows as one strided view."""
     (x,) = as_float(x)
     fh, fw, stride = _params(pool_param)
@@ -67,7 +71,7 @@ def max_pool_forward_fast(x, pool_param):
     return _taken(views.reshape(*views.shape[:4], fh * fw), x, pool_param)
 
 
-def max_pool_backward_fast(dout, cache):
+def max_pool_backward_fast(dout: ArrayLike, cache: Any) -> Array:
     """The places of the maxima as indices into dx."""
     place, x_shape, dtype, (_, fw, stride) = cache
     dtype = np.result_type(np.asarray(dout).dtype, dtype)
@@ -78,7 +82,7 @@ def max_pool_backward_fast(dout, cache):
     return dx
 
 
-def max_pool_forward_reshape(x, pool_param):
+def max_pool_forward_reshape(x: ArrayLike, pool_param: Params) -> tuple[Array, Cache]:
     """Windows that tile the image are axes of the reshaped image."""
     (x,) = as_float(x)
     fh, fw, _ = _params(pool_param)
@@ -87,7 +91,7 @@ def max_pool_forward_reshape(x, pool_param):
     return _taken(tiles.reshape(N, C, H // fh, W // fw, fh * fw), x, pool_param)
 
 
-def max_pool_backward_reshape(dout, cache):
+def max_pool_backward_reshape(dout: ArrayLike, cache: Any) -> Array:
     """Each tile is written once: a one where its maximum was, times dout."""
     place, x_shape, dtype, (fh, fw, _) = cache
     dtype = np.result_type(np.asarray(dout).dtype, dtype)
@@ -97,7 +101,7 @@ def max_pool_backward_reshape(dout, cache):
     return tiles.transpose(0, 1, 2, 4, 3, 5).reshape(x_shape)
 
 
-def max_pool_forward_im2col(x, pool_param):
+def max_pool_forward_im2col(x: ArrayLike, pool_param: Params) -> tuple[Array, Cache]:
     """Windows as columns, each channel an image of its own."""
     (x,) = as_float(x)
     fh, fw, stride = _params(pool_param)
@@ -107,6 +111,6 @@ def max_pool_forward_im2col(x, pool_param):
     return _taken(windows, x, pool_param)
 
 
-def max_pool_backward_im2col(dout, cache):
+def max_pool_backward_im2col(dout: ArrayLike, cache: Any) -> Array:
     """As max_pool_backward_fast."""
     return max_pool_backward_fast(dout, cache)
