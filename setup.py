@@ -91,7 +91,10 @@ def make_extensions():
     extensions = []
     for name, family, level in units:
         stub = Path("build") / "stubs" / kind / level / f"{family}_{level}.pyx"
-        write_if_changed(ROOT / stub, f'# cython: language_level=3\ninclude "{family}.pyx"\n')
+        text = f'# cython: language_level=3\ninclude "{family}.pyx"\n'
+        if family != "runtime":  # which has the pool of workers and the scratch memory of all others
+            text += "from threads.threads cimport import_threads\nimport_threads()\n"
+        write_if_changed(ROOT / stub, text)
         extensions.append(Extension(
             name, [str(stub)],
             include_dirs=["src", np.get_include()],

@@ -1,8 +1,20 @@
-"""What the machine can do: instruction sets, OpenMP, and whether this process is a forked child.
+"""What the machine can do, and what the process has once: the pool of workers and the cache of scratch memory.
 
 Built without any instruction-set flag, so that it can be imported everywhere and asked
 before a module of a higher level is loaded.
 """
+
+from cpython.pycapsule cimport PyCapsule_New
+
+cdef extern from *:
+    "#define DASE_RUNTIME"
+
+cdef extern from "threads/pool.h" nogil:
+    const char *DASE_SHARED_NAME
+    int dase_processors
+
+cdef extern from "threads/scratch.h" nogil:
+    size_t dase_kept_bytes() noexcept
 
 cdef extern from *:
     """
@@ -10,9 +22,11 @@ cdef extern from *:
     #include <omp.h>
     static int dase_openmp(void) { return _OPENMP; }
     static int dase_max_threads(void) { return omp_get_max_threads(); }
+    static int dase_processors_found(void) { return omp_get_num_procs(); }
     #else
     static int dase_openmp(void) { return 0; }
     static int dase_max_threads(void) { return 1; }
+    static int dase_processors_found(void) { return 1; }
     #endif
 
     #if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
@@ -85,22 +99,50 @@ cdef extern from *:
     static int dase_has_amx(void) { return 0; }
     #endif
 
+    /* Processors that the calling thread may run on, where the system says it; and a clock in nanoseconds
+       that takes next to no time to read and ticks each few milliseconds. */
+    #ifdef __linux__
+    #include <sched.h>
+    #include <time.h>
+    static int dase_affinity(void) {
+        cpu_set_t may;
+        return sched_getaffinity(0, sizeof may, &may) == 0 ? CPU_COUNT(&may) : dase_processors_found();
+    }
+    static long long dase_tick(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+        return (long long)t.tv_sec * 1000000000 + t.tv_nsec;
+    }
+    #else
+    static int dase_affinity(void) { return dase_processors_found(); }
+    static long long dase_tick(void) { return 0; }
+    #endif
+
     static int dase_forked = 0;
     #ifndef _WIN32
     #include <pthread.h>
-    static void dase_mark_child(void) { dase_forked = 1; }
-    static int dase_watch_forks(void) { return pthread_atfork(NULL, NULL, dase_mark_child); }
+    static void dase_in_child(void) {
+        dase_forked = 1;
+        dase_forget_workers();
+        dase_count_slots();
+    }
+    static int dase_watch_forks(void) { return pthread_atfork(NULL, NULL, dase_in_child); }
     #else
     static int dase_watch_forks(void) { return 0; }
     #endif
+
+    static const dase_shared_functions dase_own_functions = {dase_pool_share_out, dase_cache_take, dase_cache_give};
     """
     int dase_openmp() nogil
     int dase_max_threads() nogil
     int dase_level() nogil
     int dase_has_bf16() nogil
     int dase_has_amx() nogil
+    int dase_affinity() nogil
+    long long dase_tick() nogil
     int dase_forked
     int dase_watch_forks() nogil
+    const void *dase_own_functions "&dase_own_functions"
 
 
 def openmp_version():
@@ -108,9 +150,39 @@ def openmp_version():
     return dase_openmp()
 
 
-def max_threads():
-    """Threads that OpenMP would use: follows OMP_NUM_THREADS, CPU affinity and threadpoolctl."""
-    return dase_max_threads()
+cdef object _quota_of = None
+cdef long long _affinity_read = -1, _quota_read = -1
+cdef int _affinity, _quota = 0
+
+
+def watch_quota(granted):
+    """`granted()` says how many processors the control groups grant, or None: it is called each second."""
+    global _quota_of, _quota_read
+    _quota_of, _quota_read = granted, -1
+
+
+def threads_for(requested, bint now=False):
+    """Threads for the next kernel: what was requested, if anything (None), else what OpenMP would use, but no more
+    than the processors that affinity and quota grant. 1 in a child of fork and in a build without OpenMP.
+
+    Each small call asks, so what the system says is believed for some milliseconds, unless it must be of `now`,
+    and the quota for a second."""
+    global dase_processors, _affinity_read, _affinity, _quota_read, _quota
+    if dase_forked or not dase_openmp():
+        return 1
+    cdef int most = dase_max_threads()
+    cdef long long tick = dase_tick()
+    if tick != _affinity_read or now:
+        if _quota_of is not None and (tick - _quota_read >= 1000000000 or _quota_read < 0 or now):
+            _quota_read, _quota = tick, _quota_of() or 0
+        _affinity_read, _affinity = tick, dase_affinity()
+        dase_processors = min(_affinity, _quota or _affinity)
+    return min(most, dase_processors) if requested is None else requested
+
+
+def kept_scratch():
+    """Bytes of scratch memory that are kept for the next call, in the whole process."""
+    return dase_kept_bytes()
 
 
 def cpu_level():
@@ -133,5 +205,7 @@ def forked():
     return dase_forked != 0
 
 
+threads_for(None)  # libomp reads its settings at its first call, and while this is imported they are set
+shared = PyCapsule_New(<void *>dase_own_functions, DASE_SHARED_NAME, NULL)
 if dase_watch_forks() != 0:
     raise ImportError("daseCV_c: pthread_atfork failed, so a forked child could not be told apart")

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.compiled, pytest.mark.timeout(150)]
 
 # A workload that starts parallel regions in every family, and its result to the last bit.
 WORK = '''
-import copy, hashlib, os, sys
+import copy, hashlib, importlib, os, sys
 import numpy as np
 import daseCV_c
 from daseCV_c import layer_utils, layers, optim
@@ -20,7 +20,8 @@ from daseCV_c._runtime import backend as _backend
 from daseCV_c._step import fully_connected as _engine
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 
-for module in vars(_backend.kernels()).values():
+for family in _backend.FAMILIES:
+    module = importlib.import_module(f"daseCV_c._compiled.{_backend.level}.{family}")
     if hasattr(module, "share_from"):
         module.share_from(2e6)  # regions of work that would not pay, too
 
@@ -151,13 +152,13 @@ for _ in range(10):
     assert np.allclose(a @ b, product)
 '''
 
-# Others hold every processor, as the threads of a BLAS do for a while: products come in other parts then.
+# Others hold every processor, as the threads of a BLAS do for a while.
 HELD = """
-import os, subprocess, sys, time
+import importlib, os, subprocess, sys, time
 import numpy as np
 from daseCV_c._runtime import backend as _backend
 
-matmul = _backend.kernels().affine.matmul
+matmul = importlib.import_module(f"daseCV_c._compiled.{_backend.level}.affine").matmul
 rng = np.random.default_rng(5)
 cases = []
 for dtype in (np.float32, np.float64):

@@ -9,6 +9,8 @@ from entries import ENTRIES, make_call
 
 import daseCV_c
 from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import quota as _quota
+from daseCV_c._runtime import threads as _threads
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.solver import Solver
 
@@ -132,21 +134,55 @@ def test_refused_numbers(function, n, error):
 
 
 PRINT = "import daseCV_c; print(daseCV_c.get_num_threads())"
+ONE_CPU = "import os\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+
+
+def processors():
+    """Those that this process may use, as far as affinity tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 @pytest.mark.compiled
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 2, 500])
 def test_default_follows_omp_num_threads(script, n):
-    assert script(PRINT, OMP_NUM_THREADS=str(n)).split() == [str(seen(n))]
+    """It may be less than there are processors, never more."""
+    assert script(PRINT, OMP_NUM_THREADS=str(n)).split() == [str(seen(min(n, processors())))]
+
+
+@pytest.mark.compiled
+def test_default_follows_the_quota(monkeypatch):
+    """Read anew by get_num_threads, and each second by kernels; a number that was set stands."""
+    granted = [1]
+    monkeypatch.setattr(_threads, "_requested", None)
+    _backend.runtime.watch_quota(lambda: granted[0])
+    try:
+        assert daseCV_c.get_num_threads() == _threads.effective() == 1
+        granted[0] = None
+        without = daseCV_c.get_num_threads()
+        assert without == seen(min(processors(), without))
+        granted[0] = 10_000
+        assert daseCV_c.get_num_threads() == without
+        granted[0] = 1
+        with daseCV_c.num_threads(3):
+            assert daseCV_c.get_num_threads() == seen(3)
+    finally:
+        _backend.runtime.watch_quota(_quota.granted)
 
 
 if hasattr(os, "sched_setaffinity"):
     @pytest.mark.compiled
     @pytest.mark.timeout(120)
     def test_default_is_within_the_affinity(script):
-        one_cpu = "import os\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
-        assert script(one_cpu + PRINT).split() == ["1"]
+        assert script(ONE_CPU + PRINT).split() == ["1"]
+
+    @pytest.mark.compiled
+    @pytest.mark.timeout(120)
+    def test_default_follows_the_affinity_after_the_import(script):
+        every = "import os\nos.sched_setaffinity(0, range(os.cpu_count()))\n"
+        assert script(PRINT + "\n" + ONE_CPU + PRINT, OMP_NUM_THREADS="500").split()[1] == "1"
+        first, narrowed, widened = script("\n".join([PRINT, ONE_CPU + PRINT, every + PRINT])).split()
+        assert narrowed == "1" and int(widened) >= int(first)
 
 
 @pytest.mark.compiled

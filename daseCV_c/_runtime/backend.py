@@ -45,9 +45,10 @@ def build_command() -> str:
 def _load_runtime() -> ModuleType:
     """Import the runtime module with waiting OpenMP threads put to sleep.
 
-    libgomp and libomp read these variables once, when they are loaded. A pool that spins
-    while idle takes the cores away from NumPy's BLAS. Afterwards the environment is put back,
-    so that nothing leaks into child processes; what the user has set is left alone.
+    libgomp reads its variable when it is loaded, libomp at its first call, which the module makes
+    while it is imported. A pool that spins while idle takes the cores away from NumPy's BLAS.
+    Afterwards the environment is put back, so that nothing leaks into child processes; what the
+    user has set is left alone.
     """
     quiet = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
     if any(name in os.environ for name in (*quiet, "OMP_WAIT_POLICY")):

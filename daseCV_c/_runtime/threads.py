@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import operator
-import os
-from pathlib import Path
 
 from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import quota as _quota
 
 _requested: int | None = None
-
-
-def _cgroup_limit() -> int | None:
-    """CPUs that the control group grants, rounded up; None where there is no quota."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()
-            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    if quota == "max" or not quota.isdigit() or not period.isdigit() or int(period) == 0:
-        return None
-    return max(1, math.ceil(int(quota) / int(period)))
-
-
-def _affinity() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-_limit = min(_affinity(), _cgroup_limit() or 2**31)
 _runtime = _backend.runtime
+if _runtime is not None:
+    _runtime.watch_quota(_quota.granted)
 
 
 def effective() -> int:
-    """Threads for the next kernel: 1 in a forked child, where libgomp's threads do not exist."""
-    if _runtime is None:
-        return 1
-    if _runtime.forked():
-        return 1
-    if _requested is not None:
-        return _requested
-    threads = _runtime.max_threads()
-    # An explicit OMP_NUM_THREADS is the user's word, also above what the machine has.
-    return threads if "OMP_NUM_THREADS" in os.environ else min(threads, _limit)
+    """Threads for the next kernel. Each small call asks, so a change of affinity may be seen milliseconds later."""
+    return 1 if _runtime is None else _runtime.threads_for(_requested)
 
 
 def get_num_threads() -> int:
     """Return the number of threads that kernels use now.
 
-    The default follows ``OMP_NUM_THREADS``, CPU affinity, the control group's quota and
-    threadpoolctl. It is 1 in a forked child and in a build without OpenMP.
+    The default follows ``OMP_NUM_THREADS`` and threadpoolctl, and is never more than the processors that
+    CPU affinity and the control group's quota grant. Kernels follow a change of affinity within milliseconds and
+    one of the quota within a second. It is 1 in a forked child and in a build without OpenMP.
 
     Examples
     --------
@@ -62,9 +31,7 @@ def get_num_threads() -> int:
     >>> daseCV_c.get_num_threads() >= 1
     True
     """
-    if _runtime is not None and _runtime.openmp_version() == 0:
-        return 1
-    return effective()
+    return 1 if _runtime is None else _runtime.threads_for(_requested, True)
 
 
 def _checked(function: str, n) -> int:
@@ -80,7 +47,7 @@ def _checked(function: str, n) -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Set the number of threads that kernels use, for the whole process.
+    """Set the number of threads that kernels use, for the whole process, also above the number of processors.
 
     Results do not depend on it: every thread count gives the same bits.
 

@@ -1,68 +1,57 @@
-/* A team of threads in one parallel region, and the barrier between the phases of its work.
+/* A barrier for the threads of one parallel region, between the phases of their work.
 
-   The region is OpenMP's; the barrier is not: with waiting threads put to sleep, OpenMP's own
-   costs more than the phases between which it stands. Threads meet here many times within a
-   millisecond, so they spin, and after a while give their processor away. */
-#ifndef DASE_TEAM_H
-#define DASE_TEAM_H
+   The region is OpenMP's; the barrier is not: OpenMP's threads sleep at once where they wait, and to wake
+   them costs more than a phase. Threads pass this one many times within a millisecond. */
+#ifndef DASE_BARRIER_H
+#define DASE_BARRIER_H
 
-#include <stddef.h>
+#include "wait.h"
 
-#if defined(_OPENMP) && defined(__GNUC__)
+typedef void (*dase_team_work)(void *arg, int part, int parts);
+
+#ifdef DASE_THREADS
 #include <omp.h>
-#ifndef _WIN32
-#include <sched.h>
-#define DASE_YIELD() sched_yield()
-#else
-#define DASE_YIELD() ((void)0)
-#endif
-#if defined(__x86_64__) || defined(__i386__)
-#define DASE_PAUSE() __builtin_ia32_pause()
-#else
-#define DASE_PAUSE() ((void)0)
-#endif
-#define DASE_SPINS 4000
 
+/* All zeros before its first use, and after each. */
 typedef struct {
     int arrived;
-    char apart[60]; /* who spins on `phase` must not disturb who counts */
-    int phase;
-    char behind[60];
+    char apart[60]; /* who looks at the flag must not disturb who counts */
+    dase_flag passed;
 } dase_barrier;
 
-static void dase_meet(dase_barrier *b, int count)
+/* Until all `count` threads have come here. */
+static void dase_barrier_wait(dase_barrier *barrier, int count)
 {
     if (count == 1) return;
-    const int phase = __atomic_load_n(&b->phase, __ATOMIC_ACQUIRE);
-    if (__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL) == count) {
-        __atomic_store_n(&b->arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&b->phase, phase + 1, __ATOMIC_RELEASE);
+    const uint32_t seen = __atomic_load_n(&barrier->passed.value, __ATOMIC_ACQUIRE);
+    if (__atomic_add_fetch(&barrier->arrived, 1, __ATOMIC_ACQ_REL) < count) {
+        dase_flag_wait(&barrier->passed, seen);
         return;
     }
-    for (int spins = 0; __atomic_load_n(&b->phase, __ATOMIC_ACQUIRE) == phase; spins++) {
-        if (spins < DASE_SPINS) DASE_PAUSE();
-        else DASE_YIELD();
-    }
+    __atomic_store_n(&barrier->arrived, 0, __ATOMIC_RELAXED); /* before the flag: who is let through may come again */
+    const int asleep = dase_flag_raise(&barrier->passed);
+    if (asleep > 0) dase_wake(&barrier->passed, asleep);
 }
 
-/* body(arg, part, parts) once for each thread of the team that OpenMP really gives. */
-static void dase_team(void (*body)(void *, int, int), void *arg, int num_threads)
+/* body(arg, part, parts), once on each thread of the region that OpenMP really gives. */
+static void dase_team(dase_team_work body, void *arg, int num_threads)
 {
     if (num_threads <= 1) { body(arg, 0, 1); return; }
 #pragma omp parallel num_threads(num_threads)
     body(arg, omp_get_thread_num(), omp_get_num_threads());
 }
 
-#else /* no OpenMP, or no atomics: one thread does it all */
+#else
 
 typedef struct { int unused; } dase_barrier;
-static void dase_meet(dase_barrier *b, int count) { (void)b; (void)count; }
-static void dase_team(void (*body)(void *, int, int), void *arg, int num_threads)
+static void dase_barrier_wait(dase_barrier *barrier, int count) { (void)barrier, (void)count; }
+static void dase_team(dase_team_work body, void *arg, int num_threads)
 {
     (void)num_threads;
     body(arg, 0, 1);
 }
 
 #endif
+#define dase_meet dase_barrier_wait /* until its callers are converted */
 
 #endif

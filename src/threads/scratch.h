@@ -1,18 +1,20 @@
-/* Aligned scratch that is kept between products.
+/* The one cache of scratch memory of the process: blocks that are kept between calls.
 
-   A fresh large block costs page faults at every use, so a few blocks are kept in slots for the
-   whole process. A slot is emptied and filled by one atomic exchange: threads never wait, and a
-   child of fork finds the slots whole (a block that was in use then is lost to the child). */
-#ifndef DASE_GEMM_SCRATCH_H
-#define DASE_GEMM_SCRATCH_H
+   A fresh large block costs page faults at every use, so a few blocks are kept in slots. A slot is
+   emptied and filled by one atomic exchange: threads never wait, and a child of fork finds the slots
+   whole (a block that was in use then is lost to the child). */
+#ifndef DASE_RUNTIME /* until all headers include threads.h themselves */
+#include "threads.h"
+#elif !defined(DASE_SCRATCH_H)
+#define DASE_SCRATCH_H
 
 #include <stddef.h>
 #include <stdlib.h>
 
 #define DASE_ALIGN 64
-#define DASE_HUGE ((size_t)2 << 20) /* a large page */
+#define DASE_HUGE ((size_t)2 << 20)  /* a large page */
 #define DASE_SLOTS 8
-#define DASE_KEEP ((size_t)32 << 20) /* larger blocks are given back at once */
+#define DASE_KEPT ((size_t)64 << 20) /* all slots together hold at most so much */
 
 #if defined(_MSC_VER)
 #include <malloc.h>
@@ -39,48 +41,76 @@ static void *dase_aligned_new(size_t bytes)
 static void dase_aligned_free(void *p) { free(p); }
 #endif
 
+/* The first line of a block holds its size; the user gets what follows, 64-byte aligned. */
+static size_t dase_size_of(void *block) { return *(size_t *)block; }
+
 #if defined(__GNUC__)
 static void *dase_slots[DASE_SLOTS];
+static size_t dase_kept; /* bytes in the slots, and in blocks that are just being put there */
+
 static void *dase_slot_take(int i)
 {
-    if (__atomic_load_n(&dase_slots[i], __ATOMIC_RELAXED) == NULL) return NULL;
-    return __atomic_exchange_n(&dase_slots[i], NULL, __ATOMIC_ACQUIRE);
+    void *block = NULL;
+    if (__atomic_load_n(&dase_slots[i], __ATOMIC_RELAXED) != NULL)
+        block = __atomic_exchange_n(&dase_slots[i], NULL, __ATOMIC_ACQUIRE);
+    if (block != NULL) __atomic_sub_fetch(&dase_kept, dase_size_of(block), __ATOMIC_RELAXED);
+    return block;
 }
-static int dase_slot_put(int i, void *p)
+
+/* 0 when all slots together would hold too much, or none is empty. */
+static int dase_slots_put(void *block)
 {
-    void *empty = NULL;
-    return __atomic_compare_exchange_n(&dase_slots[i], &empty, p, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+    const size_t size = dase_size_of(block);
+    if (__atomic_add_fetch(&dase_kept, size, __ATOMIC_RELAXED) <= DASE_KEPT)
+        for (int i = 0; i < DASE_SLOTS; i++) {
+            void *empty = NULL;
+            if (__atomic_compare_exchange_n(&dase_slots[i], &empty, block, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+                return 1;
+        }
+    __atomic_sub_fetch(&dase_kept, size, __ATOMIC_RELAXED);
+    return 0;
+}
+
+static size_t dase_kept_bytes(void) { return __atomic_load_n(&dase_kept, __ATOMIC_RELAXED); }
+
+/* In a child of fork: another thread may have been between counting a block and putting it there. */
+static void dase_count_slots(void)
+{
+    dase_kept = 0;
+    for (int i = 0; i < DASE_SLOTS; i++)
+        if (dase_slots[i] != NULL) dase_kept += dase_size_of(dase_slots[i]);
 }
 #else
 static void *dase_slot_take(int i) { (void)i; return NULL; }
-static int dase_slot_put(int i, void *p) { (void)i; (void)p; return 0; }
+static int dase_slots_put(void *block) { (void)block; return 0; }
+static size_t dase_kept_bytes(void) { return 0; }
+static void dase_count_slots(void) {}
 #endif
 
-/* The first line of a block holds its size; the caller gets what follows, 64-byte aligned.
-   NULL when memory runs out. */
-static void *dase_scratch_take(size_t bytes)
+/* At least so many bytes, 64-byte aligned; NULL when memory runs out. */
+static void *dase_cache_take(size_t bytes)
 {
     char *block;
+    if (bytes > (size_t)-1 - DASE_ALIGN) return NULL;
+    bytes += DASE_ALIGN;
     for (int i = 0; i < DASE_SLOTS; i++) {
         block = (char *)dase_slot_take(i);
         if (block == NULL) continue;
-        if (*(size_t *)block >= bytes) return block + DASE_ALIGN;
+        if (dase_size_of(block) >= bytes) return block + DASE_ALIGN;
         dase_aligned_free(block); /* too small now: the larger one takes its place */
     }
-    if (bytes > (size_t)-1 - DASE_ALIGN) return NULL;
-    block = (char *)dase_aligned_new(bytes + DASE_ALIGN);
+    block = (char *)dase_aligned_new(bytes);
     if (block == NULL) return NULL;
     *(size_t *)block = bytes;
     return block + DASE_ALIGN;
 }
 
-static void dase_scratch_give(void *scratch)
+/* Puts what dase_cache_take gave into the cache, or frees it; NULL is allowed. */
+static void dase_cache_give(void *scratch)
 {
+    if (scratch == NULL) return;
     char *block = (char *)scratch - DASE_ALIGN;
-    if (*(size_t *)block <= DASE_KEEP)
-        for (int i = 0; i < DASE_SLOTS; i++)
-            if (dase_slot_put(i, block)) return;
-    dase_aligned_free(block);
+    if (!dase_slots_put(block)) dase_aligned_free(block);
 }
 
 #endif

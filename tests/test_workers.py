@@ -1,0 +1,184 @@
+"""The pool of workers and the kept scratch memory: one of each in a process, and neither changes the process."""
+
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+
+import pytest
+
+from daseCV_c._runtime import backend as _backend
+
+pytestmark = [pytest.mark.compiled, pytest.mark.timeout(150)]
+
+# Products of two families, each large enough to be shared out.
+PRODUCTS = """
+import ctypes, os, struct, sys, threading
+import numpy as np
+import daseCV_c
+from daseCV_c import fast_layers, layers
+
+x, w, b = np.ones((500, 1000), np.float32), np.ones((1000, 600), np.float32), np.zeros(600, np.float32)
+images, filters = np.ones((8, 3, 32, 32), np.float32), np.ones((32, 3, 3, 3), np.float32)
+
+
+def products():
+    assert layers.affine_forward(x, w, b)[0][0, 0] == 1000
+    out, cache = fast_layers.conv_forward_fast(images, filters, b[:32], {"stride": 1, "pad": 1})
+    fast_layers.conv_backward_fast(out, cache)
+
+
+"""
+
+SAME_THREADS = PRODUCTS + """
+import subprocess, time
+
+
+def scheduling():
+    found = set()
+    for task in map(int, os.listdir("/proc/self/task")):
+        found.add((*os.sched_getaffinity(task), os.sched_getscheduler(task), os.getpriority(os.PRIO_PROCESS, task)))
+    return found
+
+
+daseCV_c.set_num_threads(2)
+before = scheduling()
+# Others hold the processors, as the threads of a BLAS do for a while after a product.
+holders = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count())]
+try:
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        caller = threading.Thread(target=lambda: [products() for _ in range(3)])
+        caller.start()
+        caller.join()
+        assert scheduling() == before, (scheduling(), before)
+finally:
+    for holder in holders:
+        holder.kill()
+"""
+
+# What systemd's SystemCallFilter=~@resources does: a forbidden call ends the process.
+FORBIDDEN = PRODUCTS + """
+def forbid(numbers):
+    def instruction(code, if_so, if_not, value):
+        return struct.pack("HBBI", code, if_so, if_not, value)
+
+    program = instruction(0x20, 0, 0, 0)
+    for number in numbers:
+        program += instruction(0x15, 0, 1, number) + instruction(6, 0, 0, 0x80000000)
+    program += instruction(6, 0, 0, 0x7FFF0000)
+    libc, buffer = ctypes.CDLL(None), ctypes.create_string_buffer(program)
+
+    class Filter(ctypes.Structure):
+        _fields_ = [("count", ctypes.c_ushort), ("program", ctypes.c_void_p)]
+
+    whole = Filter(len(program) // 8, ctypes.addressof(buffer))
+    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(whole)) == 0
+
+
+forbid([NUMBERS])
+daseCV_c.set_num_threads(2)
+for _ in range(30):
+    products()
+    x @ w
+"""
+# sched_setparam, sched_setscheduler, setpriority, sched_setaffinity, sched_setattr
+SCHEDULER_CALLS = {"x86_64": "142, 144, 141, 203, 314", "aarch64": "118, 119, 140, 122, 274"}
+
+ONE_POOL = PRODUCTS + """
+import importlib
+from daseCV_c._runtime import backend as _backend
+
+out = np.empty((500, 600), np.float32)
+levels = _backend._built_levels()
+levels = levels[: levels.index(_backend.level) + 1]
+
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+
+before = threads()
+for level in levels:
+    matmul = importlib.import_module(f"daseCV_c._compiled.{level}.affine").matmul
+    for count in (2, 16, 3):
+        matmul(x, w, out, False, False, count)
+        assert out[0, 0] == 1000
+# More would only push each other aside, whoever asked for them.
+assert threads() - before <= len(os.sched_getaffinity(0)) - 1, (before, threads())
+"""
+
+KEPT = PRODUCTS + """
+from daseCV_c._runtime import backend as _backend
+
+kept = _backend.runtime.kept_scratch
+limit, looks = 64 * 2**20, []
+wide = np.ones((1000, 3000), np.float32)
+images = np.ones((20, 16, 32, 32), np.float32)
+filters = np.ones((32, 16, 3, 3), np.float32)
+
+
+def work():
+    for k in range(6):
+        layers.affine_forward(wide[:, :150 * (k + 1)], wide[:150 * (k + 1)], wide[0])
+        looks.append(kept())
+        out, cache = fast_layers.conv_forward_fast(images, filters, b[:32], {"stride": 1, "pad": 1})
+        fast_layers.conv_backward_fast(out, cache)
+        looks.append(kept())
+
+
+daseCV_c.set_num_threads(4)
+threads = [threading.Thread(target=work) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert 0 < max(looks) and kept() <= limit, (kept(), max(looks))
+child = os.fork() if hasattr(os, "fork") else None
+if child == 0:
+    os._exit(0 if 0 < kept() <= limit else 4)
+if child is not None:
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_kept_scratch_of_the_whole_process(script):
+    script(KEPT, timeout=120)
+
+
+if sys.platform == "linux":
+    def test_no_thread_is_moved_or_scheduled_otherwise(script):
+        script(SAME_THREADS, timeout=120)
+
+    def test_one_pool_for_all_modules(script):
+        script(ONE_POOL, timeout=100)
+
+    if os.uname().machine in SCHEDULER_CALLS:
+        def test_a_filter_may_forbid_calls_of_the_scheduler(script):
+            script(FORBIDDEN.replace("NUMBERS", SCHEDULER_CALLS[os.uname().machine]), timeout=100)
+
+    # Stands in for an OpenMP that reads its settings at its first call, as LLVM's does.
+    FIRST_CALL = r"""
+#include <stdio.h>
+#include <stdlib.h>
+static int called(void)
+{
+    static int before = 0;
+    const char *time = getenv("KMP_BLOCKTIME");
+    if (!before++) puts(time ? time : "unset");
+    return 1;
+}
+int omp_get_max_threads(void) { return called(); }
+int omp_get_num_procs(void) { return called(); }
+"""
+
+    @pytest.mark.parametrize(("env", "expected"), [({}, "0"), ({"KMP_BLOCKTIME": "7"}, "7"),
+                                                   ({"OMP_WAIT_POLICY": "active"}, "unset")], ids=str)
+    def test_openmp_reads_its_idle_time_where_it_is_set(script, tmp_path, env, expected):
+        (tmp_path / "first.c").write_text(FIRST_CALL)
+        compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
+        command = [*compiler, "-shared", "-fPIC", "-o", tmp_path / "first.so", tmp_path / "first.c"]
+        subprocess.run(command, check=True)
+        said = script("import daseCV_c\ndaseCV_c.get_num_threads()\n", LD_PRELOAD=str(tmp_path / "first.so"), **env)
+        assert said.split() == ([expected] if _backend.runtime.openmp_version() else [])
