@@ -87,7 +87,7 @@ def affine_forward(
     _check(me, "w_dm", w_dm, t, d, m, False)
     _check(me, "b_m", b_m, t, m, -1, False)
     _check(me, "out_nm", out_nm, t, n, m, True)
-    p = _product(n, m, d, False, False, DASE_BIAS | (DASE_RELU if relu else 0))
+    p = _product(n, m, d, False, False, TILE_BIAS | (TILE_RELU if relu else 0))
     _run(&p, x_nd, w_dm, out_nm, cnp.PyArray_DATA(b_m), NULL, num_threads)
 
 

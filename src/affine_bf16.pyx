@@ -32,7 +32,7 @@ def use_amx(bint on):
     """
     global _amx
     former = _amx
-    _amx = on and DASE_AMX
+    _amx = on and HAVE_AMX
     return former
 
 
@@ -105,7 +105,7 @@ def affine_forward(
     _check(me, "w_dm", w_dm, d, m, False)
     _check(me, "b_m", b_m, m, -1, False)
     _check(me, "out_nm", out_nm, n, m, True)
-    _run(n, m, d, False, False, DASE_BIAS | (DASE_RELU if relu else 0),
+    _run(n, m, d, False, False, TILE_BIAS | (TILE_RELU if relu else 0),
          x_nd, w_dm, out_nm, cnp.PyArray_DATA(b_m), NULL, num_threads)
 
 

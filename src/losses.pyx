@@ -4,8 +4,7 @@ include "common.pxi"
 from libc.stdint cimport int64_t
 
 cdef extern from "step/softmax.h" nogil:
-    double dase_softmax_row_float(const float* x_c, int64_t y, Py_ssize_t c, float n, float* dx_c) noexcept
-    double dase_softmax_row_double(const double* x_c, int64_t y, Py_ssize_t c, double n, double* dx_c) noexcept
+    double softmax_row(const void* x_c, int64_t y, Py_ssize_t c, double n, void* dx_c) noexcept
 
 
 cdef double svm_row(
@@ -31,18 +30,6 @@ cdef double svm_row(
                 loss += margin
     dx_c[y] = -violations / n
     return loss
-
-
-cdef inline double softmax_row(
-    const real* x_c,  # IN
-    int64_t y, Py_ssize_t c, real n,
-    real* dx_c,       # OUT
-) noexcept nogil:
-    """One sample: its loss, and its gradient divided by the batch size n."""
-    if real is float:
-        return dase_softmax_row_float(x_c, y, c, n, dx_c)
-    else:
-        return dase_softmax_row_double(x_c, y, c, n, dx_c)
 
 
 cdef void loss_kernel(

@@ -6,11 +6,11 @@ from libc.string cimport memset
 
 cdef extern from "step/rules.h" nogil:
     enum:
-        DASE_SGD
-        DASE_MOMENTUM
-        DASE_RMSPROP
-        DASE_ADAM
-    ctypedef struct dase_param:
+        SGD
+        MOMENTUM
+        RMSPROP
+        ADAM
+    ctypedef struct rule_param:
         const void* w
         const void* first
         const void* second
@@ -18,36 +18,36 @@ cdef extern from "step/rules.h" nogil:
         void* next_first
         void* next_second
         double rate, keep1, keep2, eps, scale
-    ctypedef struct dase_update_float:
+    ctypedef struct update_float:
         pass
-    ctypedef struct dase_update_double:
+    ctypedef struct update_double:
         pass
-    dase_update_float dase_update_of_float(const dase_param* p, int rule) noexcept
-    dase_update_double dase_update_of_double(const dase_param* p, int rule) noexcept
-    void dase_update_vector_float(const dase_update_float* u, const float* g, Py_ssize_t at, Py_ssize_t n) noexcept
-    void dase_update_vector_double(const dase_update_double* u, const double* g, Py_ssize_t at, Py_ssize_t n) noexcept
+    update_float update_of_float(const rule_param* p, int rule) noexcept
+    update_double update_of_double(const rule_param* p, int rule) noexcept
+    void update_vector_float(const update_float* u, const float* g, Py_ssize_t at, Py_ssize_t n) noexcept
+    void update_vector_double(const update_double* u, const double* g, Py_ssize_t at, Py_ssize_t n) noexcept
 
 cdef enum:
     BLOCK = 4096  # elements that a thread takes at once
 
 cdef double[5] PICOSECONDS  # of each rule, for _threads_for
-PICOSECONDS[DASE_SGD], PICOSECONDS[DASE_MOMENTUM], PICOSECONDS[DASE_RMSPROP], PICOSECONDS[DASE_ADAM] = 100, 220, 330, 450
+PICOSECONDS[SGD], PICOSECONDS[MOMENTUM], PICOSECONDS[RMSPROP], PICOSECONDS[ADAM] = 100, 220, 330, 450
 
 
-cdef void _block(int rule, const dase_param* p, const real* dw, Py_ssize_t start, Py_ssize_t size) noexcept nogil:
-    cdef dase_update_float single
-    cdef dase_update_double double_
+cdef void _block(int rule, const rule_param* p, const real* dw, Py_ssize_t start, Py_ssize_t size) noexcept nogil:
+    cdef update_float single
+    cdef update_double double_
     cdef Py_ssize_t n = min(<Py_ssize_t> BLOCK, size - start)
     if real is float:
-        single = dase_update_of_float(p, rule)
-        dase_update_vector_float(&single, dw + start, start, n)
+        single = update_of_float(p, rule)
+        update_vector_float(&single, dw + start, start, n)
     else:
-        double_ = dase_update_of_double(p, rule)
-        dase_update_vector_double(&double_, dw + start, start, n)
+        double_ = update_of_double(p, rule)
+        update_vector_double(&double_, dw + start, start, n)
 
 
 cdef void update_kernel(
-    int rule, const dase_param* p,  # IN, and where its OUT lie
+    int rule, const rule_param* p,  # IN, and where its OUT lie
     const real* dw,                 # IN
     Py_ssize_t size, int num_threads,
 ) noexcept nogil:
@@ -60,7 +60,7 @@ cdef void update_kernel(
             _block(rule, p, dw, block * BLOCK, size)
 
 
-cdef void _run(int rule, dase_param* p, cnp.ndarray w, cnp.ndarray dw, int num_threads):
+cdef void _run(int rule, rule_param* p, cnp.ndarray w, cnp.ndarray dw, int num_threads):
     cdef bint single = cnp.PyArray_TYPE(w) == cnp.NPY_FLOAT
     cdef Py_ssize_t size = cnp.PyArray_SIZE(w)
     cdef void* gp = cnp.PyArray_DATA(dw)
@@ -91,23 +91,23 @@ cdef int _check_like(str function, cnp.ndarray w, int t, tuple inputs, tuple out
 def sgd(cnp.ndarray w not None, cnp.ndarray dw not None, double learning_rate, int num_threads):
     """w -= learning_rate * dw."""
     cdef int t = _real_type("sgd", "w", w)
-    cdef dase_param p
+    cdef rule_param p
     memset(&p, 0, sizeof(p))
     _check_like("sgd", w, t, (("dw", dw),), (("w", w),))
     p.next_w, p.rate = cnp.PyArray_DATA(w), learning_rate
-    _run(DASE_SGD, &p, w, dw, num_threads)
+    _run(SGD, &p, w, dw, num_threads)
 
 
 def sgd_momentum(cnp.ndarray w not None, cnp.ndarray dw not None, cnp.ndarray v not None, double learning_rate,
                  double momentum, cnp.ndarray next_w not None, cnp.ndarray next_v not None, int num_threads):
     """next_v = momentum * v - learning_rate * dw, next_w = w + next_v."""
     cdef int t = _real_type("sgd_momentum", "w", w)
-    cdef dase_param p
+    cdef rule_param p
     memset(&p, 0, sizeof(p))
     _check_like("sgd_momentum", w, t, (("w", w), ("dw", dw), ("v", v)), (("next_w", next_w), ("next_v", next_v)))
     p.first, p.next_first, p.next_w = cnp.PyArray_DATA(v), cnp.PyArray_DATA(next_v), cnp.PyArray_DATA(next_w)
     p.rate, p.keep1 = learning_rate, momentum
-    _run(DASE_MOMENTUM, &p, w, dw, num_threads)
+    _run(MOMENTUM, &p, w, dw, num_threads)
 
 
 def rmsprop(cnp.ndarray w not None, cnp.ndarray dw not None, cnp.ndarray cache not None, double learning_rate,
@@ -115,14 +115,14 @@ def rmsprop(cnp.ndarray w not None, cnp.ndarray dw not None, cnp.ndarray cache n
             int num_threads):
     """next_cache = decay_rate * cache + (1 - decay_rate) * dw^2, and the step divided by its root."""
     cdef int t = _real_type("rmsprop", "w", w)
-    cdef dase_param p
+    cdef rule_param p
     memset(&p, 0, sizeof(p))
     _check_like("rmsprop", w, t, (("w", w), ("dw", dw), ("cache", cache)),
                 (("next_w", next_w), ("next_cache", next_cache)))
     p.first, p.next_first = cnp.PyArray_DATA(cache), cnp.PyArray_DATA(next_cache)
     p.next_w = cnp.PyArray_DATA(next_w)
     p.rate, p.keep1, p.eps = learning_rate, decay_rate, epsilon
-    _run(DASE_RMSPROP, &p, w, dw, num_threads)
+    _run(RMSPROP, &p, w, dw, num_threads)
 
 
 def adam(cnp.ndarray w not None, cnp.ndarray dw not None, cnp.ndarray m not None, cnp.ndarray v not None,
@@ -130,7 +130,7 @@ def adam(cnp.ndarray w not None, cnp.ndarray dw not None, cnp.ndarray m not None
          cnp.ndarray next_m not None, cnp.ndarray next_v not None, int num_threads):
     """One Adam step; t counts from 1."""
     cdef int typenum = _real_type("adam", "w", w)
-    cdef dase_param p
+    cdef rule_param p
     memset(&p, 0, sizeof(p))
     _check_like("adam", w, typenum, (("w", w), ("dw", dw), ("m", m), ("v", v)),
                 (("next_w", next_w), ("next_m", next_m), ("next_v", next_v)))
@@ -141,27 +141,27 @@ def adam(cnp.ndarray w not None, cnp.ndarray dw not None, cnp.ndarray m not None
     # Both corrections are scalars: folded here, they cost no division per element.
     p.rate = learning_rate / (1 - pow(beta1, t))
     p.scale = 1 / (1 - pow(beta2, t))
-    _run(DASE_ADAM, &p, w, dw, num_threads)
+    _run(ADAM, &p, w, dw, num_threads)
 
 
-RULES = {"sgd": DASE_SGD, "sgd_momentum": DASE_MOMENTUM, "rmsprop": DASE_RMSPROP, "adam": DASE_ADAM}
+RULES = {"sgd": SGD, "sgd_momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM}
 
 
 def update(str rule not None, cnp.ndarray w not None, cnp.ndarray first, cnp.ndarray second, cnp.ndarray dw not None,
            double rate, double keep1, double keep2, double eps, double scale, int num_threads):
     """One step of a rule in place. first, second: its state, None where it has none; the numbers as in step/rules.h."""
     cdef int t = _real_type("update", "w", w)
-    cdef dase_param p
+    cdef rule_param p
     memset(&p, 0, sizeof(p))
     if rule not in RULES:
         raise ValueError(f"update: rule is {rule!r}, expected one of {', '.join(RULES)}")
     cdef int which = RULES[rule]
-    states = (("first", first), ("second", second))[:0 if which == DASE_SGD else 2 if which == DASE_ADAM else 1]
+    states = (("first", first), ("second", second))[:0 if which == SGD else 2 if which == ADAM else 1]
     _check_like("update", w, t, (("dw", dw),), (("w", w), *states))
     p.next_w = cnp.PyArray_DATA(w)
-    if which != DASE_SGD:
+    if which != SGD:
         p.first = p.next_first = cnp.PyArray_DATA(first)
-    if which == DASE_ADAM:
+    if which == ADAM:
         p.second = p.next_second = cnp.PyArray_DATA(second)
     p.rate, p.keep1, p.keep2, p.eps, p.scale = rate, keep1, keep2, eps, scale
     _run(which, &p, w, dw, num_threads)

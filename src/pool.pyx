@@ -11,17 +11,17 @@ from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
 
 cdef extern from "pool_rows.h" nogil:
-    void dase_pool_row_float(const float *x, Py_ssize_t w, Py_ssize_t fh, Py_ssize_t fw, Py_ssize_t s, Py_ssize_t n,
+    void pool_row_float(const float *x, Py_ssize_t w, Py_ssize_t fh, Py_ssize_t fw, Py_ssize_t s, Py_ssize_t n,
                              float *out, unsigned char *narrow, int *wide) noexcept
-    void dase_pool_row_double(const double *x, Py_ssize_t w, Py_ssize_t fh, Py_ssize_t fw, Py_ssize_t s, Py_ssize_t n,
+    void pool_row_double(const double *x, Py_ssize_t w, Py_ssize_t fh, Py_ssize_t fw, Py_ssize_t s, Py_ssize_t n,
                               double *out, unsigned char *narrow, int *wide) noexcept
-    void dase_pool2x2_float(const float *upper, const float *lower, Py_ssize_t n, float *out,
+    void pool2x2_float(const float *upper, const float *lower, Py_ssize_t n, float *out,
                             unsigned char *code) noexcept
-    void dase_pool2x2_double(const double *upper, const double *lower, Py_ssize_t n, double *out,
+    void pool2x2_double(const double *upper, const double *lower, Py_ssize_t n, double *out,
                              unsigned char *code) noexcept
-    void dase_unpool2x2_float(const float *dout, const unsigned char *code, Py_ssize_t n, float *upper,
+    void unpool2x2_float(const float *dout, const unsigned char *code, Py_ssize_t n, float *upper,
                               float *lower) noexcept
-    void dase_unpool2x2_double(const double *dout, const unsigned char *code, Py_ssize_t n, double *upper,
+    void unpool2x2_double(const double *dout, const unsigned char *code, Py_ssize_t n, double *upper,
                                double *lower) noexcept
 
 ctypedef fused place:
@@ -46,9 +46,9 @@ cdef inline void _pool_row(const real* x, real* out, place* arg, Windows* p) noe
     else:
         wide = <int*> arg
     if real is float:
-        dase_pool_row_float(x, p.w, p.fh, p.fw, p.stride, p.ow, out, narrow, wide)
+        pool_row_float(x, p.w, p.fh, p.fw, p.stride, p.ow, out, narrow, wide)
     else:
-        dase_pool_row_double(x, p.w, p.fh, p.fw, p.stride, p.ow, out, narrow, wide)
+        pool_row_double(x, p.w, p.fh, p.fw, p.stride, p.ow, out, narrow, wide)
 
 
 cdef void _pool_plane(const real* x, real* out, place* arg, Windows* p) noexcept nogil:
@@ -57,9 +57,9 @@ cdef void _pool_plane(const real* x, real* out, place* arg, Windows* p) noexcept
         if place is uint8_t:
             if _halves(p):
                 if real is float:
-                    dase_pool2x2_float(x + 2 * i * p.w, x + (2 * i + 1) * p.w, p.ow, out + i * p.ow, arg + i * p.ow)
+                    pool2x2_float(x + 2 * i * p.w, x + (2 * i + 1) * p.w, p.ow, out + i * p.ow, arg + i * p.ow)
                 else:
-                    dase_pool2x2_double(x + 2 * i * p.w, x + (2 * i + 1) * p.w, p.ow, out + i * p.ow, arg + i * p.ow)
+                    pool2x2_double(x + 2 * i * p.w, x + (2 * i + 1) * p.w, p.ow, out + i * p.ow, arg + i * p.ow)
                 continue
         _pool_row(x + i * p.stride * p.w, out + i * p.ow, arg + i * p.ow, p)
 
@@ -78,10 +78,10 @@ cdef void _unpool_plane(const real* dout, const place* arg, real* dx, const Py_s
         if _halves(p):
             for i in range(p.oh):
                 if real is float:
-                    dase_unpool2x2_float(dout + i * p.ow, arg + i * p.ow, p.ow,
+                    unpool2x2_float(dout + i * p.ow, arg + i * p.ow, p.ow,
                                          dx + 2 * i * p.w, dx + (2 * i + 1) * p.w)
                 else:
-                    dase_unpool2x2_double(dout + i * p.ow, arg + i * p.ow, p.ow,
+                    unpool2x2_double(dout + i * p.ow, arg + i * p.ow, p.ow,
                                           dx + 2 * i * p.w, dx + (2 * i + 1) * p.w)
                 if p.w % 2:
                     dx[2 * i * p.w + p.w - 1] = dx[(2 * i + 1) * p.w + p.w - 1] = 0

@@ -16,10 +16,10 @@ cdef extern from "threads/scratch.h" nogil:
     void dase_scratch_give(void *scratch) noexcept
 
 cdef extern from "plane_sums.h" nogil:
-    void dase_plane_moments_float(const float *x, Py_ssize_t size, double *moments) noexcept
-    void dase_plane_moments_double(const double *x, Py_ssize_t size, double *moments) noexcept
-    void dase_plane_dots_float(const float *dout, const float *xhat, Py_ssize_t size, double *dots) noexcept
-    void dase_plane_dots_double(const double *dout, const double *xhat, Py_ssize_t size, double *dots) noexcept
+    void plane_moments_float(const float *x, Py_ssize_t size, double *moments) noexcept
+    void plane_moments_double(const double *x, Py_ssize_t size, double *moments) noexcept
+    void plane_dots_float(const float *dout, const float *xhat, Py_ssize_t size, double *dots) noexcept
+    void plane_dots_double(const double *dout, const double *xhat, Py_ssize_t size, double *dots) noexcept
 
 
 cdef struct Sets:
@@ -58,9 +58,9 @@ cdef inline void plane_moments(
     Py_ssize_t size,
 ) noexcept nogil:
     if real is float:
-        dase_plane_moments_float(x, size, moments)
+        plane_moments_float(x, size, moments)
     else:
-        dase_plane_moments_double(x, size, moments)
+        plane_moments_double(x, size, moments)
 
 
 cdef inline void plane_dots(
@@ -69,9 +69,9 @@ cdef inline void plane_dots(
     Py_ssize_t size,
 ) noexcept nogil:
     if real is float:
-        dase_plane_dots_float(dout, xhat, size, dots)
+        plane_dots_float(dout, xhat, size, dots)
     else:
-        dase_plane_dots_double(dout, xhat, size, dots)
+        plane_dots_double(dout, xhat, size, dots)
 
 
 cdef inline void _merge(const double* moments, double eps, real* mean_s, real* var_s, real* inv_s,

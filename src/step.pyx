@@ -13,24 +13,24 @@ cdef extern from "threads/scratch.h" nogil:
 
 cdef extern from "step/step.h" nogil:
     enum:
-        DASE_BF16
-        DASE_AMX
-        DASE_BY_AMX
-        DASE_STORE
-        DASE_SGD
-        DASE_MOMENTUM
-        DASE_RMSPROP
-        DASE_ADAM
-        DASE_NO_NORM
-        DASE_BATCH_NORM
-        DASE_LAYER_NORM
-    ctypedef struct dase_source:
+        HAVE_BF16
+        HAVE_AMX
+        BY_AMX
+        STORE
+        SGD
+        MOMENTUM
+        RMSPROP
+        ADAM
+        NO_NORM
+        BATCH_NORM
+        LAYER_NORM
+    ctypedef struct image_source:
         const void *images
         int bytes
         const int64_t *index
         const double *mean
         Py_ssize_t n, features
-    ctypedef struct dase_param:
+    ctypedef struct rule_param:
         const void *w
         const void *first
         const void *second
@@ -39,9 +39,9 @@ cdef extern from "step/step.h" nogil:
         void *next_second
         void *grad
         double rate, keep1, keep2, eps, scale, reg
-    ctypedef struct dase_layer:
+    ctypedef struct step_layer:
         Py_ssize_t fan_in, fan_out
-        dase_param weights, bias, gamma, beta
+        rule_param weights, bias, gamma, beta
         const void *running_mean
         const void *running_var
         void *next_mean
@@ -49,21 +49,21 @@ cdef extern from "step/step.h" nogil:
         double eps, momentum
         const double *uniform
         double keep
-    ctypedef struct dase_step:
-        dase_source source
+    ctypedef struct step_state:
+        image_source source
         const int64_t *labels
         void *dx
         int rule, norm, layers
         int bf16
-        dase_layer *layer
+        step_layer *layer
         char *scratch
-    size_t dase_step_layout_float(dase_step *s, int num_threads) noexcept
-    size_t dase_step_layout_double(dase_step *s, int num_threads) noexcept
-    double dase_step_run_float(dase_step *s, int num_threads) noexcept
-    double dase_step_run_double(dase_step *s, int num_threads) noexcept
+    size_t step_layout_float(step_state *s, int num_threads) noexcept
+    size_t step_layout_double(step_state *s, int num_threads) noexcept
+    double step_run_float(step_state *s, int num_threads) noexcept
+    double step_run_double(step_state *s, int num_threads) noexcept
 
-RULES = {None: DASE_STORE, "sgd": DASE_SGD, "sgd_momentum": DASE_MOMENTUM, "rmsprop": DASE_RMSPROP, "adam": DASE_ADAM}
-NORMS = {None: DASE_NO_NORM, "batchnorm": DASE_BATCH_NORM, "layernorm": DASE_LAYER_NORM}
+RULES = {None: STORE, "sgd": SGD, "sgd_momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM}
+NORMS = {None: NO_NORM, "batchnorm": BATCH_NORM, "layernorm": LAYER_NORM}
 
 # A multiply-add and what comes with it in a small network, against SERIAL_PICOSECONDS.
 cdef double PICOSECONDS = 100
@@ -87,19 +87,19 @@ cdef void *_readable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t
     return cnp.PyArray_DATA(<cnp.ndarray> array)
 
 
-cdef int _set_param(dase_param *p, str label, tuple arrays, tuple numbers, double reg, int rule, int t,
+cdef int _set_param(rule_param *p, str label, tuple arrays, tuple numbers, double reg, int rule, int t,
                     Py_ssize_t rows, Py_ssize_t columns) except -1:
     """arrays: (w, grad, None) to store a gradient, else (w, first state, second state)."""
     w, first, second = arrays  # unpacked, which checks the length; an index is not checked
     p.reg = reg
-    if rule == DASE_STORE:
+    if rule == STORE:
         p.w = _readable(label, w, t, rows, columns)
         p.grad = _writable(label, first, t, rows, columns)
         return 0
     p.w = p.next_w = _writable(label, w, t, rows, columns)
-    if rule != DASE_SGD:
+    if rule != SGD:
         p.first = p.next_first = _writable(label, first, t, rows, columns)
-    if rule == DASE_ADAM:
+    if rule == ADAM:
         p.second = p.next_second = _writable(label, second, t, rows, columns)
     p.rate, p.keep1, p.keep2, p.eps, p.scale = numbers
     return 0
@@ -113,7 +113,7 @@ cdef cnp.ndarray _matrix(object weights):
     return w
 
 
-cdef int _set_layer(dase_layer *layer, tuple given, int rule, int norm, int t, Py_ssize_t n, Py_ssize_t fan_in,
+cdef int _set_layer(step_layer *layer, tuple given, int rule, int norm, int t, Py_ssize_t n, Py_ssize_t fan_in,
                     bint hidden) except -1:
     """given: for each of weights, bias, gamma, beta the arrays and then the rule's numbers; the penalty;
     statistics; dropout. What is not used is None."""
@@ -125,11 +125,11 @@ cdef int _set_layer(dase_layer *layer, tuple given, int rule, int norm, int t, P
     _set_param(&layer.bias, "bias", bias, bias_by, 0, rule, t, m, -1)
     if not hidden:
         return 0
-    if norm != DASE_NO_NORM:
+    if norm != NO_NORM:
         _set_param(&layer.gamma, "gamma", gamma, gamma_by, 0, rule, t, m, -1)
         _set_param(&layer.beta, "beta", beta, beta_by, 0, rule, t, m, -1)
         mean, var, next_mean, next_var, layer.eps, layer.momentum = statistics
-        if norm == DASE_BATCH_NORM:
+        if norm == BATCH_NORM:
             layer.running_mean = _readable("running_mean", mean, t, m, -1)
             layer.running_var = _readable("running_var", var, t, m, -1)
             layer.next_mean = _writable("next_mean", next_mean, t, m, -1)
@@ -142,7 +142,7 @@ cdef int _set_layer(dase_layer *layer, tuple given, int rule, int norm, int t, P
     return 0
 
 
-cdef int _set_source(dase_source *source, cnp.ndarray images_nd, cnp.ndarray index_n, cnp.ndarray mean_d) except -1:
+cdef int _set_source(image_source *source, cnp.ndarray images_nd, cnp.ndarray index_n, cnp.ndarray mean_d) except -1:
     cdef int t = cnp.PyArray_TYPE(images_nd)
     cdef Py_ssize_t rows, i
     if t != cnp.NPY_UINT8 and t != cnp.NPY_FLOAT and t != cnp.NPY_DOUBLE:
@@ -166,7 +166,7 @@ cdef int _set_source(dase_source *source, cnp.ndarray images_nd, cnp.ndarray ind
     return 0
 
 
-cdef int _set_labels(dase_step *step, cnp.ndarray y_n, Py_ssize_t classes) except -1:
+cdef int _set_labels(step_state *step, cnp.ndarray y_n, Py_ssize_t classes) except -1:
     cdef Py_ssize_t i
     _check("train_step", "y", y_n, cnp.NPY_INT64, 1)
     _check_size("train_step", "y", y_n, step.source.n)
@@ -177,7 +177,7 @@ cdef int _set_labels(dase_step *step, cnp.ndarray y_n, Py_ssize_t classes) excep
     return 0
 
 
-cdef void *_set_dx(dase_source *source, cnp.ndarray images_nd, cnp.ndarray dx_nd, int t) except? NULL:
+cdef void *_set_dx(image_source *source, cnp.ndarray images_nd, cnp.ndarray dx_nd, int t) except? NULL:
     """The gradient of images that are the output of a ReLU before this network: 0 where they are not positive."""
     if dx_nd is None:
         return NULL
@@ -254,14 +254,14 @@ def train_step(
     bf16 is for float32 alone, for CPUs with AVX512_BF16, and only where affine_bf16.built() is true; 2 only
     where affine_bf16.amx() is true.
     """
-    cdef dase_step step
+    cdef step_state step
     cdef Py_ssize_t count = len(layers), l, fan_in
     cdef double loss = 0, work = 0
     cdef size_t size
     cdef int t
     if count == 0:
         raise ValueError("train_step: layers are empty, expected at least one")
-    cdef dase_layer *layer = <dase_layer *> PyMem_Calloc(count, sizeof(dase_layer))
+    cdef step_layer *layer = <step_layer *> PyMem_Calloc(count, sizeof(step_layer))
     if layer == NULL:
         raise MemoryError
     try:
@@ -273,9 +273,9 @@ def train_step(
         step.scratch = NULL
         _set_source(&step.source, images_nd, index_n, mean_d)
         t = _real_type("train_step", "weights", _matrix(next(iter(layers[0]), None)))
-        if bf16 and not DASE_BF16:
+        if bf16 and not HAVE_BF16:
             raise RuntimeError("train_step: this module was built without bfloat16 kernels")
-        if bf16 == DASE_BY_AMX and not DASE_AMX:
+        if bf16 == BY_AMX and not HAVE_AMX:
             raise RuntimeError("train_step: this module was built without AMX kernels")
         if bf16 and dx_nd is not None:
             raise ValueError("train_step: dx is given, but it is not computed with bfloat16 products")
@@ -294,16 +294,16 @@ def train_step(
             num_threads = 1
         num_threads = max(1, num_threads)
         with nogil:
-            size = dase_step_layout_float(&step, num_threads) if t == cnp.NPY_FLOAT \
-                else dase_step_layout_double(&step, num_threads)
+            size = step_layout_float(&step, num_threads) if t == cnp.NPY_FLOAT \
+                else step_layout_double(&step, num_threads)
             step.scratch = <char *> dase_scratch_take(size)
             if step.scratch != NULL:
                 if t == cnp.NPY_FLOAT:
-                    dase_step_layout_float(&step, num_threads)
-                    loss = dase_step_run_float(&step, num_threads)
+                    step_layout_float(&step, num_threads)
+                    loss = step_run_float(&step, num_threads)
                 else:
-                    dase_step_layout_double(&step, num_threads)
-                    loss = dase_step_run_double(&step, num_threads)
+                    step_layout_double(&step, num_threads)
+                    loss = step_run_double(&step, num_threads)
                 dase_scratch_give(step.scratch)
         if step.scratch == NULL:
             raise MemoryError("train_step: no memory for the activations")

@@ -2,53 +2,53 @@
 
    The operands lie as for bf16/microkernel.h: A's rows as pairs along k, B as a panel of one or two vectors a pair. A tile of
    C has up to 32 rows and 32 columns: four of the eight registers, two of A and two of B. B's panel has zeros
-   behind its last pair, up to a multiple of DASE_AMX_PAIRS; A's rows may have anything there.
+   behind its last pair, up to a multiple of AMX_PAIRS; A's rows may have anything there.
 
    Sums are float32 and round to nearest even; denormals count as zero, in and out. Within a pair and from step to
    step the order of the additions is fixed by the instruction, so rows and columns of a tile do not change bits.
 
    The functions carry their instruction set themselves. They may be called only after the operating system let
-   the process use the registers: runtime.pyx asks. DASE_AMX is 0 where they cannot be compiled. */
-#ifndef DASE_AMX_H
-#define DASE_AMX_H
+   the process use the registers: runtime.pyx asks. HAVE_AMX is 0 where they cannot be compiled. */
+#ifndef AMX_H
+#define AMX_H
 
 #include "product/prefetch.h"
 #include "bf16/microkernel.h"
 
-#if DASE_BF16 && defined(DASECV_AMX) && defined(__linux__) /* setup.py has asked the compiler and its assembler */
-#define DASE_AMX 1
+#if HAVE_BF16 && defined(DASECV_AMX) && defined(__linux__) /* setup.py has asked the compiler and its assembler */
+#define HAVE_AMX 1
 #else
-#define DASE_AMX 0
+#define HAVE_AMX 0
 #endif
 
-#define DASE_AMX_MR 32    /* rows of a tile */
-#define DASE_AMX_PAIRS 16 /* pairs that one instruction multiplies */
+#define AMX_MR 32    /* rows of a tile */
+#define AMX_PAIRS 16 /* pairs that one instruction multiplies */
 
-#if !DASE_AMX
+#if !HAVE_AMX
 
-static inline void dase_amx_tile(int rows, int cols, ptrdiff_t pairs, const unsigned *a, ptrdiff_t pitch,
+static inline void amx_tile(int rows, int cols, ptrdiff_t pairs, const unsigned *a, ptrdiff_t pitch,
                                  const unsigned *b, float *c, ptrdiff_t ldc, const float *bias, int flags,
                                  int *configured) {}
-static inline void dase_amx_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
+static inline void amx_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
                                            unsigned *packed, ptrdiff_t pitch) {}
-static inline void dase_amx_pad(unsigned *panel, ptrdiff_t pairs, int cols) {}
-static inline void dase_amx_done(void) {}
+static inline void amx_pad(unsigned *panel, ptrdiff_t pairs, int cols) {}
+static inline void amx_done(void) {}
 
 #else
 
-#define DASE_AMX_CODE \
+#define AMX_CODE \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prfchw,amx-tile,amx-bf16")))
 
 /* The compilers' own names for these do not say that memory is read: what was just stored could be missing. */
-#define DASE_AMX_LOAD(to, from, bytes)                                                   \
+#define AMX_LOAD(to, from, bytes)                                                            \
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #to : : "r"(from), "r"((ptrdiff_t)(bytes)) : "memory")
-#define DASE_AMX_SAVE(from, to, bytes)                                                   \
+#define AMX_SAVE(from, to, bytes)                                                            \
     __asm__ volatile("tilestored %%tmm" #from ", (%0,%1,1)" : : "r"(to), "r"((ptrdiff_t)(bytes)) : "memory")
-#define DASE_AMX_ZERO(to) __asm__ volatile("tilezero %%tmm" #to : :)
-#define DASE_AMX_ADD(to, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #to : :)
+#define AMX_ZERO(to) __asm__ volatile("tilezero %%tmm" #to : :)
+#define AMX_ADD(to, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #to : :)
 
 /* The registers for a tile of so many rows; what they held is lost. */
-DASE_AMX_CODE static void dase_amx_configure(int rows)
+AMX_CODE static void amx_configure(int rows)
 {
     struct { uint8_t palette, start, unused[14]; uint16_t bytes[16]; uint8_t rows[16]; } c = {.palette = 1};
     const int low = rows < 16 ? rows : 16, high = rows > 16 ? rows - 16 : 1;
@@ -61,119 +61,119 @@ DASE_AMX_CODE static void dase_amx_configure(int rows)
 }
 
 /* One step: 16 pairs of A's rows, `pitch` words apart, and of the panel. */
-#define DASE_AMX_STEP(from, apart, panel)                                                \
-    DASE_AMX_LOAD(6, panel, nv * 64);                                                      \
-    DASE_AMX_LOAD(4, from, (apart) * 4);                                                   \
-    DASE_AMX_ADD(0, 4, 6);                                                             \
-    if (nv == 2) {                                                                       \
-        DASE_AMX_LOAD(7, (panel) + DASE_BF16_VL, 128);                                     \
-        DASE_AMX_ADD(1, 4, 7);                                                         \
-    }                                                                                    \
-    if (tall) {                                                                          \
-        DASE_AMX_LOAD(5, (from) + 16 * (apart), (apart) * 4);                              \
-        DASE_AMX_ADD(2, 5, 6);                                                         \
-        if (nv == 2) DASE_AMX_ADD(3, 5, 7);                                            \
+#define AMX_STEP(from, apart, panel)                                                         \
+    AMX_LOAD(6, panel, nv * 64);                                                             \
+    AMX_LOAD(4, from, (apart) * 4);                                                          \
+    AMX_ADD(0, 4, 6);                                                                        \
+    if (nv == 2) {                                                                           \
+        AMX_LOAD(7, (panel) + BF16_VL, 128);                                                 \
+        AMX_ADD(1, 4, 7);                                                                    \
+    }                                                                                        \
+    if (tall) {                                                                              \
+        AMX_LOAD(5, (from) + 16 * (apart), (apart) * 4);                                     \
+        AMX_ADD(2, 5, 6);                                                                    \
+        if (nv == 2) AMX_ADD(3, 5, 7);                                                       \
     }
 
 /* Rows of `tile`, `apart` numbers apart, = A B, while the lines are asked for. The registers are configured for
    these rows. */
-DASE_AMX_CODE static inline __attribute__((always_inline)) void
-dase_amx_sums_by(int rows, const int tall, const int nv, ptrdiff_t pairs, const unsigned *a, ptrdiff_t pitch,
-                 const unsigned *b, float *tile, ptrdiff_t apart, const dase_asks *w)
+AMX_CODE static inline __attribute__((always_inline)) void
+amx_sums_by(int rows, const int tall, const int nv, ptrdiff_t pairs, const unsigned *a, ptrdiff_t pitch,
+                 const unsigned *b, float *tile, ptrdiff_t apart, const prefetch_list *w)
 {
-    const ptrdiff_t steps = pairs / DASE_AMX_PAIRS, rest = pairs % DASE_AMX_PAIRS;
+    const ptrdiff_t steps = pairs / AMX_PAIRS, rest = pairs % AMX_PAIRS;
     const int count = w ? w->count : 0, each = steps ? (int)((count + steps - 1) / steps) : count;
     int asked = 0;
-    DASE_AMX_ZERO(0);
-    if (nv == 2) DASE_AMX_ZERO(1);
+    AMX_ZERO(0);
+    if (nv == 2) AMX_ZERO(1);
     if (tall) {
-        DASE_AMX_ZERO(2);
-        if (nv == 2) DASE_AMX_ZERO(3);
+        AMX_ZERO(2);
+        if (nv == 2) AMX_ZERO(3);
     }
-    for (ptrdiff_t k = 0; k < steps; k++, a += DASE_AMX_PAIRS, b += nv * DASE_BF16_VL * DASE_AMX_PAIRS) {
-        DASE_AMX_STEP(a, pitch, b)
+    for (ptrdiff_t k = 0; k < steps; k++, a += AMX_PAIRS, b += nv * BF16_VL * AMX_PAIRS) {
+        AMX_STEP(a, pitch, b)
         for (const int past = asked + each < count ? asked + each : count; asked < past; asked++)
-            DASE_ASK(w->at[asked]);
+            PREFETCH(w->at[asked]);
     }
-    for (; asked < count; asked++) DASE_ASK(w->at[asked]);
+    for (; asked < count; asked++) PREFETCH(w->at[asked]);
     if (rest) { /* what stands behind the last pair of A must not meet the panel's zeros: it could be infinite */
-        unsigned last[DASE_AMX_MR * DASE_AMX_PAIRS] __attribute__((aligned(64)));
-        const __mmask16 mask = dase_bf16_mask(rest);
+        unsigned last[AMX_MR * AMX_PAIRS] __attribute__((aligned(64)));
+        const __mmask16 mask = bf16_mask(rest);
         for (int i = 0; i < rows; i++)
-            _mm512_store_si512(last + i * DASE_AMX_PAIRS, _mm512_maskz_loadu_epi32(mask, a + i * pitch));
-        DASE_AMX_STEP(last, DASE_AMX_PAIRS, b)
+            _mm512_store_si512(last + i * AMX_PAIRS, _mm512_maskz_loadu_epi32(mask, a + i * pitch));
+        AMX_STEP(last, AMX_PAIRS, b)
     }
-    DASE_AMX_SAVE(0, tile, apart * 4);
-    if (nv == 2) DASE_AMX_SAVE(1, tile + DASE_BF16_VL, apart * 4);
+    AMX_SAVE(0, tile, apart * 4);
+    if (nv == 2) AMX_SAVE(1, tile + BF16_VL, apart * 4);
     if (tall) {
-        DASE_AMX_SAVE(2, tile + 16 * apart, apart * 4);
-        if (nv == 2) DASE_AMX_SAVE(3, tile + 16 * apart + DASE_BF16_VL, apart * 4);
+        AMX_SAVE(2, tile + 16 * apart, apart * 4);
+        if (nv == 2) AMX_SAVE(3, tile + 16 * apart + BF16_VL, apart * 4);
     }
 }
 
-DASE_AMX_CODE static void dase_amx_sums(int rows, int nv, ptrdiff_t pairs, const unsigned *a, ptrdiff_t pitch,
-                                        const unsigned *b, float *tile, ptrdiff_t apart, const dase_asks *w,
+AMX_CODE static void amx_sums(int rows, int nv, ptrdiff_t pairs, const unsigned *a, ptrdiff_t pitch,
+                                        const unsigned *b, float *tile, ptrdiff_t apart, const prefetch_list *w,
                                         int *configured)
 {
-    if (*configured != rows) dase_amx_configure(*configured = rows);
-    if (rows > 16 && nv == 2) dase_amx_sums_by(rows, 1, 2, pairs, a, pitch, b, tile, apart, w);
-    else if (rows > 16) dase_amx_sums_by(rows, 1, 1, pairs, a, pitch, b, tile, apart, w);
-    else if (nv == 2) dase_amx_sums_by(rows, 0, 2, pairs, a, pitch, b, tile, apart, w);
-    else dase_amx_sums_by(rows, 0, 1, pairs, a, pitch, b, tile, apart, w);
+    if (*configured != rows) amx_configure(*configured = rows);
+    if (rows > 16 && nv == 2) amx_sums_by(rows, 1, 2, pairs, a, pitch, b, tile, apart, w);
+    else if (rows > 16) amx_sums_by(rows, 1, 1, pairs, a, pitch, b, tile, apart, w);
+    else if (nv == 2) amx_sums_by(rows, 0, 2, pairs, a, pitch, b, tile, apart, w);
+    else amx_sums_by(rows, 0, 1, pairs, a, pitch, b, tile, apart, w);
 }
 
 /* After the last tile: the processor need not keep the registers. */
-DASE_AMX_CODE static inline void dase_amx_done(void) { __asm__ volatile("tilerelease" : :); }
+AMX_CODE static inline void amx_done(void) { __asm__ volatile("tilerelease" : :); }
 
 /* Zeros behind the last pair of a panel. */
-DASE_BF16_CODE static inline void dase_amx_pad(unsigned *panel, ptrdiff_t pairs, int cols)
+BF16_CODE static inline void amx_pad(unsigned *panel, ptrdiff_t pairs, int cols)
 {
-    const ptrdiff_t width = cols > DASE_BF16_VL ? 2 * DASE_BF16_VL : DASE_BF16_VL;
-    for (ptrdiff_t at = pairs * width; at % (DASE_AMX_PAIRS * width) != 0; at += DASE_BF16_VL)
+    const ptrdiff_t width = cols > BF16_VL ? 2 * BF16_VL : BF16_VL;
+    for (ptrdiff_t at = pairs * width; at % (AMX_PAIRS * width) != 0; at += BF16_VL)
         _mm512_store_si512(panel + at, _mm512_setzero_si512());
 }
 
-/* C(rows x cols) = A B, and what the DASE_ flags ask for. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
-DASE_AMX_CODE static void dase_amx_tile(int rows, int cols, ptrdiff_t pairs,
+/* C(rows x cols) = A B, and what the flags tell. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
+AMX_CODE static void amx_tile(int rows, int cols, ptrdiff_t pairs,
                                         const unsigned *a, ptrdiff_t pitch, const unsigned *b, /* IN */
                                         float *c, ptrdiff_t ldc,                               /* INOUT */
                                         const float *bias, int flags,                          /* IN */
                                         int *configured)                                       /* INOUT */
 {
-    __m512 tile[2 * DASE_AMX_MR];
-    const int nv = cols > DASE_BF16_VL ? 2 : 1;
-    dase_bf16_ask(rows, cols, c, ldc);
-    dase_amx_sums(rows, nv, pairs, a, pitch, b, (float *)tile, nv * DASE_BF16_VL, NULL, configured);
-    dase_bf16_out(rows, cols, tile, c, ldc, bias, flags);
+    __m512 tile[2 * AMX_MR];
+    const int nv = cols > BF16_VL ? 2 : 1;
+    bf16_ask(rows, cols, c, ldc);
+    amx_sums(rows, nv, pairs, a, pitch, b, (float *)tile, nv * BF16_VL, NULL, configured);
+    bf16_out(rows, cols, tile, c, ldc, bias, flags);
 }
 
 /* 16 x 16 words, 16 pairs of 16 columns, as 16 rows of pairs, `pitch` words apart. */
-DASE_BF16_CODE static inline __attribute__((always_inline)) void
-dase_amx_turn(const __m512i *r, int rows, unsigned *to, ptrdiff_t pitch)
+BF16_CODE static inline __attribute__((always_inline)) void
+amx_turn(const __m512i *r, int rows, unsigned *to, ptrdiff_t pitch)
 {
     __m512i t[16];
-    dase_bf16_transpose(r, t);
+    bf16_transpose(r, t);
     for (int i = 0; i < rows; i++) _mm512_storeu_si512(to + i * pitch, t[i]);
 }
 
 /* packed[row * pitch + pair] from the transpose a[k * lda + row]; whole steps of pairs are written. */
-DASE_BF16_CODE static void dase_amx_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
+BF16_CODE static void amx_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
                                                   unsigned *packed, ptrdiff_t pitch)
 {
     const __m512 zero = _mm512_setzero_ps();
-    for (ptrdiff_t k = 0; k < kc; k += 2 * DASE_AMX_PAIRS)
+    for (ptrdiff_t k = 0; k < kc; k += 2 * AMX_PAIRS)
         for (ptrdiff_t i = 0; i < rows; i += 16) {
             const ptrdiff_t some = rows - i < 16 ? rows - i : 16;
-            const __mmask16 mask = dase_bf16_mask(some);
+            const __mmask16 mask = bf16_mask(some);
             __m512i r[16];
             for (int p = 0; p < 16; p++) {
                 const ptrdiff_t at = k + 2 * p;
                 const float *row = a + at * lda + i;
                 r[p] = at >= kc ? (__m512i)zero
-                    : dase_bf16_pairs(_mm512_maskz_loadu_ps(mask, row),
+                    : bf16_pairs(_mm512_maskz_loadu_ps(mask, row),
                                       at + 1 < kc ? _mm512_maskz_loadu_ps(mask, row + lda) : zero);
             }
-            dase_amx_turn(r, (int)some, packed + i * pitch + k / 2, pitch);
+            amx_turn(r, (int)some, packed + i * pitch + k / 2, pitch);
         }
 }
 

@@ -8,121 +8,121 @@
    and out. NaN and infinities pass through; a float32 beyond the largest bfloat16 becomes infinite.
 
    The functions carry their instruction set themselves: a module for AVX-512 holds them, and they
-   may be called only where the CPU has AVX512_BF16. DASE_BF16 is 0 where they cannot be compiled;
+   may be called only where the CPU has AVX512_BF16. HAVE_BF16 is 0 where they cannot be compiled;
    calls then do nothing, and whoever calls must have asked before. */
-#ifndef DASE_BF16_H
-#define DASE_BF16_H
+#ifndef BF16_H
+#define BF16_H
 
 #include "product/microkernel.h"
 
-#if defined(DASE_VECTORS) && defined(__x86_64__) && defined(__AVX512F__) && defined(__AVX512BW__) \
+#if defined(HAVE_VECTORS) && defined(__x86_64__) && defined(__AVX512F__) && defined(__AVX512BW__) \
     && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 10
-#define DASE_BF16 1
+#define HAVE_BF16 1
 #endif
 #endif
 
-#define DASE_BF16_MR 12   /* rows of a tile: 24 sums, two vectors of B, the rest for A */
-#define DASE_BF16_VL 16   /* columns of a vector of sums */
-#define DASE_BF16_AHEAD 8 /* rows of a transposed A that are asked for before they are packed */
+#define BF16_MR 12   /* rows of a tile: 24 sums, two vectors of B, the rest for A */
+#define BF16_VL 16   /* columns of a vector of sums */
+#define BF16_AHEAD 8 /* rows of a transposed A that are asked for before they are packed */
 
-#ifndef DASE_BF16
+#ifndef HAVE_BF16
 
-#define DASE_BF16 0
-static inline void dase_bf16_tile(int rows, int cols, ptrdiff_t pairs, const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,
+#define HAVE_BF16 0
+static inline void bf16_tile(int rows, int cols, ptrdiff_t pairs, const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,
                                   const unsigned *b, float *c, ptrdiff_t ldc, const float *bias, int flags) {}
-static inline void dase_bf16_pack_rows(ptrdiff_t kc, ptrdiff_t cols, const float *b, ptrdiff_t ldb,
+static inline void bf16_pack_rows(ptrdiff_t kc, ptrdiff_t cols, const float *b, ptrdiff_t ldb,
                                        unsigned *panel, ptrdiff_t pitch) {}
-static inline void dase_bf16_pack_columns(ptrdiff_t kc, int cols, const float *b, ptrdiff_t ldb, unsigned *panel) {}
-static inline void dase_bf16_pack_a(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
+static inline void bf16_pack_columns(ptrdiff_t kc, int cols, const float *b, ptrdiff_t ldb, unsigned *panel) {}
+static inline void bf16_pack_a(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
                                     unsigned *packed, ptrdiff_t pitch) {}
-static inline void dase_bf16_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
+static inline void bf16_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
                                             unsigned *packed, ptrdiff_t pitch) {}
 
 #else
 
-#define DASE_BF16_CODE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prfchw")))
+#define BF16_CODE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prfchw")))
 
 /* The first n of 16 lanes, 0 <= n. */
-static inline __mmask16 dase_bf16_mask(ptrdiff_t n)
+static inline __mmask16 bf16_mask(ptrdiff_t n)
 {
     return n >= 16 ? (__mmask16)0xffff : n <= 0 ? (__mmask16)0 : (__mmask16)((1u << n) - 1);
 }
 
-#define DASE_BF16_ZERO_1(i, p, r) __m512 c##i = _mm512_setzero_ps();
-#define DASE_BF16_ZERO_2(i, p, r) __m512 c##i = _mm512_setzero_ps(), d##i = _mm512_setzero_ps();
-#define DASE_BF16_STEP_1(i, p, r)                                                        \
+#define BF16_ZERO_1(i, p, r) __m512 c##i = _mm512_setzero_ps();
+#define BF16_ZERO_2(i, p, r) __m512 c##i = _mm512_setzero_ps(), d##i = _mm512_setzero_ps();
+#define BF16_STEP_1(i, p, r)                                                                 \
     c##i = _mm512_dpbf16_ps(c##i, (__m512bh)_mm512_set1_epi32((int)p[(r) * rs]), b0);
-#define DASE_BF16_STEP_2(i, p, r) {                                                      \
-        const __m512bh s = (__m512bh)_mm512_set1_epi32((int)p[(r) * rs]);                \
-        c##i = _mm512_dpbf16_ps(c##i, s, b0);                                            \
-        d##i = _mm512_dpbf16_ps(d##i, s, b1);                                            \
+#define BF16_STEP_2(i, p, r) {                                                               \
+        const __m512bh s = (__m512bh)_mm512_set1_epi32((int)p[(r) * rs]);                    \
+        c##i = _mm512_dpbf16_ps(c##i, s, b0);                                                \
+        d##i = _mm512_dpbf16_ps(d##i, s, b1);                                                \
     }
-#define DASE_BF16_SAVE_1(i, p, r) tile[i] = c##i;
-#define DASE_BF16_SAVE_2(i, p, r) tile[2 * i] = c##i; tile[2 * i + 1] = d##i;
-#define DASE_BF16_LOAD_1 const __m512bh b0 = (__m512bh)_mm512_load_si512(b);
-#define DASE_BF16_LOAD_2 DASE_BF16_LOAD_1 const __m512bh b1 = (__m512bh)_mm512_load_si512(b + DASE_BF16_VL);
+#define BF16_SAVE_1(i, p, r) tile[i] = c##i;
+#define BF16_SAVE_2(i, p, r) tile[2 * i] = c##i; tile[2 * i + 1] = d##i;
+#define BF16_LOAD_1 const __m512bh b0 = (__m512bh)_mm512_load_si512(b);
+#define BF16_LOAD_2 BF16_LOAD_1 const __m512bh b1 = (__m512bh)_mm512_load_si512(b + BF16_VL);
 
 /* tile = A B over the pairs: A(i, k) is a[i * rs + k * cs], B a panel of NV vectors a pair. */
-#define DASE_BF16_KERNEL(ROWS, NV)                                                       \
-    DASE_BF16_CODE static void dase_bf16_kernel_##ROWS##x##NV(                           \
-        ptrdiff_t pairs, const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,                  \
-        const unsigned *b, __m512 *tile)                                                 \
-    {                                                                                    \
-        const unsigned *p0 = a, *p1 = a, *p2 = a, *p3 = a;                               \
-        if (ROWS > 3) p1 = a + 3 * rs;                                                   \
-        if (ROWS > 6) p2 = a + 6 * rs;                                                   \
-        if (ROWS > 9) p3 = a + 9 * rs;                                                   \
-        DASE_ROWS_##ROWS(DASE_BF16_ZERO_##NV)                                            \
-        for (ptrdiff_t k = 0; k < pairs; k++) {                                          \
-            DASE_BF16_LOAD_##NV                                                          \
-            DASE_ROWS_##ROWS(DASE_BF16_STEP_##NV)                                        \
-            p0 += cs; p1 += cs; p2 += cs; p3 += cs;                                      \
-            b += NV * DASE_BF16_VL;                                                      \
-        }                                                                                \
-        (void)p1; (void)p2; (void)p3;                                                    \
-        DASE_ROWS_##ROWS(DASE_BF16_SAVE_##NV)                                            \
+#define BF16_KERNEL(ROWS, NV)                                                                \
+    BF16_CODE static void bf16_kernel_##ROWS##x##NV(                                         \
+        ptrdiff_t pairs, const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,                      \
+        const unsigned *b, __m512 *tile)                                                     \
+    {                                                                                        \
+        const unsigned *p0 = a, *p1 = a, *p2 = a, *p3 = a;                                   \
+        if (ROWS > 3) p1 = a + 3 * rs;                                                       \
+        if (ROWS > 6) p2 = a + 6 * rs;                                                       \
+        if (ROWS > 9) p3 = a + 9 * rs;                                                       \
+        ROWS_##ROWS(BF16_ZERO_##NV)                                                          \
+        for (ptrdiff_t k = 0; k < pairs; k++) {                                              \
+            BF16_LOAD_##NV                                                                   \
+            ROWS_##ROWS(BF16_STEP_##NV)                                                      \
+            p0 += cs; p1 += cs; p2 += cs; p3 += cs;                                          \
+            b += NV * BF16_VL;                                                               \
+        }                                                                                    \
+        (void)p1; (void)p2; (void)p3;                                                        \
+        ROWS_##ROWS(BF16_SAVE_##NV)                                                          \
     }
-#define DASE_BF16_KERNELS(ROWS) DASE_BF16_KERNEL(ROWS, 1) DASE_BF16_KERNEL(ROWS, 2)
-#define DASE_BF16_ENTRY(ROWS) {dase_bf16_kernel_##ROWS##x1, dase_bf16_kernel_##ROWS##x2}
+#define BF16_KERNELS(ROWS) BF16_KERNEL(ROWS, 1) BF16_KERNEL(ROWS, 2)
+#define BF16_ENTRY(ROWS) {bf16_kernel_##ROWS##x1, bf16_kernel_##ROWS##x2}
 
-DASE_BF16_KERNELS(1) DASE_BF16_KERNELS(2) DASE_BF16_KERNELS(3) DASE_BF16_KERNELS(4)
-DASE_BF16_KERNELS(5) DASE_BF16_KERNELS(6) DASE_BF16_KERNELS(7) DASE_BF16_KERNELS(8)
-DASE_BF16_KERNELS(9) DASE_BF16_KERNELS(10) DASE_BF16_KERNELS(11) DASE_BF16_KERNELS(12)
+BF16_KERNELS(1) BF16_KERNELS(2) BF16_KERNELS(3) BF16_KERNELS(4)
+BF16_KERNELS(5) BF16_KERNELS(6) BF16_KERNELS(7) BF16_KERNELS(8)
+BF16_KERNELS(9) BF16_KERNELS(10) BF16_KERNELS(11) BF16_KERNELS(12)
 
-typedef void (*dase_bf16_kernel)(ptrdiff_t, const unsigned *, ptrdiff_t, ptrdiff_t, const unsigned *, __m512 *);
-static const dase_bf16_kernel dase_bf16_kernels[DASE_BF16_MR][2] = {
-    DASE_BF16_ENTRY(1), DASE_BF16_ENTRY(2), DASE_BF16_ENTRY(3), DASE_BF16_ENTRY(4),
-    DASE_BF16_ENTRY(5), DASE_BF16_ENTRY(6), DASE_BF16_ENTRY(7), DASE_BF16_ENTRY(8),
-    DASE_BF16_ENTRY(9), DASE_BF16_ENTRY(10), DASE_BF16_ENTRY(11), DASE_BF16_ENTRY(12),
+typedef void (*bf16_kernel)(ptrdiff_t, const unsigned *, ptrdiff_t, ptrdiff_t, const unsigned *, __m512 *);
+static const bf16_kernel bf16_kernels[BF16_MR][2] = {
+    BF16_ENTRY(1), BF16_ENTRY(2), BF16_ENTRY(3), BF16_ENTRY(4),
+    BF16_ENTRY(5), BF16_ENTRY(6), BF16_ENTRY(7), BF16_ENTRY(8),
+    BF16_ENTRY(9), BF16_ENTRY(10), BF16_ENTRY(11), BF16_ENTRY(12),
 };
 
 /* The lines that a tile is written to, on their way while it is computed. */
-static inline void dase_bf16_ask(int rows, int cols, const float *c, ptrdiff_t ldc)
+static inline void bf16_ask(int rows, int cols, const float *c, ptrdiff_t ldc)
 {
     for (int i = 0; i < rows; i++)
         for (int at = 0; at < cols + 15; at += 16)
             __builtin_prefetch(c + i * ldc + (at < cols ? at : cols - 1), 1);
 }
 
-/* Sums of one or two vectors a row on their way to C, with what the DASE_ flags ask for. */
-DASE_BF16_CODE static void dase_bf16_out(int rows, int cols, const __m512 *tile, /* IN */
+/* Sums of one or two vectors a row on their way to C, with what the flags tell. */
+BF16_CODE static void bf16_out(int rows, int cols, const __m512 *tile, /* IN */
                                          float *c, ptrdiff_t ldc,                /* INOUT */
                                          const float *bias, int flags)           /* IN */
 {
-    const int nv = cols > DASE_BF16_VL ? 2 : 1;
+    const int nv = cols > BF16_VL ? 2 : 1;
     const __m512 zero = _mm512_setzero_ps();
     for (int v = 0; v < nv; v++) {
-        const int at = v * DASE_BF16_VL;
-        const __mmask16 mask = dase_bf16_mask(cols - at);
-        const __m512 add = (flags & DASE_BIAS) ? _mm512_maskz_loadu_ps(mask, bias + at) : zero;
+        const int at = v * BF16_VL;
+        const __mmask16 mask = bf16_mask(cols - at);
+        const __m512 add = (flags & TILE_BIAS) ? _mm512_maskz_loadu_ps(mask, bias + at) : zero;
         for (int i = 0; i < rows; i++) {
             float *out = c + i * ldc + at;
             __m512 sum = tile[i * nv + v];
-            if (flags & DASE_ADD) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, out));
-            if (flags & DASE_BIAS) sum = _mm512_add_ps(sum, add);
+            if (flags & TILE_ADD) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, out));
+            if (flags & TILE_BIAS) sum = _mm512_add_ps(sum, add);
             /* sum <= 0 is false for NaN, so NaN stays. */
-            if (flags & DASE_RELU)
+            if (flags & TILE_RELU)
                 sum = _mm512_mask_mov_ps(sum, _mm512_cmp_ps_mask(sum, zero, _CMP_LE_OQ), zero);
             if (mask == 0xffff) _mm512_storeu_ps(out, sum);
             else _mm512_mask_storeu_ps(out, mask, sum);
@@ -130,21 +130,21 @@ DASE_BF16_CODE static void dase_bf16_out(int rows, int cols, const __m512 *tile,
     }
 }
 
-/* C(rows x cols) = A B, and what the DASE_ flags ask for. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
-DASE_BF16_CODE static void dase_bf16_tile(int rows, int cols, ptrdiff_t pairs,
+/* C(rows x cols) = A B, and what the flags tell. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
+BF16_CODE static void bf16_tile(int rows, int cols, ptrdiff_t pairs,
                                           const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,   /* IN */
                                           const unsigned *b,                               /* IN */
                                           float *c, ptrdiff_t ldc,                         /* INOUT */
                                           const float *bias, int flags)                    /* IN */
 {
-    __m512 tile[2 * DASE_BF16_MR];
-    dase_bf16_ask(rows, cols, c, ldc);
-    dase_bf16_kernels[rows - 1][cols > DASE_BF16_VL](pairs, a, rs, cs, b, tile);
-    dase_bf16_out(rows, cols, tile, c, ldc, bias, flags);
+    __m512 tile[2 * BF16_MR];
+    bf16_ask(rows, cols, c, ldc);
+    bf16_kernels[rows - 1][cols > BF16_VL](pairs, a, rs, cs, b, tile);
+    bf16_out(rows, cols, tile, c, ldc, bias, flags);
 }
 
 /* 16 pairs of (low, high), lane by lane. */
-DASE_BF16_CODE static inline __m512i dase_bf16_pairs(__m512 low, __m512 high)
+BF16_CODE static inline __m512i bf16_pairs(__m512 low, __m512 high)
 {
     const __m512i zip = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
                                          23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
@@ -152,53 +152,53 @@ DASE_BF16_CODE static inline __m512i dase_bf16_pairs(__m512 low, __m512 high)
 }
 
 /* Up to 32 neighbours in memory as 16 pairs: n of them, zeros behind. */
-DASE_BF16_CODE static inline __m512i dase_bf16_run(const float *from, ptrdiff_t n)
+BF16_CODE static inline __m512i bf16_run(const float *from, ptrdiff_t n)
 {
     if (n >= 32)
         return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from));
     if (n <= 16) /* an address behind the end is not even formed */
-        return (__m512i)_mm512_cvtne2ps_pbh(_mm512_setzero_ps(), _mm512_maskz_loadu_ps(dase_bf16_mask(n), from));
-    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(dase_bf16_mask(n - 16), from + 16),
+        return (__m512i)_mm512_cvtne2ps_pbh(_mm512_setzero_ps(), _mm512_maskz_loadu_ps(bf16_mask(n), from));
+    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(bf16_mask(n - 16), from + 16),
                                         _mm512_loadu_ps(from));
 }
 
 /* Panels side by side from kc rows b[k * ldb + 0..cols): panel[pair][0..2 VL), zeros behind the last
    column, the next one pitch words on; one of at most VL columns has one vector a pair. Rows are
    read through all panels at once: narrow pieces of them, pages apart, would wait for memory. */
-DASE_BF16_CODE static void dase_bf16_pack_rows(ptrdiff_t kc, ptrdiff_t cols, const float *b, ptrdiff_t ldb,
+BF16_CODE static void bf16_pack_rows(ptrdiff_t kc, ptrdiff_t cols, const float *b, ptrdiff_t ldb,
                                                unsigned *panel, ptrdiff_t pitch)
 {
-    const ptrdiff_t whole = cols / (2 * DASE_BF16_VL), rest = cols % (2 * DASE_BF16_VL);
-    const __mmask16 first = dase_bf16_mask(rest), second = dase_bf16_mask(rest - DASE_BF16_VL);
+    const ptrdiff_t whole = cols / (2 * BF16_VL), rest = cols % (2 * BF16_VL);
+    const __mmask16 first = bf16_mask(rest), second = bf16_mask(rest - BF16_VL);
     const __m512 zero = _mm512_setzero_ps();
     for (ptrdiff_t pair = 0; 2 * pair < kc; pair++, b += 2 * ldb) {
         const int both = 2 * pair + 1 < kc;
         const float *low = b, *high = both ? b + ldb : b;
-        unsigned *to = panel + pair * 2 * DASE_BF16_VL;
-        for (ptrdiff_t g = 0; g < whole; g++, low += 2 * DASE_BF16_VL, high += 2 * DASE_BF16_VL, to += pitch) {
-            _mm512_store_si512(to, dase_bf16_pairs(_mm512_loadu_ps(low), both ? _mm512_loadu_ps(high) : zero));
-            _mm512_store_si512(to + DASE_BF16_VL,
-                               dase_bf16_pairs(_mm512_loadu_ps(low + DASE_BF16_VL),
-                                               both ? _mm512_loadu_ps(high + DASE_BF16_VL) : zero));
+        unsigned *to = panel + pair * 2 * BF16_VL;
+        for (ptrdiff_t g = 0; g < whole; g++, low += 2 * BF16_VL, high += 2 * BF16_VL, to += pitch) {
+            _mm512_store_si512(to, bf16_pairs(_mm512_loadu_ps(low), both ? _mm512_loadu_ps(high) : zero));
+            _mm512_store_si512(to + BF16_VL,
+                               bf16_pairs(_mm512_loadu_ps(low + BF16_VL),
+                                               both ? _mm512_loadu_ps(high + BF16_VL) : zero));
         }
         if (rest == 0) continue;
-        to = panel + whole * pitch + pair * (rest > DASE_BF16_VL ? 2 : 1) * DASE_BF16_VL;
-        _mm512_store_si512(to, dase_bf16_pairs(_mm512_maskz_loadu_ps(first, low),
+        to = panel + whole * pitch + pair * (rest > BF16_VL ? 2 : 1) * BF16_VL;
+        _mm512_store_si512(to, bf16_pairs(_mm512_maskz_loadu_ps(first, low),
                                                both ? _mm512_maskz_loadu_ps(first, high) : zero));
-        if (rest > DASE_BF16_VL) {
-            low += DASE_BF16_VL;
-            high += DASE_BF16_VL;
-            _mm512_store_si512(to + DASE_BF16_VL,
-                               dase_bf16_pairs(_mm512_maskz_loadu_ps(second, low),
+        if (rest > BF16_VL) {
+            low += BF16_VL;
+            high += BF16_VL;
+            _mm512_store_si512(to + BF16_VL,
+                               bf16_pairs(_mm512_maskz_loadu_ps(second, low),
                                                both ? _mm512_maskz_loadu_ps(second, high) : zero));
         }
     }
 }
 
-#define DASE_BF16_LANES(l0, l1, l2, l3) ((l0) | (l1) << 2 | (l2) << 4 | (l3) << 6)
+#define BF16_LANES(l0, l1, l2, l3) ((l0) | (l1) << 2 | (l2) << 4 | (l3) << 6)
 
 /* to = the transpose of 16 x 16 words: first inside the four 128-bit lanes, then the lanes themselves. */
-DASE_BF16_CODE static inline __attribute__((always_inline)) void dase_bf16_transpose(const __m512i *r, __m512i *to)
+BF16_CODE static inline __attribute__((always_inline)) void bf16_transpose(const __m512i *r, __m512i *to)
 {
     __m512i t[16]; /* t[4 g + w] holds, in lane l, word 4 l + w of rows 4 g to 4 g + 3 */
     _Pragma("GCC unroll 4")
@@ -212,49 +212,49 @@ DASE_BF16_CODE static inline __attribute__((always_inline)) void dase_bf16_trans
     }
     _Pragma("GCC unroll 4")
     for (int w = 0; w < 4; w++) {
-        const __m512i b0 = _mm512_shuffle_i32x4(t[w], t[4 + w], DASE_BF16_LANES(0, 1, 0, 1));
-        const __m512i b1 = _mm512_shuffle_i32x4(t[w], t[4 + w], DASE_BF16_LANES(2, 3, 2, 3));
-        const __m512i b2 = _mm512_shuffle_i32x4(t[8 + w], t[12 + w], DASE_BF16_LANES(0, 1, 0, 1));
-        const __m512i b3 = _mm512_shuffle_i32x4(t[8 + w], t[12 + w], DASE_BF16_LANES(2, 3, 2, 3));
-        to[w] = _mm512_shuffle_i32x4(b0, b2, DASE_BF16_LANES(0, 2, 0, 2));
-        to[4 + w] = _mm512_shuffle_i32x4(b0, b2, DASE_BF16_LANES(1, 3, 1, 3));
-        to[8 + w] = _mm512_shuffle_i32x4(b1, b3, DASE_BF16_LANES(0, 2, 0, 2));
-        to[12 + w] = _mm512_shuffle_i32x4(b1, b3, DASE_BF16_LANES(1, 3, 1, 3));
+        const __m512i b0 = _mm512_shuffle_i32x4(t[w], t[4 + w], BF16_LANES(0, 1, 0, 1));
+        const __m512i b1 = _mm512_shuffle_i32x4(t[w], t[4 + w], BF16_LANES(2, 3, 2, 3));
+        const __m512i b2 = _mm512_shuffle_i32x4(t[8 + w], t[12 + w], BF16_LANES(0, 1, 0, 1));
+        const __m512i b3 = _mm512_shuffle_i32x4(t[8 + w], t[12 + w], BF16_LANES(2, 3, 2, 3));
+        to[w] = _mm512_shuffle_i32x4(b0, b2, BF16_LANES(0, 2, 0, 2));
+        to[4 + w] = _mm512_shuffle_i32x4(b0, b2, BF16_LANES(1, 3, 1, 3));
+        to[8 + w] = _mm512_shuffle_i32x4(b1, b3, BF16_LANES(0, 2, 0, 2));
+        to[12 + w] = _mm512_shuffle_i32x4(b1, b3, BF16_LANES(1, 3, 1, 3));
     }
 }
 
 /* packed[row * pitch + pair] from the rows a[row * lda + 0..kc). */
-DASE_BF16_CODE static void dase_bf16_pack_a(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
+BF16_CODE static void bf16_pack_a(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
                                             unsigned *packed, ptrdiff_t pitch)
 {
     for (ptrdiff_t i = 0; i < rows; i++, a += lda, packed += pitch) {
         ptrdiff_t k = 0;
-        for (; k + 32 <= kc; k += 32) _mm512_store_si512(packed + k / 2, dase_bf16_run(a + k, 32));
+        for (; k + 32 <= kc; k += 32) _mm512_store_si512(packed + k / 2, bf16_run(a + k, 32));
         /* pitch is a multiple of 16: the last vector stays inside the row. */
-        if (k < kc) _mm512_store_si512(packed + k / 2, dase_bf16_run(a + k, kc - k));
+        if (k < kc) _mm512_store_si512(packed + k / 2, bf16_run(a + k, kc - k));
     }
 }
 
 /* One such panel from the transpose, B(k, j) = b[j * ldb + k]; written for whole steps of 32 k.
    The stored rows are rounded one after the other first: 16 of them at once lie pages apart. */
-DASE_BF16_CODE static void dase_bf16_pack_columns(ptrdiff_t kc, int cols, const float *b, ptrdiff_t ldb,
+BF16_CODE static void bf16_pack_columns(ptrdiff_t kc, int cols, const float *b, ptrdiff_t ldb,
                                                   unsigned *panel)
 {
     enum { STEP = 512, PITCH = STEP / 2 + 16 };
     unsigned rounded[16 * PITCH] __attribute__((aligned(64)));
-    const int width = cols > DASE_BF16_VL ? 2 * DASE_BF16_VL : DASE_BF16_VL;
-    for (int at = 0; at < width; at += DASE_BF16_VL) {
-        const int full = cols - at < DASE_BF16_VL ? cols - at : DASE_BF16_VL;
+    const int width = cols > BF16_VL ? 2 * BF16_VL : BF16_VL;
+    for (int at = 0; at < width; at += BF16_VL) {
+        const int full = cols - at < BF16_VL ? cols - at : BF16_VL;
         unsigned *to = panel + at;
         for (int i = full; i < 16; i++) memset(rounded + i * PITCH, 0, STEP / 2 * sizeof *rounded);
         for (ptrdiff_t done = 0; done < kc; done += STEP) {
             const ptrdiff_t n = kc - done < STEP ? kc - done : STEP;
-            dase_bf16_pack_a(full, n, b + at * ldb + done, ldb, rounded, PITCH);
+            bf16_pack_a(full, n, b + at * ldb + done, ldb, rounded, PITCH);
             for (ptrdiff_t k = 0; k < n; k += 32, to += 16 * width) {
                 __m512i r[16], t[16];
                 _Pragma("GCC unroll 16")
                 for (int i = 0; i < 16; i++) r[i] = _mm512_load_si512(rounded + i * PITCH + k / 2);
-                dase_bf16_transpose(r, t);
+                bf16_transpose(r, t);
                 _Pragma("GCC unroll 16")
                 for (int i = 0; i < 16; i++) _mm512_store_si512(to + i * width, t[i]);
             }
@@ -265,20 +265,20 @@ DASE_BF16_CODE static void dase_bf16_pack_columns(ptrdiff_t kc, int cols, const 
 /* packed[tile * pitch + pair * MR + row of the tile] from the transpose a[k * lda + row].
    A whole vector is stored each time: what is too much is overwritten by the next pair, and
    lands at the end of a tile in the 4 words that pitch leaves there. */
-DASE_BF16_CODE static void dase_bf16_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
+BF16_CODE static void bf16_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
                                                     unsigned *packed, ptrdiff_t pitch)
 {
-    for (ptrdiff_t k = 0; k < kc; k += 2, a += 2 * lda, packed += DASE_BF16_MR) {
+    for (ptrdiff_t k = 0; k < kc; k += 2, a += 2 * lda, packed += BF16_MR) {
         unsigned *to = packed;
-        for (ptrdiff_t i = 0; i < rows; i += DASE_BF16_MR, to += pitch) {
-            const __mmask16 mask = dase_bf16_mask(rows - i < DASE_BF16_MR ? rows - i : DASE_BF16_MR);
-            if (k + DASE_BF16_AHEAD + 1 < kc) {
-                _mm_prefetch((const char *)(a + DASE_BF16_AHEAD * lda + i), _MM_HINT_T0);
-                _mm_prefetch((const char *)(a + (DASE_BF16_AHEAD + 1) * lda + i), _MM_HINT_T0);
+        for (ptrdiff_t i = 0; i < rows; i += BF16_MR, to += pitch) {
+            const __mmask16 mask = bf16_mask(rows - i < BF16_MR ? rows - i : BF16_MR);
+            if (k + BF16_AHEAD + 1 < kc) {
+                _mm_prefetch((const char *)(a + BF16_AHEAD * lda + i), _MM_HINT_T0);
+                _mm_prefetch((const char *)(a + (BF16_AHEAD + 1) * lda + i), _MM_HINT_T0);
             }
             const __m512 low = _mm512_maskz_loadu_ps(mask, a + i);
             const __m512 high = k + 1 < kc ? _mm512_maskz_loadu_ps(mask, a + lda + i) : _mm512_setzero_ps();
-            _mm512_storeu_si512(to, dase_bf16_pairs(low, high));
+            _mm512_storeu_si512(to, bf16_pairs(low, high));
         }
     }
 }

@@ -8,7 +8,7 @@
 #   plane follow each other, which suits rows that would fill a vector badly.
 
 cdef extern from "product/grid.h" nogil:
-    Py_ssize_t _cut "dase_cut"(Py_ssize_t count, Py_ssize_t parts, Py_ssize_t part) noexcept
+    Py_ssize_t part_start "part_start"(Py_ssize_t count, Py_ssize_t parts, Py_ssize_t part) noexcept
 
 cdef extern from "conv/microkernel.h" nogil:
     enum:
@@ -16,30 +16,30 @@ cdef extern from "conv/microkernel.h" nogil:
         CONV_DOT_ROWS
         CONV_DOT_COLS
         CONV_SUMS
-        DASE_VL_FLOAT
-        DASE_VL_DOUBLE
-        DASE_ADD
-        DASE_BIAS
-        DASE_RELU
-    void dase_conv_tile_float(int rows, Py_ssize_t kc, const float *a, const Py_ssize_t *tap,
+        VL_FLOAT
+        VL_DOUBLE
+        TILE_ADD
+        TILE_BIAS
+        TILE_RELU
+    void conv_tile_float(int rows, Py_ssize_t kc, const float *a, const Py_ssize_t *tap,
                               const float *x0, const float *x1, int n0, int n1, float *out0, float *out1,
                               Py_ssize_t plane, const float *bias, int flags) noexcept
-    void dase_conv_tile_double(int rows, Py_ssize_t kc, const double *a, const Py_ssize_t *tap,
+    void conv_tile_double(int rows, Py_ssize_t kc, const double *a, const Py_ssize_t *tap,
                                const double *x0, const double *x1, int n0, int n1, double *out0, double *out1,
                                Py_ssize_t plane, const double *bias, int flags) noexcept
-    void dase_conv_prefetch(const void *start, const void *end) noexcept
-    void dase_conv_row_float(Py_ssize_t pitch, const float *row, Py_ssize_t x0, Py_ssize_t x1, Py_ssize_t step,
+    void conv_prefetch(const void *start, const void *end) noexcept
+    void conv_row_float(Py_ssize_t pitch, const float *row, Py_ssize_t x0, Py_ssize_t x1, Py_ssize_t step,
                              float *to) noexcept
-    void dase_conv_row_double(Py_ssize_t pitch, const double *row, Py_ssize_t x0, Py_ssize_t x1, Py_ssize_t step,
+    void conv_row_double(Py_ssize_t pitch, const double *row, Py_ssize_t x0, Py_ssize_t x1, Py_ssize_t step,
                               double *to) noexcept
-    double dase_conv_pack_float(Py_ssize_t images, Py_ssize_t image, Py_ssize_t nv, const float *dout,
+    double conv_pack_float(Py_ssize_t images, Py_ssize_t image, Py_ssize_t nv, const float *dout,
                                 const Py_ssize_t *to, const Py_ssize_t *lanes, Py_ssize_t step, float *packed) noexcept
-    double dase_conv_pack_double(Py_ssize_t images, Py_ssize_t image, Py_ssize_t nv, const double *dout,
+    double conv_pack_double(Py_ssize_t images, Py_ssize_t image, Py_ssize_t nv, const double *dout,
                                  const Py_ssize_t *to, const Py_ssize_t *lanes, Py_ssize_t step,
                                  double *packed) noexcept
-    void dase_conv_dots_float(int rows, Py_ssize_t nv, const float *dout, const float *x, const Py_ssize_t *start,
+    void conv_dots_float(int rows, Py_ssize_t nv, const float *dout, const float *x, const Py_ssize_t *start,
                               const Py_ssize_t *lanes, int masked, const Py_ssize_t *tap, float *sums) noexcept
-    void dase_conv_dots_double(int rows, Py_ssize_t nv, const double *dout, const double *x, const Py_ssize_t *start,
+    void conv_dots_double(int rows, Py_ssize_t nv, const double *dout, const double *x, const Py_ssize_t *start,
                                const Py_ssize_t *lanes, int masked, const Py_ssize_t *tap, double *sums) noexcept
 
 cdef extern from "threads/scratch.h" nogil:
@@ -66,7 +66,7 @@ cdef struct Layout:
     Py_ssize_t pitch, plane              # elements of a row and of a plane
 
 
-cdef inline Py_ssize_t _up(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b
 
 
@@ -77,48 +77,48 @@ cdef inline Py_ssize_t _floor(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 
 cdef inline Py_ssize_t _whole(Py_ssize_t count) noexcept nogil:
     """count rounded up to whole lines of the cache, for either type."""
-    return _up(count, 16) * 16
+    return ceil_div(count, 16) * 16
 
 
 cdef inline int _lanes(const real *unused) noexcept nogil:
     if real is float:
-        return DASE_VL_FLOAT
+        return VL_FLOAT
     else:
-        return DASE_VL_DOUBLE
+        return VL_DOUBLE
 
 
 cdef inline Py_ssize_t _band(Layout *p, Py_ssize_t band) noexcept nogil:
     """The first output row of a band."""
-    return _cut(p.out_rows, p.bands, band)
+    return part_start(p.out_rows, p.bands, band)
 
 
 cdef inline Py_ssize_t _block_channels(Layout *p) noexcept nogil:
     """Channels of the largest block."""
-    return _up(p.channels, p.blocks)
+    return ceil_div(p.channels, p.blocks)
 
 
 cdef inline Py_ssize_t _bands_for(int threads, Py_ssize_t images) noexcept nogil:
     """Bands of an image that give every thread a few of them."""
-    return _up(4 * threads, max(<Py_ssize_t>1, images)) if threads > 1 else 1
+    return ceil_div(4 * threads, max(<Py_ssize_t>1, images)) if threads > 1 else 1
 
 
 cdef bint _prefers_flat(Py_ssize_t rows, Py_ssize_t cols, int lanes) noexcept nogil:
     """Whether cutting every row into vectors of its own wastes more than a few lanes."""
-    return 16 * rows * _up(cols, lanes) > 17 * _up(rows * cols, lanes)
+    return 16 * rows * ceil_div(cols, lanes) > 17 * ceil_div(rows * cols, lanes)
 
 
 cdef void _set_sizes(Layout *p, Py_ssize_t taps, size_t itemsize, Py_ssize_t bytes, Py_ssize_t bands) noexcept nogil:
     """Choose the blocks of channels, which decide about the result's bits, from the shape alone;
     and at least so many bands, which do not, so that the planes of a band fit in so many bytes."""
     cdef Py_ssize_t planes, rows
-    p.blocks = max(<Py_ssize_t>1, min(p.channels, _up(p.channels * taps, TAPS)))
+    p.blocks = max(<Py_ssize_t>1, min(p.channels, ceil_div(p.channels * taps, TAPS)))
     # The last vector of a row reads past the end of the row: into the next one, or into the slack.
     p.pitch = p.out_cols if p.flat else p.out_cols + p.wide
     planes = max(<Py_ssize_t>1, _block_channels(p) * p.row_starts * p.col_starts)
     rows = bytes // <Py_ssize_t>(planes * p.pitch * itemsize) - p.reach
-    p.bands = _up(p.out_rows, max(<Py_ssize_t>1, rows))
+    p.bands = ceil_div(p.out_rows, max(<Py_ssize_t>1, rows))
     p.bands = max(p.bands, min(p.out_rows, bands))
-    p.band = _up(p.out_rows, p.bands)
+    p.band = ceil_div(p.out_rows, p.bands)
     p.plane = (p.band + p.reach) * p.pitch
 
 
@@ -130,9 +130,9 @@ cdef inline Py_ssize_t _planes_size(Layout *p, int lanes) noexcept nogil:
 cdef inline void _row(Py_ssize_t pitch, const real *row, Py_ssize_t x0, Py_ssize_t x1, Py_ssize_t step,
                       real *to) noexcept nogil:
     if real is float:
-        dase_conv_row_float(pitch, row, x0, x1, step, to)
+        conv_row_float(pitch, row, x0, x1, step, to)
     else:
-        dase_conv_row_double(pitch, row, x0, x1, step, to)
+        conv_row_double(pitch, row, x0, x1, step, to)
 
 
 cdef void _lay_out(Layout *p, const real *image, Py_ssize_t channels, Py_ssize_t y0, Py_ssize_t rows,
@@ -145,8 +145,8 @@ cdef void _lay_out(Layout *p, const real *image, Py_ssize_t channels, Py_ssize_t
             for b in range(p.col_starts):
                 to = planes + ((c * p.row_starts + a) * p.col_starts + b) * p.plane
                 start = b - p.left
-                x0 = min(pitch, _up(-start, step)) if start < 0 else 0
-                x1 = max(x0, min(pitch, _up(p.width - start, step))) if start < p.width else x0
+                x0 = min(pitch, ceil_div(-start, step)) if start < 0 else 0
+                x1 = max(x0, min(pitch, ceil_div(p.width - start, step))) if start < p.width else x0
                 for r in range(rows):
                     y = (y0 + r) * step + a - p.top
                     if y < 0 or y >= p.height:
@@ -160,7 +160,7 @@ cdef void _lay_out(Layout *p, const real *image, Py_ssize_t channels, Py_ssize_t
 # first output of the band, whose rows lie row_to elements apart.
 
 cdef inline Py_ssize_t _vectors(Layout *p, Py_ssize_t rows, Py_ssize_t cols, int lanes) noexcept nogil:
-    return _up(rows * cols, lanes) if p.flat else rows * _up(cols, lanes)
+    return ceil_div(rows * cols, lanes) if p.flat else rows * ceil_div(cols, lanes)
 
 
 cdef inline void _vector(Layout *p, Py_ssize_t v, Py_ssize_t rows, Py_ssize_t cols, int lanes, Py_ssize_t row_to,
@@ -170,7 +170,7 @@ cdef inline void _vector(Layout *p, Py_ssize_t v, Py_ssize_t rows, Py_ssize_t co
         at[0] = to[0] = v * lanes
         count[0] = min(<Py_ssize_t>lanes, rows * cols - v * lanes)
     else:
-        a_row = _up(cols, lanes)
+        a_row = ceil_div(cols, lanes)
         y, x = v // a_row, v % a_row * lanes
         at[0] = y * p.pitch + x
         to[0] = y * row_to + x

@@ -32,13 +32,13 @@ cdef enum:
 
 cdef void _pack_weights(Plan *p, Job *job, const real *w, const Py_ssize_t *places, real *a) noexcept nogil:
     """a[block][tile][channel, tap][row of the tile] = w[row][channel][place of the tap]."""
-    cdef Py_ssize_t tiles = _up(p.m, CONV_MR), block, t, c, k, i, i0, i1
+    cdef Py_ssize_t tiles = ceil_div(p.m, CONV_MR), block, t, c, k, i, i0, i1
     cdef real *to = a + job.at_a
     for block in range(p.layout.blocks):
         for t in range(tiles):
-            i0, i1 = _cut(p.m, tiles, t), _cut(p.m, tiles, t + 1)
-            for c in range(_cut(p.layout.channels, p.layout.blocks, block),
-                           _cut(p.layout.channels, p.layout.blocks, block + 1)):
+            i0, i1 = part_start(p.m, tiles, t), part_start(p.m, tiles, t + 1)
+            for c in range(part_start(p.layout.channels, p.layout.blocks, block),
+                           part_start(p.layout.channels, p.layout.blocks, block + 1)):
                 for k in range(job.taps):
                     for i in range(i0, i1):
                         to[i - i0] = w[i * p.w_row + c * p.w_channel + places[job.at_tap + k]]
@@ -49,9 +49,9 @@ cdef inline void _tile(int rows, Py_ssize_t kc, const real *a, const Py_ssize_t 
                        int n0, int n1, real *out0, real *out1, Py_ssize_t plane,
                        const real *bias, int flags) noexcept nogil:
     if real is float:
-        dase_conv_tile_float(rows, kc, a, tap, x0, x1, n0, n1, out0, out1, plane, bias, flags)
+        conv_tile_float(rows, kc, a, tap, x0, x1, n0, n1, out0, out1, plane, bias, flags)
     else:
-        dase_conv_tile_double(rows, kc, a, tap, x0, x1, n0, n1, out0, out1, plane, bias, flags)
+        conv_tile_double(rows, kc, a, tap, x0, x1, n0, n1, out0, out1, plane, bias, flags)
 
 
 cdef void _job(Plan *p, Job *job, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t c0, Py_ssize_t channels,
@@ -59,21 +59,21 @@ cdef void _job(Plan *p, Job *job, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t c0, P
                int flags) noexcept nogil:
     """Rows y0..y1 of all output planes of one job, for a block of channels that begins with c0."""
     cdef int lanes = _lanes(out), rows
-    cdef Py_ssize_t tiles = _up(p.m, CONV_MR), kc = channels * job.taps, last = min(y1, job.rows)
+    cdef Py_ssize_t tiles = ceil_div(p.m, CONV_MR), kc = channels * job.taps, last = min(y1, job.rows)
     cdef Py_ssize_t vectors = _vectors(&p.layout, last - y0, job.cols, lanes) if last > y0 else 0
     cdef Py_ssize_t block, pair, v, t, i, at0, at1, to0, to1, n0, n1
     cdef const Py_ssize_t *taps = tap + job.at_tap * _block_channels(&p.layout)
     cdef const real *weights = a + job.at_a + c0 * job.taps * tiles * CONV_MR
-    for block in range(_up(tiles, ROW_TILES)):
-        for pair in range(_up(vectors, 2)):
+    for block in range(ceil_div(tiles, ROW_TILES)):
+        for pair in range(ceil_div(vectors, 2)):
             v = 2 * pair
             _vector(&p.layout, v, last - y0, job.cols, lanes, p.row_to, &at0, &to0, &n0)
             at1, to1, n1 = at0, to0, 0
             if v + 1 < vectors:
                 _vector(&p.layout, v + 1, last - y0, job.cols, lanes, p.row_to, &at1, &to1, &n1)
             for t in range(block * ROW_TILES, min(tiles, (block + 1) * ROW_TILES)):
-                i = _cut(p.m, tiles, t)
-                rows = <int>(_cut(p.m, tiles, t + 1) - i)
+                i = part_start(p.m, tiles, t)
+                rows = <int>(part_start(p.m, tiles, t + 1) - i)
                 _tile(rows, kc, weights + t * kc * CONV_MR, taps, planes + at0, planes + at1, <int>n0, <int>n1,
                       out + to0 + i * p.job_plane, out + to1 + i * p.job_plane, p.job_plane, bias + i, flags)
 
@@ -114,9 +114,9 @@ cdef void _unit(Plan *p, Job *jobs, Py_ssize_t unit, const real *images, const P
     cdef real *to = image + y0 * p.row_to if p.step == 1 else apart
     cdef int flags
     for block in range(l.blocks):
-        c0, c1 = _cut(l.channels, l.blocks, block), _cut(l.channels, l.blocks, block + 1)
+        c0, c1 = part_start(l.channels, l.blocks, block), part_start(l.channels, l.blocks, block + 1)
         _lay_out(l, images + (n * l.channels + c0) * l.height * l.width, c1 - c0, y0, y1 - y0 + l.reach, planes)
-        flags = (DASE_ADD if block else 0) | (p.flags if block == l.blocks - 1 else 0)
+        flags = (TILE_ADD if block else 0) | (p.flags if block == l.blocks - 1 else 0)
         for j in range(p.jobs):
             _job(p, jobs + j, y0, y1, c0, c1 - c0, planes, tap, a, bias, to + jobs[j].to, flags)
     if p.step > 1:
@@ -145,12 +145,12 @@ cdef Py_ssize_t _room(Plan *p, Py_ssize_t taps, int lanes, int threads, Room *ro
     counts[0] = p.jobs * sizeof(Job)
     counts[1] = counts[2] = taps * sizeof(Py_ssize_t)
     counts[3] = _block_channels(&p.layout) * taps * sizeof(Py_ssize_t)
-    counts[4] = _up(p.m, CONV_MR) * CONV_MR * p.layout.channels * taps * p.itemsize
+    counts[4] = ceil_div(p.m, CONV_MR) * CONV_MR * p.layout.channels * taps * p.itemsize
     counts[5] = threads * _planes_size(&p.layout, lanes) * p.itemsize
     counts[6] = threads * _apart_size(p) * p.itemsize
     for k in range(7):
         starts[k] = scratch + at
-        at += _up(counts[k], 64) * 64
+        at += ceil_div(counts[k], 64) * 64
     if scratch != NULL:
         room.jobs = <Job *>starts[0]
         room.places, room.tap, room.taps = <Py_ssize_t *>starts[1], <Py_ssize_t *>starts[2], <Py_ssize_t *>starts[3]
@@ -215,7 +215,7 @@ cdef int conv_forward_kernel(
     p.out_plane = p.job_plane = s.oh * s.ow
     p.row_to, p.width, p.step = s.ow, s.ow, 1
     p.w_row, p.w_channel = s.c * taps, taps
-    p.flags, p.itemsize = DASE_BIAS | (DASE_RELU if relu else 0), sizeof(real)
+    p.flags, p.itemsize = TILE_BIAS | (TILE_RELU if relu else 0), sizeof(real)
     scratch = <char *>dase_scratch_take(_room(&p, taps, lanes, threads, &room, NULL))
     if scratch == NULL:
         return -1
@@ -237,13 +237,13 @@ cdef void _backward_jobs(const Shape *s, Plan *p, Room *room) noexcept nogil:
     cdef Job *job = room.jobs
     for py in range(min(s.stride, s.h)):
         for px in range(min(s.stride, s.w)):
-            job.rows, job.cols = _up(s.h - py, s.stride), _up(s.w - px, s.stride)
+            job.rows, job.cols = ceil_div(s.h - py, s.stride), ceil_div(s.w - px, s.stride)
             job.first, job.at_tap = py * s.w + px, k
             job.to = (py * min(s.stride, s.w) + px) * p.m * p.job_plane if p.step > 1 else 0
-            job.at_a = k * p.layout.channels * _up(p.m, CONV_MR) * CONV_MR
+            job.at_a = k * p.layout.channels * ceil_div(p.m, CONV_MR) * CONV_MR
             i0, j0 = (py + s.pad) % s.stride, (px + s.pad) % s.stride
-            for ni in range(_up(s.fh - i0, s.stride) if s.fh > i0 else 0):
-                for nj in range(_up(s.fw - j0, s.stride) if s.fw > j0 else 0):
+            for ni in range(ceil_div(s.fh - i0, s.stride) if s.fh > i0 else 0):
+                for nj in range(ceil_div(s.fw - j0, s.stride) if s.fw > j0 else 0):
                     i, j = i0 + ni * s.stride, j0 + nj * s.stride
                     row = (py + s.pad - i) // s.stride + top    # divisible: C's rounding plays no part
                     col = (px + s.pad - j) // s.stride + left
@@ -264,14 +264,14 @@ cdef int conv_backward_dx_kernel(
     """-1: out of memory."""
     cdef int lanes = _lanes(dx_nchw)
     cdef double products = <double>s.n * s.f * s.c * s.fh * s.fw * s.oh * s.ow
-    cdef int threads = _threads(products, s.n * _up(s.h, s.stride), lanes, num_threads)
+    cdef int threads = _threads(products, s.n * ceil_div(s.h, s.stride), lanes, num_threads)
     cdef Plan p
     cdef Layout *l = &p.layout
     cdef Room room
     cdef Py_ssize_t taps = s.fh * s.fw
     cdef char *scratch
     l.channels, l.height, l.width = s.f, s.oh, s.ow
-    l.out_rows, l.out_cols = _up(s.h, s.stride), _up(s.w, s.stride)
+    l.out_rows, l.out_cols = ceil_div(s.h, s.stride), ceil_div(s.w, s.stride)
     l.step = l.row_starts = 1
     l.top = _floor(s.fh - 1 - s.pad, s.stride)
     l.left = _floor(s.fw - 1 - s.pad, s.stride)
@@ -279,7 +279,7 @@ cdef int conv_backward_dx_kernel(
     l.wide = (s.pad + s.stride - 1) // s.stride + l.left
     l.flat = s.stride == 1 and _prefers_flat(l.out_rows, l.out_cols, lanes)
     l.col_starts = l.wide + 1 if l.flat else 1
-    _set_sizes(l, _up(s.fh, s.stride) * _up(s.fw, s.stride), sizeof(real), PLANE_BYTES,
+    _set_sizes(l, ceil_div(s.fh, s.stride) * ceil_div(s.fw, s.stride), sizeof(real), PLANE_BYTES,
                _bands_for(threads, s.n))
     p.images, p.m, p.jobs = s.n, s.c, min(s.stride, s.h) * min(s.stride, s.w)
     p.out_plane, p.width, p.step = s.h * s.w, s.w, s.stride

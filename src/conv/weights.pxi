@@ -27,17 +27,17 @@ cdef struct Weights:
 cdef inline void _dots(int rows, Py_ssize_t nv, const real *dout, const real *x, const Py_ssize_t *start,
                        const Py_ssize_t *lanes, bint masked, const Py_ssize_t *tap, real *sums) noexcept nogil:
     if real is float:
-        dase_conv_dots_float(rows, nv, dout, x, start, lanes, masked, tap, sums)
+        conv_dots_float(rows, nv, dout, x, start, lanes, masked, tap, sums)
     else:
-        dase_conv_dots_double(rows, nv, dout, x, start, lanes, masked, tap, sums)
+        conv_dots_double(rows, nv, dout, x, start, lanes, masked, tap, sums)
 
 
 cdef inline double _pack(Py_ssize_t images, Py_ssize_t image, Py_ssize_t nv, const real *dout, const Py_ssize_t *to,
                          const Py_ssize_t *lanes, Py_ssize_t step, real *packed) noexcept nogil:
     if real is float:
-        return dase_conv_pack_float(images, image, nv, dout, to, lanes, step, packed)
+        return conv_pack_float(images, image, nv, dout, to, lanes, step, packed)
     else:
-        return dase_conv_pack_double(images, image, nv, dout, to, lanes, step, packed)
+        return conv_pack_double(images, image, nv, dout, to, lanes, step, packed)
 
 
 cdef void _block(Weights *p, Py_ssize_t block, Py_ssize_t f0, Py_ssize_t f1, bint first, const real *x,
@@ -46,11 +46,11 @@ cdef void _block(Weights *p, Py_ssize_t block, Py_ssize_t f0, Py_ssize_t f1, bin
     """Add a block's part to dw and db of the filters f0..f1, or put it there when it is the first."""
     cdef Layout *l = &p.layout
     cdef int lanes = _lanes(dw), rows
-    cdef Py_ssize_t n0 = _cut(p.images, p.groups, block // l.bands)
-    cdef Py_ssize_t images = _cut(p.images, p.groups, block // l.bands + 1) - n0
+    cdef Py_ssize_t n0 = part_start(p.images, p.groups, block // l.bands)
+    cdef Py_ssize_t images = part_start(p.images, p.groups, block // l.bands + 1) - n0
     cdef Py_ssize_t y0 = _band(l, block % l.bands), y1 = _band(l, block % l.bands + 1)
     cdef Py_ssize_t vectors = _vectors(l, y1 - y0, l.out_cols, lanes), all_vectors = images * vectors
-    cdef Py_ssize_t tiles = _up(f1 - f0, CONV_DOT_ROWS), filter_taps = l.channels * p.taps
+    cdef Py_ssize_t tiles = ceil_div(f1 - f0, CONV_DOT_ROWS), filter_taps = l.channels * p.taps
     cdef Py_ssize_t n, v, t, f, i, j, k, kc, b, c0, c1, tap_tiles
     cdef Py_ssize_t *start = lists
     cdef Py_ssize_t *count = lists + p.vectors
@@ -69,14 +69,14 @@ cdef void _block(Weights *p, Py_ssize_t block, Py_ssize_t f0, Py_ssize_t f1, bin
             start[n * vectors + v] = start[v] + n * p.image_planes
             count[n * vectors + v] = count[v]
     for b in range(l.blocks):
-        c0, c1 = _cut(l.channels, l.blocks, b), _cut(l.channels, l.blocks, b + 1)
+        c0, c1 = part_start(l.channels, l.blocks, b), part_start(l.channels, l.blocks, b + 1)
         kc = (c1 - c0) * p.taps
         for n in range(images):
             _lay_out(l, x + ((n0 + n) * l.channels + c0) * l.height * l.width, c1 - c0, y0, y1 - y0 + l.reach,
                      planes + n * p.image_planes)
         for t in range(tiles):
-            f = f0 + _cut(f1 - f0, tiles, t)
-            rows = <int>(f0 + _cut(f1 - f0, tiles, t + 1) - f)
+            f = f0 + part_start(f1 - f0, tiles, t)
+            rows = <int>(f0 + part_start(f1 - f0, tiles, t + 1) - f)
             tile = packed + (f - f0) * all_vectors * lanes
             if b == 0:
                 for i in range(rows):
@@ -88,10 +88,10 @@ cdef void _block(Weights *p, Py_ssize_t block, Py_ssize_t f0, Py_ssize_t f1, bin
             ahead = end = dout + (n0 * p.filters + f + rows) * p.out_places
             if l.blocks == 1 and l.bands == 1 and images == 1:
                 end = dout + min(p.images * p.filters, n0 * p.filters + f + 2 * rows) * p.out_places
-            tap_tiles = _up(kc, CONV_DOT_COLS)
+            tap_tiles = ceil_div(kc, CONV_DOT_COLS)
             for v in range(tap_tiles):
                 k = v * CONV_DOT_COLS
-                dase_conv_prefetch(ahead + _cut(end - ahead, tap_tiles, v), ahead + _cut(end - ahead, tap_tiles, v + 1))
+                conv_prefetch(ahead + part_start(end - ahead, tap_tiles, v), ahead + part_start(end - ahead, tap_tiles, v + 1))
                 _dots(rows, all_vectors, tile, planes, start, count, masked, tap + k, sums)
                 for i in range(rows):
                     to_dw = dw + (f + i) * filter_taps + c0 * p.taps + k
@@ -103,9 +103,9 @@ cdef void _chunk(Weights *p, Py_ssize_t unit, const real *x, const real *dout, c
                  Py_ssize_t *lists, real *packed, real *planes, real *parts, double *db_parts) noexcept nogil:
     """All blocks of one chunk for one slice of the filters."""
     cdef Py_ssize_t chunk = unit // p.slices, piece = unit % p.slices, blocks = p.groups * p.layout.bands
-    cdef Py_ssize_t first = _cut(blocks, p.chunks, chunk), block
-    cdef Py_ssize_t f0 = _cut(p.filters, p.slices, piece), f1 = _cut(p.filters, p.slices, piece + 1)
-    for block in range(first, _cut(blocks, p.chunks, chunk + 1)):
+    cdef Py_ssize_t first = part_start(blocks, p.chunks, chunk), block
+    cdef Py_ssize_t f0 = part_start(p.filters, p.slices, piece), f1 = part_start(p.filters, p.slices, piece + 1)
+    for block in range(first, part_start(blocks, p.chunks, chunk + 1)):
         _block(p, block, f0, f1, block == first, x, dout, tap, lists, packed, planes,
                parts + chunk * p.filters * p.layout.channels * p.taps, db_parts + chunk * p.filters)
 
@@ -141,15 +141,15 @@ cdef int conv_backward_dw_kernel(
         p.group = min(DOT_VECTORS // max(<Py_ssize_t>1, per_image),
                       WEIGHT_BYTES // <Py_ssize_t>(p.image_planes * sizeof(real)))
         p.group = max(<Py_ssize_t>1, p.group)
-    p.groups = _up(s.n, p.group)
+    p.groups = ceil_div(s.n, p.group)
     p.vectors = p.group * _vectors(l, l.band, s.ow, lanes)
     p.chunks = min(<Py_ssize_t>CHUNKS, p.groups * l.bands, max(<Py_ssize_t>1, CHUNK_WEIGHTS // max(<Py_ssize_t>1, size)))
     threads = _threads(<double>size * s.n * s.oh * s.ow, p.chunks * s.f, lanes, num_threads)
     # Few chunks: the filters are shared out too.
-    p.slices = min(_up(s.f, CONV_DOT_ROWS), _up(threads, p.chunks))
+    p.slices = min(ceil_div(s.f, CONV_DOT_ROWS), ceil_div(threads, p.chunks))
     p.slices = max(<Py_ssize_t>1, p.slices)
     p.lists_size = 3 * p.vectors
-    p.dout_size = _whole(_up(s.f, p.slices) * p.vectors * lanes)
+    p.dout_size = _whole(ceil_div(s.f, p.slices) * p.vectors * lanes)
     p.planes_size = p.group * p.image_planes
     block_taps = _block_channels(l) * taps
 
@@ -162,14 +162,14 @@ cdef int conv_backward_dw_kernel(
     bytes[6] = p.chunks * s.f * sizeof(double)
     q = 0
     for k in range(7):
-        q += _up(bytes[k], 64) * 64
+        q += ceil_div(bytes[k], 64) * 64
     scratch = <char *>dase_scratch_take(q)
     if scratch == NULL:
         return -1
     q = 0
     for k in range(7):
         start[k] = scratch + q
-        q += _up(bytes[k], 64) * 64
+        q += ceil_div(bytes[k], 64) * 64
     tap, parts, db_parts = <Py_ssize_t *>start[0], <real *>start[5], <double *>start[6]
     _forward_taps(l, s.fh, s.fw, <Py_ssize_t *>start[1])
     _taps_of_block(l, <Py_ssize_t *>start[1], taps, tap)

@@ -2,116 +2,117 @@
 
    A vector holds four numbers along k of each of VL / 4 columns, and is multiplied by four numbers of a
    row of A as they lie, repeated for every column. So no lane is idle; the four sums of an element are
-   added at the end, ((0 + 2) + (1 + 3)). One source for float and double, as product/microkernel.h. */
+   added at the end, ((0 + 2) + (1 + 3)). */
 
-#ifndef DASE_TYPE /* ---- once: what both types share ---- */
-#ifndef DASE_QUADS_H
-#define DASE_QUADS_H
+#ifndef real /* ---- once: what both types share ---- */
+#ifndef LEFTOVER_H
+#define LEFTOVER_H
 
+#include "product/microkernel.h"
 #include "product/shuffles.h"
 
-#if defined(DASE_VECTORS) && defined(DASE_SHUFFLES) && defined(__AVX2__)
-#define DASE_QUADS 1
+#if defined(HAVE_VECTORS) && defined(HAVE_SHUFFLES) && defined(__AVX2__)
+#define HAVE_LEFTOVER 1
 
-#define DASE_QUAD_ZERO(i, p, r) vec c##i = {0};
-#define DASE_QUAD_STEP(i, p, r) c##i += DASE_NAME(four)(p + (r) * rs) * b0;
-#define DASE_QUAD_SAVE(i, p, r) sums[i] = c##i;
+#define LEFTOVER_ZERO(i, p, r) vec c##i = {0};
+#define LEFTOVER_STEP(i, p, r) c##i += vec_repeat4(p + (r) * rs) * b0;
+#define LEFTOVER_SAVE(i, p, r) sums[i] = c##i;
 
 /* The sums of `rows` rows of A, whose k lies side by side: A(i, k) is a[i * rs + k] inside a chunk of k (a
    multiple of four long, unless it is the only one), and `jump` more from one chunk to the next. */
-#define DASE_QUAD_KERNEL(ROWS)                                                               \
-    static void DASE_CAT(DASE_NAME(quads), _##ROWS)(                                         \
-        ptrdiff_t kc, const DASE_TYPE *a, ptrdiff_t rs, ptrdiff_t chunk, ptrdiff_t jump,     \
-        const DASE_TYPE *b, vec *sums)                                                       \
+#define LEFTOVER_KERNEL(ROWS)                                                                \
+    static void PASTE(leftover_kernel, _##ROWS)(                                             \
+        ptrdiff_t kc, const real *a, ptrdiff_t rs, ptrdiff_t chunk, ptrdiff_t jump,          \
+        const real *b, vec *sums)                                                            \
     {                                                                                        \
-        const DASE_TYPE *p0 = a, *p1 = a, *p2 = a, *p3 = a;                                  \
+        const real *p0 = a, *p1 = a, *p2 = a, *p3 = a;                                       \
         if (ROWS > 3) p1 = a + 3 * rs;                                                       \
         if (ROWS > 6) p2 = a + 6 * rs;                                                       \
         if (ROWS > 9) p3 = a + 9 * rs;                                                       \
-        DASE_ROWS_##ROWS(DASE_QUAD_ZERO)                                                     \
+        ROWS_##ROWS(LEFTOVER_ZERO)                                                           \
         for (; kc >= 4; kc -= chunk) {                                                       \
             const ptrdiff_t n = kc < chunk ? kc : chunk;                                     \
             for (ptrdiff_t k = 4; k <= n; k += 4) {                                          \
                 const vec b0 = *(const vec *)b;                                              \
-                DASE_ROWS_##ROWS(DASE_QUAD_STEP)                                             \
+                ROWS_##ROWS(LEFTOVER_STEP)                                                   \
                 p0 += 4; p1 += 4; p2 += 4; p3 += 4;                                          \
-                b += DASE_VL;                                                                \
+                b += VL;                                                                     \
             }                                                                                \
             p0 += jump; p1 += jump; p2 += jump; p3 += jump;                                  \
         }                                                                                    \
         (void)p1; (void)p2; (void)p3;                                                        \
-        DASE_ROWS_##ROWS(DASE_QUAD_SAVE)                                                     \
+        ROWS_##ROWS(LEFTOVER_SAVE)                                                           \
     }
-#define DASE_QUAD_ENTRY(ROWS) DASE_CAT(DASE_NAME(quads), _##ROWS)
+#define LEFTOVER_ENTRY(ROWS) PASTE(leftover_kernel, _##ROWS)
 
 /* From the order in which the lanes are added up, column by column, to rows. */
-#define DASE_QUAD_LANE(l, s) ((l) % (DASE_VL / 4) * 4 + (l) / (DASE_VL / 4))
+#define LEFTOVER_LANE(l, s) ((l) % (VL / 4) * 4 + (l) / (VL / 4))
 
 #else
-#define DASE_QUADS 0
+#define HAVE_LEFTOVER 0
 #endif
 
-#define DASE_TYPE float
-#define DASE_VL DASE_VL_FLOAT
-#include "product/leftover.h"
-#undef DASE_TYPE
-#undef DASE_VL
-#define DASE_TYPE double
-#define DASE_VL DASE_VL_DOUBLE
-#include "product/leftover.h"
-#undef DASE_TYPE
-#undef DASE_VL
+#define EACH_TYPE "product/leftover.h"
+#include "each_type.h"
+#undef pack_leftover /* from here on the argument chooses the type */
+#undef leftover_product
+#define pack_leftover(kc, cols, b, ...) BY_TYPE(b, pack_leftover)(kc, cols, b, __VA_ARGS__)
+#define leftover_product(tile, c, ...) BY_TYPE(c, leftover_product)(tile, c, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */
 
-#if DASE_QUADS
+#if HAVE_LEFTOVER
 
-#define vec DASE_NAME(vec)
-#define vec_at DASE_NAME(vec_at)
+#define leftover_kernel TYPED(leftover_kernel)
+#define leftover_entry TYPED(leftover_entry)
+#define leftover_kernels TYPED(leftover_kernels)
 
-/* So many of the last columns are left to quads. */
-static inline ptrdiff_t DASE_NAME(few_left)(ptrdiff_t columns)
+/* So many of the last columns are computed here. */
+#define leftover_columns TYPED(leftover_columns)
+static inline ptrdiff_t leftover_columns(ptrdiff_t columns)
 {
-    return columns % DASE_VL <= DASE_VL / 4 ? columns % DASE_VL : 0;
+    return columns % VL <= VL / 4 ? columns % VL : 0;
 }
 
 /* Four numbers, as often as there is room. */
-static inline vec DASE_NAME(four)(const DASE_TYPE *p)
+#define vec_repeat4 TYPED(vec_repeat4)
+static inline vec vec_repeat4(const real *p)
 {
 #if defined(__AVX512F__)
-    if (sizeof(DASE_TYPE) == 4) return (vec)_mm512_broadcast_f32x4(_mm_loadu_ps((const float *)p));
+    if (sizeof(real) == 4) return (vec)_mm512_broadcast_f32x4(_mm_loadu_ps((const float *)p));
     return (vec)_mm512_broadcast_f64x4(_mm256_loadu_pd((const double *)p));
 #else
-    if (sizeof(DASE_TYPE) == 4) return (vec)_mm256_broadcast_ps((const __m128 *)p);
+    if (sizeof(real) == 4) return (vec)_mm256_broadcast_ps((const __m128 *)p);
     return *(const vec_at *)p;
 #endif
 }
 
-DASE_QUAD_KERNEL(1) DASE_QUAD_KERNEL(2) DASE_QUAD_KERNEL(3) DASE_QUAD_KERNEL(4) DASE_QUAD_KERNEL(5) DASE_QUAD_KERNEL(6)
-#if DASE_MR > 6
-DASE_QUAD_KERNEL(7) DASE_QUAD_KERNEL(8) DASE_QUAD_KERNEL(9) DASE_QUAD_KERNEL(10) DASE_QUAD_KERNEL(11)
-DASE_QUAD_KERNEL(12)
+LEFTOVER_KERNEL(1) LEFTOVER_KERNEL(2) LEFTOVER_KERNEL(3) LEFTOVER_KERNEL(4) LEFTOVER_KERNEL(5) LEFTOVER_KERNEL(6)
+#if MR > 6
+LEFTOVER_KERNEL(7) LEFTOVER_KERNEL(8) LEFTOVER_KERNEL(9) LEFTOVER_KERNEL(10) LEFTOVER_KERNEL(11)
+LEFTOVER_KERNEL(12)
 #endif
 
-typedef void (*DASE_NAME(quad_kernel))(ptrdiff_t, const DASE_TYPE *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
-                                       const DASE_TYPE *, vec *);
-static const DASE_NAME(quad_kernel) DASE_NAME(quad_kernels)[DASE_MR] = {
-    DASE_QUAD_ENTRY(1), DASE_QUAD_ENTRY(2), DASE_QUAD_ENTRY(3), DASE_QUAD_ENTRY(4), DASE_QUAD_ENTRY(5),
-    DASE_QUAD_ENTRY(6),
-#if DASE_MR > 6
-    DASE_QUAD_ENTRY(7), DASE_QUAD_ENTRY(8), DASE_QUAD_ENTRY(9), DASE_QUAD_ENTRY(10), DASE_QUAD_ENTRY(11),
-    DASE_QUAD_ENTRY(12),
+typedef void (*leftover_entry)(ptrdiff_t, const real *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                                       const real *, vec *);
+static const leftover_entry leftover_kernels[MR] = {
+    LEFTOVER_ENTRY(1), LEFTOVER_ENTRY(2), LEFTOVER_ENTRY(3), LEFTOVER_ENTRY(4), LEFTOVER_ENTRY(5),
+    LEFTOVER_ENTRY(6),
+#if MR > 6
+    LEFTOVER_ENTRY(7), LEFTOVER_ENTRY(8), LEFTOVER_ENTRY(9), LEFTOVER_ENTRY(10), LEFTOVER_ENTRY(11),
+    LEFTOVER_ENTRY(12),
 #endif
 };
 
 /* packed[k / 4][column][k % 4] from B(k, column) = b[k * ks + column * cs]; zeros where there is none. */
-static void DASE_NAME(pack_quads)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ks, ptrdiff_t cs,
-                                  DASE_TYPE *packed)
+#define pack_leftover TYPED(pack_leftover)
+static void pack_leftover(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ks, ptrdiff_t cs,
+                                  real *packed)
 {
-    for (ptrdiff_t k = 0; k < kc; k += 4, packed += DASE_VL) {
-        if (cols == DASE_VL / 4 && kc - k >= 4) {
-            for (int c = 0; c < DASE_VL / 4; c++)
+    for (ptrdiff_t k = 0; k < kc; k += 4, packed += VL) {
+        if (cols == VL / 4 && kc - k >= 4) {
+            for (int c = 0; c < VL / 4; c++)
                 for (int q = 0; q < 4; q++) packed[4 * c + q] = b[(k + q) * ks + c * cs];
             continue;
         }
@@ -121,40 +122,43 @@ static void DASE_NAME(pack_quads)(ptrdiff_t kc, int cols, const DASE_TYPE *b, pt
     }
 }
 
-/* C(rows x cols) = A B, and what the DASE_ flags ask for; B is packed in quads, A's k lies side by side. */
-static void DASE_NAME(job_quads)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc)
+/* C(rows x cols) = A B, and what the flags tell; B is packed by pack_leftover, A's k lies side by side. */
+#define leftover_product TYPED(leftover_product)
+static void leftover_product(const tile_args *p, real *c, int rows, int cols, ptrdiff_t kc)
 {
-    enum { COLS = DASE_VL / 4 };
-    vec tile[DASE_MR + 3];
-    DASE_TYPE flat[(DASE_MR + 3) * COLS + DASE_VL];
-    DASE_NAME(quad_kernels)[rows - 1](kc, p->a, p->rs, p->chunk, p->jump, p->b, tile);
+    enum { COLS = VL / 4 };
+    const real *b = p->b;
+    vec tile[MR + 3];
+    real flat[(MR + 3) * COLS + VL];
+    leftover_kernels[rows - 1](kc, p->a, p->rs, p->chunk, p->jump, p->b, tile);
     for (int i = rows; i % 4; i++) tile[i] = (vec){0};
     for (int i = 0; i < rows; i += 4) {
         vec *r = tile + i;
-        DASE_FOLD(r, 2)
-        DASE_FOLD(r, 1)
-        *(vec_at *)(flat + i * COLS) = __builtin_shufflevector(r[0], r[0], DASE_LANES(DASE_QUAD_LANE, 0));
+        FOLD(r, 2)
+        FOLD(r, 1)
+        *(vec_at *)(flat + i * COLS) = __builtin_shufflevector(r[0], r[0], LANES(LEFTOVER_LANE, 0));
     }
     for (ptrdiff_t k = kc / 4 * 4; k < kc; k++) {
-        const DASE_TYPE *a = p->a + k + k / p->chunk * p->jump;
+        const real *a = (const real *)p->a + k + k / p->chunk * p->jump;
         for (int i = 0; i < rows; i++)
-            for (int c = 0; c < COLS; c++) flat[i * COLS + c] += a[i * p->rs] * p->b[k / 4 * DASE_VL + 4 * c + k % 4];
+            for (int j = 0; j < COLS; j++) flat[i * COLS + j] += a[i * p->rs] * b[k / 4 * VL + 4 * j + k % 4];
     }
     if (p->flags == 0 && cols == COLS) {
-        for (int i = 0; i < rows; i++) memcpy(p->c + i * p->ldc, flat + i * COLS, COLS * sizeof(DASE_TYPE));
+        for (int i = 0; i < rows; i++) memcpy(c + i * p->ldc, flat + i * COLS, COLS * sizeof(real));
         return;
     }
     for (int i = 0; i < rows; i++) tile[i] = *(const vec_at *)(flat + i * COLS);
-    DASE_NAME(job_out)(p, rows, cols, tile, 1);
+    tile_store(p, c, rows, cols, tile, 1);
 }
 
-#undef vec
-#undef vec_at
 
 #else
-static inline ptrdiff_t DASE_NAME(few_left)(ptrdiff_t columns) { return 0; }
-static inline void DASE_NAME(pack_quads)(ptrdiff_t kc, int cols, const DASE_TYPE *b, ptrdiff_t ks, ptrdiff_t cs,
-                                         DASE_TYPE *packed) {}
-static inline void DASE_NAME(job_quads)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc) {}
+#define leftover_columns TYPED(leftover_columns)
+static inline ptrdiff_t leftover_columns(ptrdiff_t columns) { return 0; }
+#define pack_leftover TYPED(pack_leftover)
+static inline void pack_leftover(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ks, ptrdiff_t cs,
+                                         real *packed) {}
+#define leftover_product TYPED(leftover_product)
+static inline void leftover_product(const tile_args *p, real *c, int rows, int cols, ptrdiff_t kc) {}
 #endif
 #endif

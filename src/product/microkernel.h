@@ -1,359 +1,255 @@
-/* Register tiles of the matrix product, and the vectors that they are made of.
+/* Micro-kernels of the matrix product: tiles of C that stay in registers while k passes.
 
-   One source for float and double: the file includes itself once per type (see the end).
-   The vector width follows the instruction set that the file is compiled for.
+   Names: MR rows of a tile; a tile is MR rows by one or two vectors. Every element of a tile is the
+   same chain of additions (k = 0, 1, ...), whichever kernel computes it, so that the place of a tile
+   in the matrix does not change the result. */
 
-   Names: VL lanes in a vector; MR rows of a tile; a tile is MR rows by one or two vectors.
-   Every element of a tile is the same chain of additions (k = 0, 1, ...), whichever kernel
-   computes it, so that the place of a tile in the matrix does not change the result.
+#ifndef real /* ---- once: what both types share ---- */
+#ifndef PRODUCT_MICROKERNEL_H
+#define PRODUCT_MICROKERNEL_H
 
-   Compilers without GCC's vector extensions get plain loops; -DDASE_PLAIN asks for these. */
-
-#ifndef DASE_TYPE /* ---- once: what both types share ---- */
-#ifndef DASE_MICROKERNEL_H
-#define DASE_MICROKERNEL_H
-
-#include <stddef.h>
-#include <string.h>
 #include "product/prefetch.h"
+#include "vectors.h"
 
-/* Width in bytes and rows: two vectors a row, the rest of the registers hold the inputs. */
+/* Two vectors a row; the rest of the registers hold the inputs. */
 #if defined(__AVX512F__)
-#define DASE_BYTES 64
-#define DASE_MR 12
+#define MR 12
 #elif defined(__AVX2__)
-#define DASE_BYTES 32
-#define DASE_MR 6
+#define MR 6
 #elif defined(__aarch64__)
-#define DASE_BYTES 16
-#define DASE_MR 8
+#define MR 8
 #else
-#define DASE_BYTES 16
-#define DASE_MR 4
-#endif
-#define DASE_VL_FLOAT (DASE_BYTES / 4)
-#define DASE_VL_DOUBLE (DASE_BYTES / 8)
-
-/* What happens to a tile on its way to memory. */
-#define DASE_ADD 1  /* add what is there: partial sums of earlier blocks of k */
-#define DASE_BIAS 2 /* add the bias of the column */
-#define DASE_RELU 4
-#define DASE_MASK 8 /* times the scale where the mask is positive, else 0 */
-
-#if defined(__GNUC__) && !defined(DASE_PLAIN)
-#define DASE_VECTORS 1
-#if defined(__AVX2__) || defined(__AVX512F__)
-#include <immintrin.h>
-#endif
+#define MR 4
 #endif
 
-#define DASE_CAT_(a, b) a##b
-#define DASE_CAT(a, b) DASE_CAT_(a, b)
-#define DASE_NAME(name) DASE_CAT(dase_##name##_, DASE_TYPE)
+/* Where the operands of a tile lie; the numbers are of the type of C, which is given apart. B must be
+   readable for whole halves of a vector: as it lies, or packed with zeros behind the last column. */
+typedef struct {
+    const void *a;                           /* IN */
+    ptrdiff_t rs, cs, chunk, jump;           /* of A, in elements: see the kernel */
+    const void *b;                           /* IN */
+    ptrdiff_t ldb, bvs;                      /* of B: from row to row, from vector to vector */
+    ptrdiff_t ldc, cvs;                      /* of C, likewise */
+    const void *bias;                        /* IN, of the first column */
+    const void *mask;                        /* IN, laid out as C */
+    double scale;                            /* factor where the mask is positive */
+    int flags;
+    const prefetch_list *prefetch;           /* IN, or NULL */
+} tile_args;
 
 /* X(row, pointer, row from the pointer): three rows a pointer, because rows are reached by
    pointer + 0, 1, 2 strides, which leaves enough integer registers for 12 rows. */
-#define DASE_ROWS_1(X) X(0, p0, 0)
-#define DASE_ROWS_2(X) DASE_ROWS_1(X) X(1, p0, 1)
-#define DASE_ROWS_3(X) DASE_ROWS_2(X) X(2, p0, 2)
-#define DASE_ROWS_4(X) DASE_ROWS_3(X) X(3, p1, 0)
-#define DASE_ROWS_5(X) DASE_ROWS_4(X) X(4, p1, 1)
-#define DASE_ROWS_6(X) DASE_ROWS_5(X) X(5, p1, 2)
-#define DASE_ROWS_7(X) DASE_ROWS_6(X) X(6, p2, 0)
-#define DASE_ROWS_8(X) DASE_ROWS_7(X) X(7, p2, 1)
-#define DASE_ROWS_9(X) DASE_ROWS_8(X) X(8, p2, 2)
-#define DASE_ROWS_10(X) DASE_ROWS_9(X) X(9, p3, 0)
-#define DASE_ROWS_11(X) DASE_ROWS_10(X) X(10, p3, 1)
-#define DASE_ROWS_12(X) DASE_ROWS_11(X) X(11, p3, 2)
+#define ROWS_1(X) X(0, p0, 0)
+#define ROWS_2(X) ROWS_1(X) X(1, p0, 1)
+#define ROWS_3(X) ROWS_2(X) X(2, p0, 2)
+#define ROWS_4(X) ROWS_3(X) X(3, p1, 0)
+#define ROWS_5(X) ROWS_4(X) X(4, p1, 1)
+#define ROWS_6(X) ROWS_5(X) X(5, p1, 2)
+#define ROWS_7(X) ROWS_6(X) X(6, p2, 0)
+#define ROWS_8(X) ROWS_7(X) X(7, p2, 1)
+#define ROWS_9(X) ROWS_8(X) X(8, p2, 2)
+#define ROWS_10(X) ROWS_9(X) X(9, p3, 0)
+#define ROWS_11(X) ROWS_10(X) X(10, p3, 1)
+#define ROWS_12(X) ROWS_11(X) X(11, p3, 2)
 
 /* Named accumulators: an array of them would be kept in memory. */
-#define DASE_ZERO_1(i, p, r) vec c##i = {0};
-#define DASE_ZERO_2(i, p, r) vec c##i = {0}, d##i = {0};
-#define DASE_STEP_1(i, p, r) c##i += p[(r) * rs] * b0;
-#define DASE_STEP_2(i, p, r) { const DASE_TYPE s = p[(r) * rs]; c##i += s * b0; d##i += s * b1; }
-#define DASE_SAVE_1(i, p, r) tile[i] = c##i;
-#define DASE_SAVE_2(i, p, r) tile[2 * i] = c##i; tile[2 * i + 1] = d##i;
-#define DASE_LOAD_1 const vec b0 = *(const vec_at *)b;
-#define DASE_LOAD_2 const vec b0 = *(const vec_at *)b, b1 = *(const vec_at *)(b + bvs);
+#define ZERO_1(i, p, r) vec c##i = {0};
+#define ZERO_2(i, p, r) vec c##i = {0}, d##i = {0};
+#define STEP_1(i, p, r) c##i += p[(r) * rs] * b0;
+#define STEP_2(i, p, r) { const real s = p[(r) * rs]; c##i += s * b0; d##i += s * b1; }
+#define SAVE_1(i, p, r) tile[i] = c##i;
+#define SAVE_2(i, p, r) tile[2 * i] = c##i; tile[2 * i + 1] = d##i;
+#define LOAD_1 const vec b0 = *(const vec_at *)b;
+#define LOAD_2 const vec b0 = *(const vec_at *)b, b1 = *(const vec_at *)(b + bvs);
 
 /* Half a vector, for the few columns that are left over. */
-#define DASE_ZERO_H(i, p, r) half c##i = {0};
-#define DASE_STEP_H(i, p, r) c##i += p[(r) * rs] * b0;
-#define DASE_SAVE_H(i, p, r) ((half *)&tile[i])[0] = c##i; ((half *)&tile[i])[1] = (half){0};
-#define DASE_LOAD_H const half b0 = *(const half_at *)b;
+#define ZERO_H(i, p, r) half_vec c##i = {0};
+#define STEP_H(i, p, r) c##i += p[(r) * rs] * b0;
+#define SAVE_H(i, p, r) ((half_vec *)&tile[i])[0] = c##i; ((half_vec *)&tile[i])[1] = (half_vec){0};
+#define LOAD_H const half_vec b0 = *(const half_vec_at *)b;
 
 /* A vector and a half (3 halves). */
-#define DASE_ZERO_3(i, p, r) vec c##i = {0}; half d##i = {0};
-#define DASE_STEP_3(i, p, r) DASE_STEP_2(i, p, r)
-#define DASE_SAVE_3(i, p, r) tile[2 * i] = c##i; ((half *)&tile[2 * i + 1])[0] = d##i; \
-                             ((half *)&tile[2 * i + 1])[1] = (half){0};
-#define DASE_LOAD_3 const vec b0 = *(const vec_at *)b; const half b1 = *(const half_at *)(b + bvs);
+#define ZERO_3(i, p, r) vec c##i = {0}; half_vec d##i = {0};
+#define STEP_3(i, p, r) STEP_2(i, p, r)
+#define SAVE_3(i, p, r) tile[2 * i] = c##i; ((half_vec *)&tile[2 * i + 1])[0] = d##i; \
+                             ((half_vec *)&tile[2 * i + 1])[1] = (half_vec){0};
+#define LOAD_3 const vec b0 = *(const vec_at *)b; const half_vec b1 = *(const half_vec_at *)(b + bvs);
 
 /* Whole vectors that nothing is done to but adding go to memory at once. */
-#define DASE_PUT_1(i, p, r) *(vec_at *)(c + (i) * ldc) = c##i;
-#define DASE_PUT_2(i, p, r) *(vec_at *)(c + (i) * ldc) = c##i; *(vec_at *)(c + (i) * ldc + cvs) = d##i;
-#define DASE_PUT_H(i, p, r) *(half_at *)(c + (i) * ldc) = c##i;
-#define DASE_PUT_3(i, p, r) *(vec_at *)(c + (i) * ldc) = c##i; *(half_at *)(c + (i) * ldc + cvs) = d##i;
-#define DASE_JOIN_1(i, p, r) *(vec_at *)(c + (i) * ldc) += c##i;
-#define DASE_JOIN_2(i, p, r) *(vec_at *)(c + (i) * ldc) += c##i; *(vec_at *)(c + (i) * ldc + cvs) += d##i;
-#define DASE_JOIN_H(i, p, r) *(half_at *)(c + (i) * ldc) += c##i;
-#define DASE_JOIN_3(i, p, r) *(vec_at *)(c + (i) * ldc) += c##i; *(half_at *)(c + (i) * ldc + cvs) += d##i;
+#define PUT_1(i, p, r) *(vec_at *)(c + (i) * ldc) = c##i;
+#define PUT_2(i, p, r) *(vec_at *)(c + (i) * ldc) = c##i; *(vec_at *)(c + (i) * ldc + cvs) = d##i;
+#define PUT_H(i, p, r) *(half_vec_at *)(c + (i) * ldc) = c##i;
+#define PUT_3(i, p, r) *(vec_at *)(c + (i) * ldc) = c##i; *(half_vec_at *)(c + (i) * ldc + cvs) = d##i;
+#define JOIN_1(i, p, r) *(vec_at *)(c + (i) * ldc) += c##i;
+#define JOIN_2(i, p, r) *(vec_at *)(c + (i) * ldc) += c##i; *(vec_at *)(c + (i) * ldc + cvs) += d##i;
+#define JOIN_H(i, p, r) *(half_vec_at *)(c + (i) * ldc) += c##i;
+#define JOIN_3(i, p, r) *(vec_at *)(c + (i) * ldc) += c##i; *(half_vec_at *)(c + (i) * ldc + cvs) += d##i;
 
 /* tile = A(rows x kc) B(kc x NV vectors). A(i, k) is a[i * rs + k * cs] inside a chunk of k, and
    `jump` more from one chunk to the next. Rows of B are ldb apart, its two vectors bvs apart.
-   Without a tile the sums go to C, or are added to it. Asks, if there are any, are spread over the
+   Without a tile the sums go to C, or are added to it. What is to be prefetched is spread over the
    chunks. */
-#define DASE_KERNEL(ROWS, NV)                                                                \
-    static void DASE_CAT(DASE_NAME(kernel), _##ROWS##x##NV)(                                 \
-        ptrdiff_t kc, const DASE_TYPE *a, ptrdiff_t rs, ptrdiff_t cs,                        \
+#define KERNEL(ROWS, NV)                                                                     \
+    static void PASTE(tile_kernel, _##ROWS##x##NV)(                                          \
+        ptrdiff_t kc, const real *a, ptrdiff_t rs, ptrdiff_t cs,                             \
         ptrdiff_t chunk, ptrdiff_t jump,                                                     \
-        const DASE_TYPE *b, ptrdiff_t ldb, ptrdiff_t bvs, vec *tile,                         \
-        DASE_TYPE *c, ptrdiff_t ldc, ptrdiff_t cvs, int add, const dase_asks *asks)          \
+        const real *b, ptrdiff_t ldb, ptrdiff_t bvs, vec *tile,                              \
+        real *c, ptrdiff_t ldc, ptrdiff_t cvs, int add, const prefetch_list *ahead)          \
     {                                                                                        \
-        const int chunks = asks ? (int)((kc + chunk - 1) / chunk) : 1;                       \
-        const int each = asks ? (asks->count + chunks - 1) / chunks : 0;                     \
-        int asked = 0;                                                                       \
-        const DASE_TYPE *p0 = a, *p1 = a, *p2 = a, *p3 = a;                                  \
+        const int chunks = ahead ? (int)((kc + chunk - 1) / chunk) : 1;                      \
+        const int each = ahead ? (ahead->count + chunks - 1) / chunks : 0;                   \
+        int done = 0;                                                                        \
+        const real *p0 = a, *p1 = a, *p2 = a, *p3 = a;                                       \
         if (ROWS > 3) p1 = a + 3 * rs;                                                       \
         if (ROWS > 6) p2 = a + 6 * rs;                                                       \
         if (ROWS > 9) p3 = a + 9 * rs;                                                       \
-        DASE_ROWS_##ROWS(DASE_ZERO_##NV)                                                     \
+        ROWS_##ROWS(ZERO_##NV)                                                               \
         for (; kc > 0; kc -= chunk) {                                                        \
             const ptrdiff_t n = kc < chunk ? kc : chunk;                                     \
-            for (int e = 0; e < each && asked < asks->count; e++) DASE_ASK(asks->at[asked++]); \
+            for (int e = 0; e < each && done < ahead->count; e++) PREFETCH(ahead->at[done++]); \
             for (ptrdiff_t k = 0; k < n; k++) {                                              \
-                DASE_LOAD_##NV                                                               \
-                DASE_ROWS_##ROWS(DASE_STEP_##NV)                                             \
+                LOAD_##NV                                                                    \
+                ROWS_##ROWS(STEP_##NV)                                                       \
                 p0 += cs; p1 += cs; p2 += cs; p3 += cs;                                      \
                 b += ldb;                                                                    \
             }                                                                                \
             p0 += jump; p1 += jump; p2 += jump; p3 += jump;                                  \
         }                                                                                    \
         (void)p1; (void)p2; (void)p3; (void)bvs; (void)cvs;                                  \
-        if (tile) { DASE_ROWS_##ROWS(DASE_SAVE_##NV) }                                       \
-        else if (add) { DASE_ROWS_##ROWS(DASE_JOIN_##NV) }                                   \
-        else { DASE_ROWS_##ROWS(DASE_PUT_##NV) }                                             \
+        if (tile) { ROWS_##ROWS(SAVE_##NV) }                                                 \
+        else if (add) { ROWS_##ROWS(JOIN_##NV) }                                             \
+        else { ROWS_##ROWS(PUT_##NV) }                                                       \
     }
-#define DASE_KERNELS(ROWS) DASE_KERNEL(ROWS, H) DASE_KERNEL(ROWS, 1) DASE_KERNEL(ROWS, 3) DASE_KERNEL(ROWS, 2)
-#define DASE_ENTRY(ROWS) {DASE_CAT(DASE_NAME(kernel), _##ROWS##xH), DASE_CAT(DASE_NAME(kernel), _##ROWS##x1), \
-                          DASE_CAT(DASE_NAME(kernel), _##ROWS##x3), DASE_CAT(DASE_NAME(kernel), _##ROWS##x2)}
+#define KERNELS(ROWS) KERNEL(ROWS, H) KERNEL(ROWS, 1) KERNEL(ROWS, 3) KERNEL(ROWS, 2)
+#define ENTRY(ROWS) {PASTE(tile_kernel, _##ROWS##xH), PASTE(tile_kernel, _##ROWS##x1), \
+                          PASTE(tile_kernel, _##ROWS##x3), PASTE(tile_kernel, _##ROWS##x2)}
 
-#define DASE_TYPE float
-#define DASE_INT int
-#define DASE_VL DASE_VL_FLOAT
-#include "product/microkernel.h"
-#undef DASE_TYPE
-#undef DASE_INT
-#undef DASE_VL
-#define DASE_TYPE double
-#define DASE_INT long long
-#define DASE_VL DASE_VL_DOUBLE
-#include "product/microkernel.h"
-#undef DASE_TYPE
-#undef DASE_INT
-#undef DASE_VL
+#define EACH_TYPE "product/microkernel.h"
+#include "each_type.h"
+#undef tile_product /* from here on the type of C chooses */
+#define tile_product(tile, c, ...) BY_TYPE(c, tile_product)(tile, c, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */
 
-#define vec DASE_NAME(vec)
-#define vec_at DASE_NAME(vec_at)
-#define vec_int DASE_NAME(vec_int)
-#define half DASE_NAME(half)
-#define half_at DASE_NAME(half_at)
 
-/* Where the operands of a tile lie. B must be readable for whole halves of a vector: as it lies, or
-   packed with zeros behind the last column. */
-typedef struct {
-    const DASE_TYPE *a;                      /* IN */
-    ptrdiff_t rs, cs, chunk, jump;           /* of A: see the kernel */
-    const DASE_TYPE *b;                      /* IN */
-    ptrdiff_t ldb, bvs;                      /* of B: from row to row, from vector to vector */
-    DASE_TYPE *c;                            /* INOUT */
-    ptrdiff_t ldc, cvs;                      /* of C, likewise */
-    const DASE_TYPE *bias;                   /* IN, of the first column */
-    const DASE_TYPE *mask;                   /* IN, laid out as C */
-    DASE_TYPE scale;                         /* factor where the mask is positive */
-    int flags;
-    const dase_asks *asks;                   /* IN, or NULL */
-} DASE_NAME(job);
+#ifdef HAVE_VECTORS
 
-#ifdef DASE_VECTORS
-
-typedef DASE_TYPE vec __attribute__((vector_size(DASE_BYTES), may_alias));
-typedef DASE_TYPE vec_at __attribute__((vector_size(DASE_BYTES), may_alias, aligned(sizeof(DASE_TYPE))));
-typedef DASE_INT vec_int __attribute__((vector_size(DASE_BYTES), may_alias));
-typedef DASE_TYPE half __attribute__((vector_size(DASE_BYTES / 2), may_alias));
-typedef DASE_TYPE half_at __attribute__((vector_size(DASE_BYTES / 2), may_alias, aligned(sizeof(DASE_TYPE))));
-
-#if defined(__AVX2__) && !defined(__AVX512F__)
-static inline __m256i DASE_NAME(mask)(int n) /* all bits set in the first n lanes */
-{
-    vec_int lane;
-    for (int i = 0; i < DASE_VL; i++) lane[i] = i;
-    return (__m256i)(lane < (DASE_INT)n);
-}
+#define tile_kernel TYPED(tile_kernel)
+KERNELS(1) KERNELS(2) KERNELS(3) KERNELS(4)
+#if MR > 4
+KERNELS(5) KERNELS(6)
+#endif
+#if MR > 6
+KERNELS(7) KERNELS(8)
+#endif
+#if MR > 8
+KERNELS(9) KERNELS(10) KERNELS(11) KERNELS(12)
 #endif
 
-/* The first n lanes from memory, zeros behind them; nothing beyond them is read. */
-static inline vec DASE_NAME(load)(const DASE_TYPE *p, int n)
-{
-    if (n == DASE_VL) return *(const vec_at *)p;
-#if defined(__AVX512F__)
-    if (sizeof(DASE_TYPE) == 4) return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
-    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
-#elif defined(__AVX2__)
-    if (sizeof(DASE_TYPE) == 4) return (vec)_mm256_maskload_ps((const float *)p, DASE_NAME(mask)(n));
-    return (vec)_mm256_maskload_pd((const double *)p, DASE_NAME(mask)(n));
-#else
-    vec v = {0};
-    for (int i = 0; i < n; i++) v[i] = p[i];
-    return v;
+typedef void (*tile_kernel)(ptrdiff_t, const real *, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                                  const real *, ptrdiff_t, ptrdiff_t, vec *,
+                                  real *, ptrdiff_t, ptrdiff_t, int, const prefetch_list *);
+#define tile_kernels TYPED(tile_kernels)
+static const tile_kernel tile_kernels[MR][4] = {
+    ENTRY(1), ENTRY(2), ENTRY(3), ENTRY(4),
+#if MR > 4
+    ENTRY(5), ENTRY(6),
 #endif
-}
-
-static inline void DASE_NAME(store)(DASE_TYPE *p, vec v, int n)
-{
-    if (n == DASE_VL) { *(vec_at *)p = v; return; }
-#if defined(__AVX512F__)
-    if (sizeof(DASE_TYPE) == 4) _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
-    else _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
-#elif defined(__AVX2__)
-    if (sizeof(DASE_TYPE) == 4) _mm256_maskstore_ps((float *)p, DASE_NAME(mask)(n), (__m256)v);
-    else _mm256_maskstore_pd((double *)p, DASE_NAME(mask)(n), (__m256d)v);
-#else
-    for (int i = 0; i < n; i++) p[i] = v[i];
+#if MR > 6
+    ENTRY(7), ENTRY(8),
 #endif
-}
-
-/* v <= 0 is false for NaN, so NaN stays. */
-static inline vec DASE_NAME(relu)(vec v) { return (vec)((vec_int)v & ~(vec_int)(v <= (vec){0})); }
-
-DASE_KERNELS(1) DASE_KERNELS(2) DASE_KERNELS(3) DASE_KERNELS(4)
-#if DASE_MR > 4
-DASE_KERNELS(5) DASE_KERNELS(6)
-#endif
-#if DASE_MR > 6
-DASE_KERNELS(7) DASE_KERNELS(8)
-#endif
-#if DASE_MR > 8
-DASE_KERNELS(9) DASE_KERNELS(10) DASE_KERNELS(11) DASE_KERNELS(12)
-#endif
-
-typedef void (*DASE_NAME(kernel))(ptrdiff_t, const DASE_TYPE *, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
-                                  const DASE_TYPE *, ptrdiff_t, ptrdiff_t, vec *,
-                                  DASE_TYPE *, ptrdiff_t, ptrdiff_t, int, const dase_asks *);
-static const DASE_NAME(kernel) DASE_NAME(kernels)[DASE_MR][4] = {
-    DASE_ENTRY(1), DASE_ENTRY(2), DASE_ENTRY(3), DASE_ENTRY(4),
-#if DASE_MR > 4
-    DASE_ENTRY(5), DASE_ENTRY(6),
-#endif
-#if DASE_MR > 6
-    DASE_ENTRY(7), DASE_ENTRY(8),
-#endif
-#if DASE_MR > 8
-    DASE_ENTRY(9), DASE_ENTRY(10), DASE_ENTRY(11), DASE_ENTRY(12),
+#if MR > 8
+    ENTRY(9), ENTRY(10), ENTRY(11), ENTRY(12),
 #endif
 };
 
 /* Which kernel of a row: the columns in halves of a vector, rounded up. */
-static inline int DASE_NAME(halves)(int cols) { return (2 * cols + DASE_VL - 1) / DASE_VL - 1; }
+#define tile_halves TYPED(tile_halves)
+static inline int tile_halves(int cols) { return (2 * cols + VL - 1) / VL - 1; }
 
 /* The sums of a tile, one or two vectors a row. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
-static inline int DASE_NAME(sums)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc, vec *tile)
+#define tile_sums TYPED(tile_sums)
+static inline int tile_sums(const tile_args *p, int rows, int cols, ptrdiff_t kc, vec *tile)
 {
-    DASE_NAME(kernels)[rows - 1][DASE_NAME(halves)(cols)](
-        kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, tile, p->c, 0, 0, 0, p->asks);
-    return cols > DASE_VL ? 2 : 1;
+    tile_kernels[rows - 1][tile_halves(cols)](
+        kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, tile, NULL, 0, 0, 0, p->prefetch);
+    return cols > VL ? 2 : 1;
 }
 
-/* Sums of nv vectors a row on their way to C, with what the DASE_ flags ask for. */
-static inline void DASE_NAME(job_out)(const DASE_NAME(job) *p, int rows, int cols, const vec *tile, int nv)
+/* Sums of nv vectors a row on their way to C, with what the flags tell. */
+#define tile_store TYPED(tile_store)
+static inline void tile_store(const tile_args *p, real *c, int rows, int cols, const vec *tile, int nv)
 {
     const int flags = p->flags;
     for (int v = 0; v < nv; v++) {
-        const int at = v * DASE_VL, n = cols - at < DASE_VL ? cols - at : DASE_VL;
-        const vec add = (flags & DASE_BIAS) ? DASE_NAME(load)(p->bias + at, n) : (vec){0};
+        const int at = v * VL, n = cols - at < VL ? cols - at : VL;
+        const vec add = (flags & TILE_BIAS) ? vec_load((const real *)p->bias + at, n) : (vec){0};
         for (int i = 0; i < rows; i++) {
-            DASE_TYPE *out = p->c + i * p->ldc + v * p->cvs;
+            real *out = c + i * p->ldc + v * p->cvs;
             vec sum = tile[i * nv + v];
-            if (flags & DASE_ADD) sum += DASE_NAME(load)(out, n);
-            if (flags & DASE_BIAS) sum += add;
-            if (flags & DASE_RELU) sum = DASE_NAME(relu)(sum);
-            if (flags & DASE_MASK) {
-                const vec m = DASE_NAME(load)(p->mask + i * p->ldc + v * p->cvs, n);
-                sum = (vec)((vec_int)(sum * p->scale) & (vec_int)(m > (vec){0}));
+            if (flags & TILE_ADD) sum += vec_load(out, n);
+            if (flags & TILE_BIAS) sum += add;
+            if (flags & TILE_RELU) sum = vec_relu(sum);
+            if (flags & TILE_MASK) {
+                const vec m = vec_load((const real *)p->mask + i * p->ldc + v * p->cvs, n);
+                sum = (vec)((vec_int)(sum * (real)p->scale) & (vec_int)(m > (vec){0}));
             }
-            DASE_NAME(store)(out, sum, n);
+            vec_store(out, sum, n);
         }
     }
 }
 
-/* C(rows x cols) = A B, and what the DASE_ flags ask for. Inlined: multiplications of the tile before hide
+/* C(rows x cols) = A B, and what the flags tell. Inlined: multiplications of the tile before hide
    only so much of what leads to the next one. */
+#define tile_product TYPED(tile_product)
 static inline __attribute__((always_inline)) void
-DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc)
+tile_product(const tile_args *p, real *c, int rows, int cols, ptrdiff_t kc)
 {
-    if ((p->flags & ~DASE_ADD) == 0 && 2 * cols % DASE_VL == 0) {
-        DASE_NAME(kernels)[rows - 1][DASE_NAME(halves)(cols)](
-            kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, NULL, p->c, p->ldc, p->cvs, p->flags,
-            p->asks);
+    if ((p->flags & ~TILE_ADD) == 0 && 2 * cols % VL == 0) {
+        tile_kernels[rows - 1][tile_halves(cols)](
+            kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, NULL, c, p->ldc, p->cvs, p->flags,
+            p->prefetch);
         return;
     }
-    vec tile[2 * DASE_MR];
-    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile);
-    DASE_NAME(job_out)(p, rows, cols, tile, nv);
+    vec tile[2 * MR];
+    const int nv = tile_sums(p, rows, cols, kc, tile);
+    tile_store(p, c, rows, cols, tile, nv);
 }
 
 #else /* no vector extensions: the same functions in plain loops, left to the compiler */
 
-static int DASE_NAME(sums)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc, DASE_TYPE *tile)
+#define tile_sums TYPED(tile_sums)
+static int tile_sums(const tile_args *p, int rows, int cols, ptrdiff_t kc, real *tile)
 {
-    const int nv = cols > DASE_VL ? 2 : 1, width = (2 * cols + DASE_VL - 1) / DASE_VL * (DASE_VL / 2);
-    memset(tile, 0, 2 * DASE_MR * DASE_VL * sizeof(DASE_TYPE));
+    const int nv = cols > VL ? 2 : 1, width = (2 * cols + VL - 1) / VL * (VL / 2);
+    memset(tile, 0, 2 * MR * VL * sizeof(real));
     for (ptrdiff_t k = 0; k < kc; k++)
         for (int i = 0; i < rows; i++) {
-            const DASE_TYPE s = p->a[i * p->rs + k * p->cs + k / p->chunk * p->jump];
-            const DASE_TYPE *b = p->b + k * p->ldb;
+            const real s = ((const real *)p->a)[i * p->rs + k * p->cs + k / p->chunk * p->jump];
+            const real *b = (const real *)p->b + k * p->ldb;
             for (int j = 0; j < width; j++)
-                tile[i * nv * DASE_VL + j] += s * b[j < DASE_VL ? j : j - DASE_VL + p->bvs];
+                tile[i * nv * VL + j] += s * b[j < VL ? j : j - VL + p->bvs];
         }
     return nv;
 }
 
-static void DASE_NAME(job_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc)
+#define tile_product TYPED(tile_product)
+static void tile_product(const tile_args *p, real *c, int rows, int cols, ptrdiff_t kc)
 {
-    DASE_TYPE tile[2 * DASE_MR * DASE_VL];
-    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile), flags = p->flags;
+    real tile[2 * MR * VL];
+    const int nv = tile_sums(p, rows, cols, kc, tile), flags = p->flags;
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < cols; j++) {
-            const ptrdiff_t at = i * p->ldc + (j < DASE_VL ? j : j - DASE_VL + p->cvs);
-            DASE_TYPE sum = tile[i * nv * DASE_VL + j];
-            if (flags & DASE_ADD) sum += p->c[at];
-            if (flags & DASE_BIAS) sum += p->bias[j];
-            if ((flags & DASE_RELU) && sum <= 0) sum = 0;
-            if (flags & DASE_MASK) sum = p->mask[at] > 0 ? sum * p->scale : 0;
-            p->c[at] = sum;
+            const ptrdiff_t at = i * p->ldc + (j < VL ? j : j - VL + p->cvs);
+            real sum = tile[i * nv * VL + j];
+            if (flags & TILE_ADD) sum += c[at];
+            if (flags & TILE_BIAS) sum += ((const real *)p->bias)[j];
+            if ((flags & TILE_RELU) && sum <= 0) sum = 0;
+            if (flags & TILE_MASK) sum = ((const real *)p->mask)[at] > 0 ? sum * (real)p->scale : 0;
+            c[at] = sum;
         }
 }
 
 #endif
-
-/* The same as job_tile for operands that lie in plain rows; A(i, k) is a[i * rs + k * cs]. */
-static inline void DASE_NAME(tile)(int rows, int cols, ptrdiff_t kc,
-                                   const DASE_TYPE *a, ptrdiff_t rs, ptrdiff_t cs, /* IN */
-                                   const DASE_TYPE *b, ptrdiff_t ldb,              /* IN */
-                                   DASE_TYPE *c, ptrdiff_t ldc,                    /* INOUT */
-                                   const DASE_TYPE *bias, int flags)               /* IN */
-{
-    const DASE_NAME(job) job = {a, rs, cs, kc > 0 ? kc : 1, 0, b, ldb, DASE_VL, c, ldc, DASE_VL, bias, NULL, 1, flags,
-                                 NULL};
-    DASE_NAME(job_tile)(&job, rows, cols, kc);
-}
-
-#undef vec
-#undef vec_at
-#undef vec_int
-#undef half
-#undef half_at
 #endif

@@ -2,305 +2,246 @@
 
    One source for float and double, as product/microkernel.h. A rule reads the gradient, the parameter and
    its state, and writes the next parameter and state: one pass over memory. In a training step
-   these are the same arrays, and the gradient of a matrix is never stored. DASE_STORE writes the
+   these are the same arrays, and the gradient of a matrix is never stored. STORE writes the
    gradient instead.
 
    Multiply-adds are spelled out: left to the compiler they depend on where the code stands, and
    the step and the update rules called by themselves would differ in the last bit. */
 
-#ifndef DASE_TYPE /* ---- once ---- */
-#ifndef DASE_UPDATE_H
-#define DASE_UPDATE_H
+#ifndef real /* ---- once ---- */
+#ifndef UPDATE_H
+#define UPDATE_H
 
 #include <math.h>
 #include "product/microkernel.h"
-#if defined(DASE_VECTORS) && defined(__SSE2__)
-#include <immintrin.h>
-#endif
 
-#define DASE_STORE 0
-#define DASE_SGD 1
-#define DASE_MOMENTUM 2
-#define DASE_RMSPROP 3
-#define DASE_ADAM 4
+#define STORE 0
+#define SGD 1
+#define MOMENTUM 2
+#define RMSPROP 3
+#define ADAM 4
 
 /* A parameter and its rule, for both types. */
 typedef struct {
     const void *w, *first, *second;         /* IN */
     void *next_w, *next_first, *next_second; /* OUT, may be the same arrays */
-    void *grad;                             /* OUT, DASE_STORE only */
+    void *grad;                             /* OUT, STORE only */
     double rate, keep1, keep2, eps, scale, reg;
-} dase_param;
+} rule_param;
 
-#define DASE_TYPE float
-#define DASE_INT int
-#define DASE_VL DASE_VL_FLOAT
-#include "step/rules.h"
-#undef DASE_TYPE
-#undef DASE_INT
-#undef DASE_VL
-#define DASE_TYPE double
-#define DASE_INT long long
-#define DASE_VL DASE_VL_DOUBLE
-#include "step/rules.h"
-#undef DASE_TYPE
-#undef DASE_INT
-#undef DASE_VL
+#define EACH_TYPE "step/rules.h"
+#include "each_type.h"
 
 #endif
 #else /* ---- once per type ---- */
 
-#define vec DASE_NAME(vec)
-#define vec_at DASE_NAME(vec_at)
 
 /* One parameter. first and second are the state: velocity, or cache, or m and v. */
 typedef struct {
     int rule;
-    DASE_TYPE rate;             /* adam: divided by 1 - beta1 ** t */
-    DASE_TYPE keep1, take1;     /* beta1 and 1 - beta1; momentum; decay rate and 1 - decay rate */
-    DASE_TYPE keep2, take2;     /* beta2 and 1 - beta2 */
-    DASE_TYPE eps, scale;       /* scale: 1 / (1 - beta2 ** t) */
-    DASE_TYPE reg;              /* the gradient gets reg * w on top */
-    const DASE_TYPE *w, *first, *second;               /* IN */
-    DASE_TYPE *next_w, *next_first, *next_second;      /* OUT, may be the same arrays */
-    DASE_TYPE *grad;                                   /* OUT, DASE_STORE only */
-} DASE_NAME(update);
+    real rate;             /* adam: divided by 1 - beta1 ** t */
+    real keep1, take1;     /* beta1 and 1 - beta1; momentum; decay rate and 1 - decay rate */
+    real keep2, take2;     /* beta2 and 1 - beta2 */
+    real eps, scale;       /* scale: 1 / (1 - beta2 ** t) */
+    real reg;              /* the gradient gets reg * w on top */
+    const real *w, *first, *second;               /* IN */
+    real *next_w, *next_first, *next_second;      /* OUT, may be the same arrays */
+    real *grad;                                   /* OUT, STORE only */
+} TYPED(update);
 
-static DASE_NAME(update) DASE_NAME(update_of)(const dase_param *p, int rule)
+static TYPED(update) TYPED(update_of)(const rule_param *p, int rule)
 {
-    const DASE_NAME(update) u = {
-        rule, (DASE_TYPE)p->rate, (DASE_TYPE)p->keep1, (DASE_TYPE)(1 - p->keep1), (DASE_TYPE)p->keep2,
-        (DASE_TYPE)(1 - p->keep2), (DASE_TYPE)p->eps, (DASE_TYPE)p->scale, (DASE_TYPE)p->reg,
+    const TYPED(update) u = {
+        rule, (real)p->rate, (real)p->keep1, (real)(1 - p->keep1), (real)p->keep2,
+        (real)(1 - p->keep2), (real)p->eps, (real)p->scale, (real)p->reg,
         p->w, p->first, p->second, p->next_w, p->next_first, p->next_second, p->grad,
     };
     return u;
 }
 
 /* A tile of the parameter and its state, which is updated next. */
-static inline void DASE_NAME(ask_tile)(const DASE_NAME(update) *u, dase_asks *asks, ptrdiff_t rows, ptrdiff_t cols,
+static inline void TYPED(ask_tile)(const TYPED(update) *u, prefetch_list *asks, ptrdiff_t rows, ptrdiff_t cols,
                                        ptrdiff_t at, ptrdiff_t ld)
 {
-    const ptrdiff_t bytes = cols * (ptrdiff_t)sizeof(DASE_TYPE);
-    if (u->rule == DASE_STORE) return;
+    const ptrdiff_t bytes = cols * (ptrdiff_t)sizeof(real);
+    if (u->rule == STORE) return;
     for (ptrdiff_t i = 0; i < rows; i++, at += ld) {
-        dase_ask(asks, u->w + at, bytes);
-        if (u->rule >= DASE_MOMENTUM) dase_ask(asks, u->first + at, bytes);
-        if (u->rule == DASE_ADAM) dase_ask(asks, u->second + at, bytes);
+        prefetch_range(asks, u->w + at, bytes);
+        if (u->rule >= MOMENTUM) prefetch_range(asks, u->first + at, bytes);
+        if (u->rule == ADAM) prefetch_range(asks, u->second + at, bytes);
     }
 }
 
 /* The lines of one element. */
-static inline void DASE_NAME(ask_element)(const DASE_NAME(update) *u, ptrdiff_t at)
+static inline void TYPED(ask_element)(const TYPED(update) *u, ptrdiff_t at)
 {
-    if (u->rule == DASE_STORE) return;
-    DASE_ASK(u->w + at);
-    if (u->rule >= DASE_MOMENTUM) DASE_ASK(u->first + at);
-    if (u->rule == DASE_ADAM) DASE_ASK(u->second + at);
+    if (u->rule == STORE) return;
+    PREFETCH(u->w + at);
+    if (u->rule >= MOMENTUM) PREFETCH(u->first + at);
+    if (u->rule == ADAM) PREFETCH(u->second + at);
 }
 
-#ifdef DASE_VECTORS
-
-static inline vec DASE_NAME(root)(vec v)
-{
-#if defined(__AVX512F__)
-    if (sizeof(DASE_TYPE) == 4) return (vec)_mm512_sqrt_ps((__m512)v);
-    return (vec)_mm512_sqrt_pd((__m512d)v);
-#elif defined(__AVX2__)
-    if (sizeof(DASE_TYPE) == 4) return (vec)_mm256_sqrt_ps((__m256)v);
-    return (vec)_mm256_sqrt_pd((__m256d)v);
-#elif defined(__SSE2__)
-    if (sizeof(DASE_TYPE) == 4) return (vec)_mm_sqrt_ps((__m128)v);
-    return (vec)_mm_sqrt_pd((__m128d)v);
-#else
-    for (int i = 0; i < DASE_VL; i++) v[i] = sizeof(DASE_TYPE) == 4 ? sqrtf(v[i]) : sqrt(v[i]);
-    return v;
-#endif
-}
-
-static inline vec DASE_NAME(all)(DASE_TYPE x) { return x - (vec){0}; }
-
-/* a * b + c, rounded once where the instruction set can. */
-static inline vec DASE_NAME(fma)(vec a, vec b, vec c)
-{
-#if defined(__AVX512F__)
-    if (sizeof(DASE_TYPE) == 4) return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-    return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
-#elif defined(__AVX2__)
-    if (sizeof(DASE_TYPE) == 4) return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-    return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
-#else
-    return a * b + c;
-#endif
-}
+#ifdef HAVE_VECTORS
 
 /* n elements at `at`, with gradient g. */
-static inline void DASE_NAME(update_vec)(const DASE_NAME(update) *u, int rule, vec g, ptrdiff_t at, int n,
+static inline void TYPED(update_vec)(const TYPED(update) *u, int rule, vec g, ptrdiff_t at, int n,
                                          vec *squares)
 {
     vec w = {0}, s, t;
-    if (rule != DASE_STORE || squares != NULL) w = DASE_NAME(load)(u->w + at, n);
+    if (rule != STORE || squares != NULL) w = vec_load(u->w + at, n);
     if (squares != NULL) {
-        *squares = DASE_NAME(fma)(w, w, *squares);
-        g = DASE_NAME(fma)(DASE_NAME(all)(u->reg), w, g);
+        *squares = vec_fma(w, w, *squares);
+        g = vec_fma(vec_fill(u->reg), w, g);
     }
-    if (rule == DASE_STORE) {
-        DASE_NAME(store)(u->grad + at, g, n);
+    if (rule == STORE) {
+        vec_store(u->grad + at, g, n);
         return;
     }
-    if (rule == DASE_SGD) {
-        w = DASE_NAME(fma)(DASE_NAME(all)(-u->rate), g, w);
-    } else if (rule == DASE_MOMENTUM) {
-        s = DASE_NAME(fma)(DASE_NAME(all)(u->keep1), DASE_NAME(load)(u->first + at, n), -(u->rate * g));
-        DASE_NAME(store)(u->next_first + at, s, n);
+    if (rule == SGD) {
+        w = vec_fma(vec_fill(-u->rate), g, w);
+    } else if (rule == MOMENTUM) {
+        s = vec_fma(vec_fill(u->keep1), vec_load(u->first + at, n), -(u->rate * g));
+        vec_store(u->next_first + at, s, n);
         w += s;
-    } else if (rule == DASE_RMSPROP) {
-        s = DASE_NAME(fma)(DASE_NAME(all)(u->keep1), DASE_NAME(load)(u->first + at, n), u->take1 * (g * g));
-        DASE_NAME(store)(u->next_first + at, s, n);
-        w -= u->rate * g / (DASE_NAME(root)(s) + u->eps);
+    } else if (rule == RMSPROP) {
+        s = vec_fma(vec_fill(u->keep1), vec_load(u->first + at, n), u->take1 * (g * g));
+        vec_store(u->next_first + at, s, n);
+        w -= u->rate * g / (vec_sqrt(s) + u->eps);
     } else {
-        s = DASE_NAME(fma)(DASE_NAME(all)(u->keep1), DASE_NAME(load)(u->first + at, n), u->take1 * g);
-        t = DASE_NAME(fma)(DASE_NAME(all)(u->keep2), DASE_NAME(load)(u->second + at, n), u->take2 * (g * g));
-        DASE_NAME(store)(u->next_first + at, s, n);
-        DASE_NAME(store)(u->next_second + at, t, n);
-        w -= u->rate * s / (DASE_NAME(root)(t * u->scale) + u->eps);
+        s = vec_fma(vec_fill(u->keep1), vec_load(u->first + at, n), u->take1 * g);
+        t = vec_fma(vec_fill(u->keep2), vec_load(u->second + at, n), u->take2 * (g * g));
+        vec_store(u->next_first + at, s, n);
+        vec_store(u->next_second + at, t, n);
+        w -= u->rate * s / (vec_sqrt(t * u->scale) + u->eps);
     }
-    DASE_NAME(store)(u->next_w + at, w, n);
+    vec_store(u->next_w + at, w, n);
 }
 
 /* A whole vector, whatever the rule. */
-static inline void DASE_NAME(update_any)(const DASE_NAME(update) *u, vec g, ptrdiff_t at, vec *squares)
+static inline void TYPED(update_any)(const TYPED(update) *u, vec g, ptrdiff_t at, vec *squares)
 {
-#define DASE_CASE(RULE)                                                                       \
-    case RULE:                                                                                \
-        if (u->reg != 0) DASE_NAME(update_vec)(u, RULE, g, at, DASE_VL, squares);             \
-        else DASE_NAME(update_vec)(u, RULE, g, at, DASE_VL, NULL);                            \
+#define CASE(RULE)                                                                           \
+    case RULE:                                                                               \
+        if (u->reg != 0) TYPED(update_vec)(u, RULE, g, at, VL, squares);                     \
+        else TYPED(update_vec)(u, RULE, g, at, VL, NULL);                                    \
         break;
     switch (u->rule) {
-        DASE_CASE(DASE_STORE) DASE_CASE(DASE_SGD) DASE_CASE(DASE_MOMENTUM)
-        DASE_CASE(DASE_RMSPROP) DASE_CASE(DASE_ADAM)
+        CASE(STORE) CASE(SGD) CASE(MOMENTUM)
+        CASE(RMSPROP) CASE(ADAM)
     }
-#undef DASE_CASE
+#undef CASE
 }
 
-static inline void DASE_NAME(update_rows)(const DASE_NAME(update) *u, int rule, const vec *tile, int nv,
+static inline void TYPED(update_rows)(const TYPED(update) *u, int rule, const vec *tile, int nv,
                                           int rows, int cols, ptrdiff_t at, ptrdiff_t ld, vec *squares)
 {
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < nv; v++) {
-            const int from = v * DASE_VL, n = cols - from < DASE_VL ? cols - from : DASE_VL;
-            DASE_NAME(update_vec)(u, rule, tile[i * nv + v], at + i * ld + from, n, squares);
+            const int from = v * VL, n = cols - from < VL ? cols - from : VL;
+            TYPED(update_vec)(u, rule, tile[i * nv + v], at + i * ld + from, n, squares);
         }
-}
-
-static inline double DASE_NAME(lane_sum)(vec v)
-{
-    double total = 0;
-    for (int i = 0; i < DASE_VL; i++) total += v[i];
-    return total;
 }
 
 /* The update by a tile of a gradient, nv vectors a row; the parameter's tile begins at element `at`
    and its rows are ld apart. Returns the sum of squares of the parameter before, 0 without reg. */
-static inline double DASE_NAME(update_by)(const DASE_NAME(update) *u, const vec *tile, int nv, int rows, int cols,
+static inline double TYPED(update_by)(const TYPED(update) *u, const vec *tile, int nv, int rows, int cols,
                                           ptrdiff_t at, ptrdiff_t ld)
 {
     vec squares = {0};
-#define DASE_CASE(RULE)                                                                       \
-    case RULE:                                                                                \
-        if (u->reg != 0) DASE_NAME(update_rows)(u, RULE, tile, nv, rows, cols, at, ld, &squares); \
-        else DASE_NAME(update_rows)(u, RULE, tile, nv, rows, cols, at, ld, NULL);             \
+#define CASE(RULE)                                                                           \
+    case RULE:                                                                               \
+        if (u->reg != 0) TYPED(update_rows)(u, RULE, tile, nv, rows, cols, at, ld, &squares); \
+        else TYPED(update_rows)(u, RULE, tile, nv, rows, cols, at, ld, NULL);                \
         break;
     switch (u->rule) {
-        DASE_CASE(DASE_STORE) DASE_CASE(DASE_SGD) DASE_CASE(DASE_MOMENTUM)
-        DASE_CASE(DASE_RMSPROP) DASE_CASE(DASE_ADAM)
+        CASE(STORE) CASE(SGD) CASE(MOMENTUM)
+        CASE(RMSPROP) CASE(ADAM)
     }
-#undef DASE_CASE
-    return u->reg != 0 ? DASE_NAME(lane_sum)(squares) : 0;
+#undef CASE
+    return u->reg != 0 ? vec_total(squares) : 0;
 }
 
 /* The tile of a gradient, and its update. */
-static double DASE_NAME(update_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc,
-                                     const DASE_NAME(update) *u, ptrdiff_t at, ptrdiff_t ld)
+static double TYPED(update_tile)(const tile_args *p, const real *c, int rows, int cols, ptrdiff_t kc,
+                                     const TYPED(update) *u, ptrdiff_t at, ptrdiff_t ld)
 {
-    vec tile[2 * DASE_MR];
-    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile);
-    if (p->flags & DASE_ADD)
+    vec tile[2 * MR];
+    const int nv = tile_sums(p, rows, cols, kc, tile);
+    if (p->flags & TILE_ADD)
         for (int i = 0; i < rows; i++)
             for (int v = 0; v < nv; v++) {
-                const int from = v * DASE_VL, n = cols - from < DASE_VL ? cols - from : DASE_VL;
-                tile[i * nv + v] += DASE_NAME(load)(p->c + i * p->ldc + v * p->cvs, n);
+                const int from = v * VL, n = cols - from < VL ? cols - from : VL;
+                tile[i * nv + v] += vec_load(c + i * p->ldc + v * p->cvs, n);
             }
-    return DASE_NAME(update_by)(u, tile, nv, rows, cols, at, ld);
+    return TYPED(update_by)(u, tile, nv, rows, cols, at, ld);
 }
 
 /* The same for n gradients that lie in memory. */
-static void DASE_NAME(update_vector)(const DASE_NAME(update) *u, const DASE_TYPE *g, ptrdiff_t at, ptrdiff_t n)
+static void TYPED(update_vector)(const TYPED(update) *u, const real *g, ptrdiff_t at, ptrdiff_t n)
 {
-#define DASE_CASE(RULE)                                                                       \
-    case RULE:                                                                                \
-        for (; i + DASE_VL <= n; i += DASE_VL)                                                \
-            DASE_NAME(update_vec)(u, RULE, *(const vec_at *)(g + i), at + i, DASE_VL, NULL);  \
-        if (i < n)                                                                            \
-            DASE_NAME(update_vec)(u, RULE, DASE_NAME(load)(g + i, (int)(n - i)), at + i, (int)(n - i), NULL); \
+#define CASE(RULE)                                                                           \
+    case RULE:                                                                               \
+        for (; i + VL <= n; i += VL)                                                         \
+            TYPED(update_vec)(u, RULE, *(const vec_at *)(g + i), at + i, VL, NULL);          \
+        if (i < n)                                                                           \
+            TYPED(update_vec)(u, RULE, vec_load(g + i, (int)(n - i)), at + i, (int)(n - i), NULL); \
         break;
     ptrdiff_t i = 0;
     switch (u->rule) {
-        DASE_CASE(DASE_STORE) DASE_CASE(DASE_SGD) DASE_CASE(DASE_MOMENTUM)
-        DASE_CASE(DASE_RMSPROP) DASE_CASE(DASE_ADAM)
+        CASE(STORE) CASE(SGD) CASE(MOMENTUM)
+        CASE(RMSPROP) CASE(ADAM)
     }
-#undef DASE_CASE
+#undef CASE
 }
 
 #else /* no vector extensions */
 
-static inline DASE_TYPE DASE_NAME(root)(DASE_TYPE v) { return (DASE_TYPE)sqrt(v); }
+static inline real TYPED(scalar_sqrt)(real v) { return (real)sqrt(v); }
 
-static void DASE_NAME(update_one)(const DASE_NAME(update) *u, DASE_TYPE g, ptrdiff_t at)
+static void TYPED(update_one)(const TYPED(update) *u, real g, ptrdiff_t at)
 {
-    DASE_TYPE s, t;
+    real s, t;
     if (u->reg != 0) g += u->reg * u->w[at];
     switch (u->rule) {
-    case DASE_STORE: u->grad[at] = g; break;
-    case DASE_SGD: u->next_w[at] = u->w[at] - u->rate * g; break;
-    case DASE_MOMENTUM:
+    case STORE: u->grad[at] = g; break;
+    case SGD: u->next_w[at] = u->w[at] - u->rate * g; break;
+    case MOMENTUM:
         s = u->next_first[at] = u->keep1 * u->first[at] - u->rate * g;
         u->next_w[at] = u->w[at] + s;
         break;
-    case DASE_RMSPROP:
+    case RMSPROP:
         s = u->next_first[at] = u->keep1 * u->first[at] + u->take1 * (g * g);
-        u->next_w[at] = u->w[at] - u->rate * g / (DASE_NAME(root)(s) + u->eps);
+        u->next_w[at] = u->w[at] - u->rate * g / (TYPED(scalar_sqrt)(s) + u->eps);
         break;
     default:
         s = u->next_first[at] = u->keep1 * u->first[at] + u->take1 * g;
         t = u->next_second[at] = u->keep2 * u->second[at] + u->take2 * (g * g);
-        u->next_w[at] = u->w[at] - u->rate * s / (DASE_NAME(root)(t * u->scale) + u->eps);
+        u->next_w[at] = u->w[at] - u->rate * s / (TYPED(scalar_sqrt)(t * u->scale) + u->eps);
     }
 }
 
-static double DASE_NAME(update_tile)(const DASE_NAME(job) *p, int rows, int cols, ptrdiff_t kc,
-                                     const DASE_NAME(update) *u, ptrdiff_t at, ptrdiff_t ld)
+static double TYPED(update_tile)(const tile_args *p, const real *c, int rows, int cols, ptrdiff_t kc,
+                                     const TYPED(update) *u, ptrdiff_t at, ptrdiff_t ld)
 {
-    DASE_TYPE tile[2 * DASE_MR * DASE_VL];
+    real tile[2 * MR * VL];
     double total = 0;
-    const int nv = DASE_NAME(sums)(p, rows, cols, kc, tile);
+    const int nv = tile_sums(p, rows, cols, kc, tile);
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < cols; j++) {
-            DASE_TYPE g = tile[i * nv * DASE_VL + j];
-            const DASE_TYPE w = u->w[at + i * ld + j];
-            if (p->flags & DASE_ADD) g += p->c[i * p->ldc + (j < DASE_VL ? j : j - DASE_VL + p->cvs)];
+            real g = tile[i * nv * VL + j];
+            const real w = u->w[at + i * ld + j];
+            if (p->flags & TILE_ADD) g += c[i * p->ldc + (j < VL ? j : j - VL + p->cvs)];
             if (u->reg != 0) total += (double)w * w;
-            DASE_NAME(update_one)(u, g, at + i * ld + j);
+            TYPED(update_one)(u, g, at + i * ld + j);
         }
     return total;
 }
 
-static void DASE_NAME(update_vector)(const DASE_NAME(update) *u, const DASE_TYPE *g, ptrdiff_t at, ptrdiff_t n)
+static void TYPED(update_vector)(const TYPED(update) *u, const real *g, ptrdiff_t at, ptrdiff_t n)
 {
-    for (ptrdiff_t i = 0; i < n; i++) DASE_NAME(update_one)(u, g[i], at + i);
+    for (ptrdiff_t i = 0; i < n; i++) TYPED(update_one)(u, g[i], at + i);
 }
 
 #endif
 
-#undef vec
-#undef vec_at
 #endif
