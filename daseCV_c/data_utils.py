@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from daseCV_c._layers.batch import gather_batch
 from daseCV_c.datasets import pickles as _pickle
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 
-def load_pickle(f):
+def load_pickle(f: str | os.PathLike[str] | BinaryIO) -> Any:
     """Read a pickle that holds data: arrays of numbers, numbers, strings, lists, tuples and dicts.
 
     No code from the pickle runs, and to read it takes time and memory in proportion to its size.
@@ -66,7 +67,7 @@ def load_pickle(f):
     return _pickle.load(f)
 
 
-def load_models(models_dir):
+def load_models(models_dir: str | os.PathLike[str]) -> dict[str, Any]:
     """Read the models of the checkpoints in a folder.
 
     A checkpoint is what `Solver` writes: a pickled dict with the key ``model``. Only the package's

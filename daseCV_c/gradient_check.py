@@ -4,8 +4,12 @@ Each function changes its array in place while it probes it, and puts every elem
 """
 
 import random
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
+
+from daseCV_c._types import Array, ArrayLike
 
 __all__ = [
     "eval_numerical_gradient", "eval_numerical_gradient_array", "eval_numerical_gradient_blobs",
@@ -13,7 +17,7 @@ __all__ = [
 ]
 
 
-def _probed(function, x):
+def _probed(function: str, x: object) -> None:
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         what = f"an array of {x.dtype}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
         raise TypeError(f"{function}: x is {what}, expected an ndarray of floats to probe in place")
@@ -21,7 +25,7 @@ def _probed(function, x):
         raise ValueError(f"{function}: x is read-only, but it is probed in place")
 
 
-def _difference(f, x, index, h):
+def _difference(f: Callable[[], Any], x: Array, index: tuple[int, ...], h: float) -> tuple[Any, Any]:
     """f above and below one element of x, which is put back whatever f does."""
     old = x[index]
     try:
@@ -34,7 +38,7 @@ def _difference(f, x, index, h):
     return above, below
 
 
-def eval_numerical_gradient(f, x, verbose=True, h=0.00001):
+def eval_numerical_gradient(f: Callable[[Array], Any], x: Array, verbose: bool = True, h: float = 0.00001) -> Array:
     """Gradient of a scalar function: ``(f(x + h) - f(x - h)) / 2h``, element by element.
 
     Parameters
@@ -76,7 +80,7 @@ def eval_numerical_gradient(f, x, verbose=True, h=0.00001):
     return grad
 
 
-def eval_numerical_gradient_array(f, x, df, h=1e-5):
+def eval_numerical_gradient_array(f: Callable[[Array], Any], x: Array, df: ArrayLike, h: float = 1e-5) -> Array:
     """Gradient of an array function, contracted with the upstream gradient df.
 
     ``grad[i] = sum((f(x + h e_i) - f(x - h e_i)) * df) / 2h``.
@@ -119,7 +123,9 @@ def eval_numerical_gradient_array(f, x, df, h=1e-5):
     return grad
 
 
-def eval_numerical_gradient_blobs(f, inputs, output, h=1e-5):
+def eval_numerical_gradient_blobs(
+    f: Callable[..., object], inputs: Iterable[Any], output: Any, h: float = 1e-5,
+) -> list[Array]:
     """Gradients of a function that writes into a blob.
 
     Parameters
@@ -158,7 +164,7 @@ def eval_numerical_gradient_blobs(f, inputs, output, h=1e-5):
     """
     diffs = []
 
-    def value():
+    def value() -> Array:
         f(*inputs, output)
         return np.copy(output.vals)
 
@@ -172,7 +178,7 @@ def eval_numerical_gradient_blobs(f, inputs, output, h=1e-5):
     return diffs
 
 
-def eval_numerical_gradient_net(net, inputs, output, h=1e-5):
+def eval_numerical_gradient_net(net: Any, inputs: Iterable[Any], output: Any, h: float = 1e-5) -> list[Array]:
     """`eval_numerical_gradient_blobs` of ``net.forward``.
 
     Examples
@@ -188,7 +194,9 @@ def eval_numerical_gradient_net(net, inputs, output, h=1e-5):
     return eval_numerical_gradient_blobs(lambda *args: net.forward(), inputs, output, h=h)
 
 
-def grad_check_sparse(f, x, analytic_grad, num_checks=10, h=1e-5):
+def grad_check_sparse(
+    f: Callable[[Array], Any], x: Array, analytic_grad: ArrayLike, num_checks: int = 10, h: float = 1e-5,
+) -> None:
     """Compare an analytic gradient with the numerical one at a few random elements, and print both.
 
     Parameters

@@ -6,17 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from daseCV_c._files import replacing
+from daseCV_c._types import ArrayLike
 
 __all__ = ["output_file", "zip_fun"]
 
 
-def _phase(function, phase_id):
+def _phase(function: str, phase_id: int) -> int:
     if isinstance(phase_id, bool) or not isinstance(phase_id, (int, np.integer)) or phase_id < 1:
         raise ValueError(f"{function}: phase_id is {phase_id!r}, expected a positive integer")
     return int(phase_id)
 
 
-def output_file(preds, phase_id=1):
+def output_file(preds: ArrayLike, phase_id: int = 1) -> str:
     """Write predictions to ``output/phase_<phase_id>/prediction.npy`` under the working folder.
 
     Parameters
@@ -58,7 +59,7 @@ def output_file(preds, phase_id=1):
     return str(path)
 
 
-def zip_fun(phase_id=1):
+def zip_fun(phase_id: int = 1) -> str:
     """Write ``output/prediction_phase_<phase_id>.zip``, holding ``prediction.npy``.
 
     An earlier zip of that phase is replaced; those of other phases stay.

@@ -1,13 +1,16 @@
 """Images laid out in a grid."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+
+from daseCV_c._types import Array, ArrayLike
 
 __all__ = ["vis_grid", "vis_nn", "visualize_grid"]
 
 
-def _stretched(image, ubound):
+def _stretched(image: ArrayLike, ubound: float) -> Array:
     # float64 first: 255 - 0 fits no signed byte.
     image = np.asarray(image, np.float64)
     low, high = np.min(image), np.max(image)
@@ -15,14 +18,14 @@ def _stretched(image, ubound):
     return np.zeros(image.shape) if high == low else ubound * (image - low) / (high - low)
 
 
-def _images(function, Xs):
+def _images(function: str, Xs: ArrayLike) -> Array:
     Xs = np.asarray(Xs)
     if Xs.ndim != 4 or 0 in Xs.shape:
         raise ValueError(f"{function}: Xs has shape {Xs.shape}, expected (N, H, W, C) with no empty side")
     return Xs
 
 
-def visualize_grid(Xs, ubound=255.0, padding=1):
+def visualize_grid(Xs: ArrayLike, ubound: float = 255.0, padding: int = 1) -> Array:
     """Lay N images out in a square grid, each stretched to the range 0 to `ubound`.
 
     Parameters
@@ -64,7 +67,7 @@ def visualize_grid(Xs, ubound=255.0, padding=1):
     return grid
 
 
-def vis_grid(Xs):
+def vis_grid(Xs: ArrayLike) -> Array:
     """Lay N images out in a square grid with one-pixel lines, stretched together to 0 to 1.
 
     Parameters
@@ -100,7 +103,7 @@ def vis_grid(Xs):
     return _stretched(grid, 1.0)
 
 
-def vis_nn(rows):
+def vis_nn(rows: Sequence[Sequence[ArrayLike]]) -> Array:
     """Lay rows of images out with one-pixel lines, stretched together to 0 to 1.
 
     The lines hold the value 1 before the stretch: white between images in 0 to 1, dark between
@@ -130,16 +133,16 @@ def vis_nn(rows):
     >>> vis_nn([[np.zeros((2, 2, 1)), np.ones((2, 2, 1))]]).shape
     (3, 6, 1)
     """
-    rows = [[np.asarray(image) for image in row] for row in rows]
-    if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows):
-        lengths = [len(row) for row in rows]
+    table = [[np.asarray(image) for image in row] for row in rows]
+    if not table or not table[0] or any(len(row) != len(table[0]) for row in table):
+        lengths = [len(row) for row in table]
         raise ValueError(f"vis_nn: rows have lengths {lengths}, expected equal ones above 0")
-    shapes = {image.shape for row in rows for image in row}
+    shapes = {image.shape for row in table for image in row}
     if len(shapes) != 1 or len(next(iter(shapes))) != 3:
         raise ValueError(f"vis_nn: images have shapes {sorted(shapes)}, expected one shape (H, W, C)")
-    height, width, channels = rows[0][0].shape
-    grid = np.ones((len(rows) * (height + 1), len(rows[0]) * (width + 1), channels))
-    for i, row in enumerate(rows):
+    height, width, channels = table[0][0].shape
+    grid = np.ones((len(table) * (height + 1), len(table[0]) * (width + 1), channels))
+    for i, row in enumerate(table):
         for j, image in enumerate(row):
             top, left = i * (height + 1), j * (width + 1)
             grid[top:top + height, left:left + width] = image

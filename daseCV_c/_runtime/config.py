@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from daseCV_c._runtime import threads as _threads
 from daseCV_c._version import __version__
 
 
-def show_config(mode: str = "print"):
+def show_config(mode: str = "print") -> dict[str, Any] | None:
     """Print, or return, how the package was built and what it uses now.
 
     Parameters

@@ -1,8 +1,10 @@
 """Convolutional networks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from daseCV_c import _checks, fast_layers, layer_utils, layers
 from daseCV_c._layers.affine import _affine_backward
@@ -13,6 +15,7 @@ from daseCV_c._layers.sandwich import (
     _conv_relu_pool_forward,
 )
 from daseCV_c._step.fully_connected import penalty
+from daseCV_c._types import Array, ArrayLike
 from daseCV_c.classifiers.fc_net import _labels, _positive
 from daseCV_c.fast_layers import *  # noqa: F403
 from daseCV_c.layer_utils import *  # noqa: F403
@@ -26,14 +29,14 @@ __all__ = list(dict.fromkeys(__all__))
 _POOL = {"pool_height": 2, "pool_width": 2, "stride": 2}
 
 
-def _image_shape(name, input_dim):
+def _image_shape(name: str, input_dim: object) -> tuple[int, int, int]:
     """(C, H, W) as three positive integers, with an image that 2 x 2 windows fit into."""
     if not isinstance(input_dim, Sequence) or isinstance(input_dim, (str, bytes)) or len(input_dim) != 3:
         raise ValueError(f"{name}: input_dim is {input_dim!r}, expected (C, H, W)")
-    shape = tuple(_positive(name, "a size in input_dim", size) for size in input_dim)
-    if min(shape[1:]) < 2:
+    channels, height, width = (_positive(name, "a size in input_dim", size) for size in input_dim)
+    if min(height, width) < 2:
         raise ValueError(f"{name}: input_dim is {input_dim!r}, expected a height and width of at least 2")
-    return shape
+    return channels, height, width
 
 
 class ThreeLayerConvNet:
@@ -84,8 +87,11 @@ class ThreeLayerConvNet:
     (2, 3)
     """
 
-    def __init__(self, input_dim=(3, 32, 32), num_filters=32, filter_size=7, hidden_dim=100, num_classes=10,
-                 weight_scale=1e-3, reg=0.0, dtype=np.float32):
+    def __init__(
+        self, input_dim: Sequence[int] = (3, 32, 32), num_filters: int = 32, filter_size: int = 7,
+        hidden_dim: int = 100, num_classes: int = 10, weight_scale: float = 1e-3, reg: float = 0.0,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         name = "ThreeLayerConvNet"
         C, H, W = _image_shape(name, input_dim)
         F, HH, hidden, classes = (_positive(name, argument, value) for argument, value in (
@@ -104,7 +110,7 @@ class ThreeLayerConvNet:
             self.params[f"W{i}"] = (scale * np.random.randn(*shape)).astype(self.dtype)
             self.params[f"b{i}"] = np.zeros(outputs, self.dtype)
 
-    def _images(self, X):
+    def _images(self, X: ArrayLike) -> Array:
         """X checked against W1 and W2, in the network's dtype."""
         name, W1, W2 = "ThreeLayerConvNet.loss", self.params["W1"], self.params["W2"]
         X = _checks.as_array(name, "X", X)
@@ -118,7 +124,7 @@ class ThreeLayerConvNet:
                              f"but W2 has {np.shape(W2)[0]} rows")
         return X.astype(self.dtype, copy=False)
 
-    def loss(self, X, y=None):
+    def loss(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
         """Scores of X, or with labels the loss and the gradients of every parameter.
 
         Parameters

@@ -1,6 +1,10 @@
 """Fully-connected networks."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import DTypeLike
 
 from daseCV_c import _checks, layer_utils, layers
 from daseCV_c._layers.affine import _affine_backward
@@ -11,6 +15,7 @@ from daseCV_c._layers.sandwich import (
     _affine_relu_forward,
 )
 from daseCV_c._step import fully_connected as _engine
+from daseCV_c._types import Array, ArrayLike, Cache
 from daseCV_c.layer_utils import *  # noqa: F403
 from daseCV_c.layers import *  # noqa: F403
 from daseCV_c.layers import affine_forward, dropout_backward, dropout_forward, softmax_loss
@@ -25,14 +30,14 @@ _NORMALIZATIONS = {
 }
 
 
-def _normalization(name, value):
+def _normalization(name: str, value: object) -> str | None:
     """None, 'batchnorm' or 'layernorm', whichever way it is spelled."""
     if value is not None and (not isinstance(value, str) or value not in _NORMALIZATIONS):
         raise ValueError(f"{name}: normalization is {value!r}, expected None, 'batchnorm' or 'layernorm'")
     return _NORMALIZATIONS[value]
 
 
-def _images(name, X, W1):
+def _images(name: str, X: ArrayLike, W1: Array) -> Array:
     """X checked against the first layer."""
     features = np.shape(W1)[0]
     X = _checks.as_array(name, "X", X)
@@ -45,14 +50,14 @@ def _images(name, X, W1):
     return X
 
 
-def _labels(name, y, X, w):
+def _labels(name: str, y: ArrayLike, X: Array, w: Array) -> Array:
     """y as one label per sample of X, below the number of columns of w."""
     if X.shape[0] == 0:
         raise ValueError(f"{name}: X has shape {X.shape}, expected at least one sample")
     return _checks.labels(name, y, X.shape[0], np.shape(w)[1])
 
 
-def _positive(name, argument, value):
+def _positive(name: str, argument: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name}: {argument} is {value!r}, expected a positive integer")
     return int(value)
@@ -103,7 +108,10 @@ class TwoLayerNet:
     # What FullyConnectedNet lets a user choose.
     num_layers, normalization, use_dropout, reg_last_layer = 2, None, False, True
 
-    def __init__(self, input_dim=3 * 32 * 32, hidden_dim=100, num_classes=10, weight_scale=1e-3, reg=0.0):
+    def __init__(
+        self, input_dim: int = 3 * 32 * 32, hidden_dim: int = 100, num_classes: int = 10, weight_scale: float = 1e-3,
+        reg: float = 0.0,
+    ) -> None:
         sizes = [_positive("TwoLayerNet", name, value) for name, value in (
             ("input_dim", input_dim), ("hidden_dim", hidden_dim), ("num_classes", num_classes))]
         scale = _checks.real_number("TwoLayerNet", "weight_scale", weight_scale)
@@ -114,7 +122,7 @@ class TwoLayerNet:
             self.params[f"W{i}"] = scale * np.random.randn(fan_in, fan_out)
             self.params[f"b{i}"] = np.zeros(fan_out)
 
-    def loss(self, X, y=None):
+    def loss(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
         """Scores of X, or with labels the loss and the gradients of every parameter.
 
         Parameters
@@ -224,8 +232,11 @@ class FullyConnectedNet:
     (2, 3)
     """
 
-    def __init__(self, hidden_dims, input_dim=3 * 32 * 32, num_classes=10, dropout=1, normalization=None,
-                 reg=0.0, weight_scale=1e-2, dtype=np.float32, seed=None, *, dropout_keep_ratio=None):
+    def __init__(
+        self, hidden_dims: Sequence[int], input_dim: int = 3 * 32 * 32, num_classes: int = 10, dropout: float = 1,
+        normalization: str | None = None, reg: float = 0.0, weight_scale: float = 1e-2, dtype: DTypeLike = np.float32,
+        seed: int | None = None, *, dropout_keep_ratio: float | None = None,
+    ) -> None:
         name = "FullyConnectedNet"
         keep = dropout if dropout_keep_ratio is None else dropout_keep_ratio
         keep = _checks.real_number(name, "dropout", keep)
@@ -263,7 +274,7 @@ class FullyConnectedNet:
         elif self.normalization == "layernorm":
             self.bn_params = [{} for _ in hidden]
 
-    def loss(self, X, y=None):
+    def loss(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
         """Scores of X in test mode, or with labels the training loss and the gradients.
 
         With labels batch norm updates its running statistics and dropout draws its masks.
@@ -313,7 +324,7 @@ class FullyConnectedNet:
 
         out, caches, masks = X, [], []
         for i in range(1, last):
-            arguments = [out, params[f"W{i}"], params[f"b{i}"]]
+            arguments: list[Any] = [out, params[f"W{i}"], params[f"b{i}"]]
             if normalization:
                 arguments += [params[f"gamma{i}"], params[f"beta{i}"], self.bn_params[i - 1]]
             out, cache = _FORWARD[normalization](*arguments)
@@ -343,11 +354,11 @@ class FullyConnectedNet:
         return loss, grads
 
 
-_FORWARD = {
+_FORWARD: dict[str | None, Callable[..., tuple[Array, Cache]]] = {
     None: _affine_relu_forward,
     "batchnorm": layer_utils.affine_bn_relu_forward,
     "layernorm": layer_utils.affine_ln_relu_forward,
 }
-_BACKWARD = {
+_BACKWARD: dict[str | None, Callable[..., tuple[Any, ...]]] = {
     None: _affine_relu_backward, "batchnorm": _affine_bn_relu_backward, "layernorm": _affine_ln_relu_backward,
 }

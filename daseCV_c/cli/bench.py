@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 
 from daseCV_c import get_num_threads, layers, num_threads, optim, use_backend
 from daseCV_c._runtime import backend as _backend
+from daseCV_c._types import Array
 from daseCV_c.cli.errors import CommandError
 
 BATCH, FEATURES, UNITS, CLASSES, IMAGES = 200, 3072, 100, 10, 1000
@@ -25,13 +28,14 @@ NETWORKS = (
 )
 
 
-def _layer_calls():
+def _layer_calls() -> dict[str, Callable[[], object]]:
     """{what is called: a function that calls it}, float32."""
     rng = np.random.RandomState(0)
     x, hidden, scores, w, dout = (rng.randn(*shape).astype(np.float32) for shape in (
         (BATCH, FEATURES), (BATCH, UNITS), (BATCH, CLASSES), (FEATURES, UNITS), (BATCH, UNITS)))
     b, gamma, beta = np.zeros(UNITS, np.float32), np.ones(UNITS, np.float32), np.zeros(UNITS, np.float32)
-    labels, dw, config = rng.randint(0, CLASSES, BATCH), np.ones_like(w), {}
+    labels, dw = rng.randint(0, CLASSES, BATCH), np.ones_like(w)
+    config: dict[str, Any] = {}
     # Twins and kernels take each other's caches and states.
     _, normalized = layers.batchnorm_forward(hidden, gamma, beta, {"mode": "train"})
     return {
@@ -46,7 +50,9 @@ def _layer_calls():
     }
 
 
-def _step(arguments, rule, batch, images, labels):
+def _step(
+    arguments: dict[str, Any] | None, rule: str, batch: int, images: Array, labels: Array,
+) -> Callable[[], object]:
     """The training step of a Solver with a network of its own."""
     from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
     from daseCV_c.solver import Solver
@@ -59,13 +65,14 @@ def _step(arguments, rule, batch, images, labels):
     return solver._step
 
 
-def _measure(calls, seconds):
+def _measure(calls: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
     """{backend: median microseconds}, the backends taking turns; a backend has a call of its own."""
-    times = {name: [] for name in calls}
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for call_round in range(ROUNDS + 1):
         for name, call in calls.items():
             with use_backend(name):
-                until, found = time.perf_counter() + seconds / ROUNDS, []
+                found: list[float] = []
+                until = time.perf_counter() + seconds / ROUNDS
                 while not found or time.perf_counter() < until:
                     start = time.perf_counter()
                     call()
@@ -77,7 +84,7 @@ def _measure(calls, seconds):
     return {name: statistics.median(found) * 1e6 for name, found in times.items()}
 
 
-def _line(name, times):
+def _line(name: str, times: Mapping[str, float]) -> None:
     compiled, twin = times["compiled"], times["numpy"]
     print(f"{name:<52}{compiled:>12.1f}{twin:>12.1f}{twin / compiled:>8.2f}", flush=True)
 

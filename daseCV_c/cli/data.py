@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from daseCV_c._types import Array
 from daseCV_c.cli.errors import CommandError, reason
 
 SPLITS = ("train", "val", "test")
 
 
-def load_dataset(name: str, data_dir: str | None, mean=None) -> dict:
+def load_dataset(name: str, data_dir: str | None, mean: Array | None = None) -> dict[str, Array]:
     """Return the splits as pixels of uint8, and `mean_image`: `mean`, or the mean training image.
 
     CIFAR-10 takes 0.16 GB this way, an eighth of float64. Batches lose the mean as they are drawn.
@@ -31,7 +33,7 @@ def load_dataset(name: str, data_dir: str | None, mean=None) -> dict:
     return data
 
 
-def _load_cifar10(data_dir):
+def _load_cifar10(data_dir: str | None) -> dict[str, Array]:
     from daseCV_c.data_utils import get_CIFAR10_data
     if data_dir is not None and not Path(data_dir).is_dir():
         raise CommandError(f"--data: there is no folder {data_dir}")
@@ -41,7 +43,7 @@ def _load_cifar10(data_dir):
         raise CommandError(f"CIFAR-10: {error}") from error
 
 
-def subtract_mean(images, mean, dtype, chunk=1000):
+def subtract_mean(images: Array, mean: Array | float, dtype: DTypeLike, chunk: int = 1000) -> Array:
     """`images - mean` in `dtype`, rounded once; in chunks, so that no second float64 copy is made."""
     result = np.empty(images.shape, dtype)
     for start in range(0, len(images), chunk):
@@ -49,7 +51,7 @@ def subtract_mean(images, mean, dtype, chunk=1000):
     return result
 
 
-def load_images(path: str, mean: np.ndarray, raw: bool, dtype) -> np.ndarray:
+def load_images(path: str, mean: np.ndarray, raw: bool, dtype: DTypeLike) -> np.ndarray:
     """The user's images as (N, *mean.shape); `raw` ones lose the mean here."""
     try:
         images = np.load(path, allow_pickle=False)

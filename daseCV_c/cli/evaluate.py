@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 
 from daseCV_c._files import replacing
 from daseCV_c._layers.batch import gather_batch
+from daseCV_c._types import Array
 from daseCV_c.cli import runs
 from daseCV_c.cli.data import SPLITS, load_dataset, load_images
 from daseCV_c.cli.errors import CommandError, reason
 
 
-def classify(model, images, mean=None, batch_size=200) -> np.ndarray:
+def classify(model: Any, images: Array, mean: Array | None = None, batch_size: int = 200) -> np.ndarray:
     """The class of the highest score, as int64, for any number of images; `mean` is subtracted from each."""
     parts = []
     for start in range(0, len(images), batch_size):
@@ -24,7 +26,7 @@ def classify(model, images, mean=None, batch_size=200) -> np.ndarray:
     return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
 
 
-def accuracy(model, data, split) -> float:
+def accuracy(model: Any, data: dict[str, Array], split: str) -> float:
     """Share of right classes in a split of `load_dataset`."""
     return float(np.mean(classify(model, data[f"X_{split}"], data["mean_image"]) == data[f"y_{split}"]))
 
@@ -39,7 +41,7 @@ def evaluate(folder: str, data_dir: str | None = None) -> None:
         print(f"{word} accuracy: {accuracy(model, data, split):.4f}")
 
 
-def _predictions(folder, images, raw):
+def _predictions(folder: str, images: str, raw: bool) -> Array:
     _, model, mean_image = runs.load(folder)
     return classify(model, load_images(images, mean_image, raw, model.dtype))
 

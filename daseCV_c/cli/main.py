@@ -6,6 +6,9 @@ import argparse
 import math
 import os
 import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from daseCV_c._version import __version__
 from daseCV_c.cli.errors import CommandError, reason
@@ -17,13 +20,13 @@ UPDATE_RULES = ("sgd", "sgd_momentum", "rmsprop", "adam")
 class _Parser(argparse.ArgumentParser):
     """Leaves the message about a wrong argument to `main`."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise CommandError(message)
 
 
-def _number(kind, accept, expected):
+def _number(kind: type[float], accept: Callable[[float], object], expected: str) -> Callable[[str], float]:
     """An argparse type: a number of `kind` for which `accept` holds."""
-    def convert(text):
+    def convert(text: str) -> float:
         try:
             value = kind(text)
         except ValueError:
@@ -44,38 +47,38 @@ _seed = _number(int, lambda v: 0 <= v < 2**32, "an integer from 0 to 2**32 - 1")
 _threads = _number(int, lambda v: 1 <= v <= 1024, "an integer from 1 to 1024")
 
 
-def _train(args):
+def _train(args: Namespace) -> None:
     from daseCV_c.cli import train
     given = {name: value for name, value in vars(args).items() if name in SETTINGS}
     train.train(given, recipe=args.recipe, data_dir=args.data, threads=args.threads, out=args.out)
 
 
-def _evaluate(args):
+def _evaluate(args: Namespace) -> None:
     from daseCV_c.cli import evaluate
     evaluate.evaluate(args.folder, data_dir=args.data)
 
 
-def _predict(args):
+def _predict(args: Namespace) -> None:
     from daseCV_c.cli import evaluate
     evaluate.predict(args.folder, args.images, args.output, raw=args.raw)
 
 
-def _submit(args):
+def _submit(args: Namespace) -> None:
     from daseCV_c.cli import evaluate
     evaluate.submit(args.folder, args.images, args.phase, raw=args.raw)
 
 
-def _bench(args):
+def _bench(args: Namespace) -> None:
     from daseCV_c.cli import bench
     bench.bench(threads=args.threads, seconds=args.seconds)
 
 
-def _config(args):
+def _config(args: Namespace) -> None:
     from daseCV_c import show_config
     show_config()
 
 
-def _add_train(commands):
+def _add_train(commands: Any) -> None:
     p = commands.add_parser(
         "train", help="train a network and keep it in a folder",
         description="Train a FullyConnectedNet or, with --model cnn, a ThreeLayerConvNet. Without options: "
@@ -104,7 +107,7 @@ def _add_train(commands):
     p.set_defaults(run=_train)
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="dasecv", description="Train and use the networks of daseCV_c.")
     parser.add_argument("--version", action="version", version=f"dasecv {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
@@ -115,7 +118,7 @@ def _parser():
     p.add_argument("--data", metavar="DIR", help="folder that holds CIFAR-10")
     p.set_defaults(run=_evaluate)
 
-    images = argparse.ArgumentParser(add_help=False)
+    images = _Parser(add_help=False)
     images.add_argument("folder", metavar="RUN", help="folder written by train")
     images.add_argument("images", metavar="X.npy",
                         help="images (N, C, H, W) or rows (N, C*H*W), the training mean already subtracted")
@@ -142,12 +145,12 @@ def _parser():
     return parser
 
 
-def _fail(message):
+def _fail(message: str) -> int:
     print(f"dasecv: error: {message}", file=sys.stderr)
     return 2
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for an error, 130 after Ctrl-C."""
     try:
         args = _parser().parse_args(argv)
@@ -166,4 +169,4 @@ def main(argv=None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except SystemExit as stop:  # --help and --version
-        return 0 if stop.code is None else stop.code
+        return stop.code if isinstance(stop.code, int) else 0

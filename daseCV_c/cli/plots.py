@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from daseCV_c.cli.runs import Row
 
-def _figure(size):
+
+def _figure(size: tuple[float, float]) -> Any:
     """An empty figure; None without matplotlib."""
     try:
         # Not pyplot: this canvas leaves the process's backend and its figures alone.
@@ -20,12 +24,12 @@ def _figure(size):
     return figure
 
 
-def save_curves(rows, path: Path) -> bool:
+def save_curves(rows: Iterable[Row], path: Path) -> bool:
     """Draw the rows of history.csv into `path`; False without matplotlib."""
     figure = _figure((8, 7))
     if figure is None:
         return False
-    series = {name: ([], []) for name in ("loss", "train_acc", "val_acc")}
+    series: dict[str, tuple[list[int], list[float]]] = {name: ([], []) for name in ("loss", "train_acc", "val_acc")}
     for iteration, _, metric, value in rows:
         series[metric][0].append(iteration)
         series[metric][1].append(float(value))

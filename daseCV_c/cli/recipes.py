@@ -6,6 +6,8 @@ The model `fc` is a FullyConnectedNet, `cnn` a ThreeLayerConvNet with one hidden
 
 from __future__ import annotations
 
+from typing import Any
+
 from daseCV_c.cli.errors import CommandError
 
 RECIPES = {
@@ -99,7 +101,7 @@ DEFAULT_FOR = {
 SETTINGS = {name for recipe in RECIPES.values() for name in recipe}
 
 
-def settings(given: dict, recipe: str | None = None) -> dict:
+def settings(given: dict[str, Any], recipe: str | None = None) -> dict[str, Any]:
     """The settings of one training run: the recipe's, with those `given` on top."""
     if recipe is None:
         recipe = DEFAULT_FOR[given.get("model", "fc")][given.get("dataset", "digits")]

@@ -17,15 +17,19 @@ import csv
 import io
 import json
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from daseCV_c._files import replacing
+from daseCV_c._types import Array, Params
 from daseCV_c.cli.errors import CommandError, reason
 
 FORMAT = 1
 CONFIG, PARAMS, HISTORY = "config.json", "best.npz", "history.csv"
+Row: TypeAlias = tuple[int, int, str, str]
 CURVES, FILTERS = "curves.png", "filters.png"
 
 
@@ -46,7 +50,7 @@ def create(out: str | None, dataset: str) -> Path:
     return folder
 
 
-def _fresh(parent, dataset):
+def _fresh(parent: Path, dataset: str) -> Path:
     parent.mkdir(exist_ok=True)
     n = 1
     while True:
@@ -66,7 +70,7 @@ def discard_if_empty(folder: Path) -> None:
         pass
 
 
-def build_network(network: dict):
+def build_network(network: dict[str, Any]) -> Any:
     """The untrained network that config.json describes."""
     from daseCV_c.classifiers.cnn import ThreeLayerConvNet
     from daseCV_c.classifiers.fc_net import FullyConnectedNet
@@ -87,12 +91,12 @@ def build_network(network: dict):
         weight_scale=network["weight_scale"], dtype=np.dtype(network["dtype"]).type)
 
 
-def _statistics(model):
+def _statistics(model: Any) -> list[Params]:
     """The dicts that hold batch norm's running statistics."""
     return model.bn_params if getattr(model, "normalization", None) == "batchnorm" else []
 
 
-def state(model, mean_image) -> dict:
+def state(model: Any, mean_image: Array) -> dict[str, Array]:
     """All arrays that a prediction needs, by the names used in best.npz."""
     arrays = dict(model.params)
     for i, bn_param in enumerate(_statistics(model), 1):
@@ -102,7 +106,7 @@ def state(model, mean_image) -> dict:
     return arrays
 
 
-def save(folder: Path, config: dict, arrays: dict, history) -> None:
+def save(folder: Path, config: dict[str, Any], arrays: dict[str, Any], history: Iterable[Row]) -> None:
     try:
         with replacing(folder / PARAMS) as file:
             np.savez(file, **arrays)
@@ -117,7 +121,7 @@ def save(folder: Path, config: dict, arrays: dict, history) -> None:
         raise CommandError(f"{folder} cannot be written: {reason(error)}") from error
 
 
-def history_rows(solver, per_epoch: int):
+def history_rows(solver: Any, per_epoch: int) -> Iterator[Row]:
     """The rows of history.csv, in the order in which the numbers came about."""
     iterations = len(solver.loss_history)
     checks = sorted({1, iterations, *range(per_epoch, iterations + 1, per_epoch)})
@@ -130,32 +134,32 @@ def history_rows(solver, per_epoch: int):
             yield t, t // per_epoch, "val_acc", repr(float(accuracies[t][1]))
 
 
-def load(folder: str):
+def load(folder: str) -> tuple[dict[str, Any], Any, Array]:
     """Return (config, model, mean image) of a run."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise CommandError(f"there is no run {folder}")
-    config = _read_config(folder / CONFIG)
-    arrays = _read_arrays(folder / PARAMS)
+    path = Path(folder)
+    if not path.is_dir():
+        raise CommandError(f"there is no run {path}")
+    config = _read_config(path / CONFIG)
+    arrays = _read_arrays(path / PARAMS)
     try:
         model = build_network(config["network"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CommandError(f"{folder / CONFIG} does not describe a network: {reason(error)}") from error
+        raise CommandError(f"{path / CONFIG} does not describe a network: {reason(error)}") from error
     mean_image = arrays.pop("mean_image", None)
     wanted = config["network"]["input_dim"]
     if mean_image is None or (mean_image.size != wanted if isinstance(wanted, int) else
                               mean_image.shape != tuple(wanted)):
-        raise CommandError(f"{folder / PARAMS} has no mean image of the network's input size")
-    _fill(model, arrays, folder / PARAMS)
+        raise CommandError(f"{path / PARAMS} has no mean image of the network's input size")
+    _fill(model, arrays, path / PARAMS)
     try:
         # Some arguments are looked at only when they are used.
         model.loss(np.zeros((1, *mean_image.shape), model.dtype))
     except (TypeError, ValueError) as error:
-        raise CommandError(f"{folder / CONFIG} does not describe a network: {reason(error)}") from error
+        raise CommandError(f"{path / CONFIG} does not describe a network: {reason(error)}") from error
     return config, model, mean_image
 
 
-def _read_config(path):
+def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -169,7 +173,7 @@ def _read_config(path):
     return config
 
 
-def _read_arrays(path):
+def _read_arrays(path: Path) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -177,7 +181,7 @@ def _read_arrays(path):
         raise CommandError(f"{path} cannot be read: {reason(error)}") from error
 
 
-def _fill(model, arrays, path):
+def _fill(model: Any, arrays: dict[str, Array], path: Path) -> None:
     wanted = {name: value.shape for name, value in model.params.items()}
     for i in range(1, len(_statistics(model)) + 1):
         wanted[f"running_mean{i}"] = wanted[f"running_var{i}"] = wanted[f"gamma{i}"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from daseCV_c import get_num_threads, num_threads
+from daseCV_c._types import Array
 from daseCV_c._version import __version__
 from daseCV_c.cli import plots, runs
 from daseCV_c.cli.data import SPLITS, load_dataset
@@ -20,7 +22,10 @@ NORMALIZATIONS = {"none": None, "batchnorm": "batchnorm", "layernorm": "layernor
 PRINT_EVERY = 100
 
 
-def train(given: dict, recipe=None, data_dir=None, threads=None, out=None) -> Path:
+def train(
+    given: dict[str, Any], recipe: str | None = None, data_dir: str | None = None, threads: int | None = None,
+    out: str | None = None,
+) -> Path:
     """Train with the recipe's settings and those `given` on top; return the run's folder."""
     chosen = settings(given, recipe)
     with num_threads(threads) if threads else nullcontext():
@@ -33,7 +38,7 @@ def train(given: dict, recipe=None, data_dir=None, threads=None, out=None) -> Pa
     return folder
 
 
-def _network(chosen, data):
+def _network(chosen: dict[str, Any], data: dict[str, Array]) -> dict[str, Any]:
     """The network's arguments, as config.json keeps them."""
     shape = data["mean_image"].shape
     if chosen["model"] == "cnn":
@@ -48,7 +53,7 @@ def _network(chosen, data):
     }
 
 
-def _pictures(folder, history, model):
+def _pictures(folder: Path, history: list[runs.Row], model: Any) -> bool:
     """Write the run's pictures; False without matplotlib."""
     try:
         drawn = plots.save_curves(history, folder / runs.CURVES)
@@ -59,7 +64,9 @@ def _pictures(folder, history, model):
     return drawn
 
 
-def _train_into(folder, chosen, recipe, data, data_dir):
+def _train_into(
+    folder: Path, chosen: dict[str, Any], recipe: str | None, data: dict[str, Array], data_dir: str | None,
+) -> None:
     from daseCV_c.solver import Solver
 
     np.random.seed(chosen["seed"])

@@ -7,7 +7,9 @@ import re
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 OFFICIAL = "https://www.cs.toronto.edu/~kriz/"
 _TRAIN = tuple(f"data_batch_{k}" for k in range(1, 6))
@@ -23,7 +25,10 @@ _IDLE_TRIES = 2  # requests in a row that bring nothing before the next mirror i
 _CHUNK = 1 << 14  # bytes; a cut loses what has arrived of one chunk
 
 
-def fetch_cifar10(dest="input", *, mirrors=None, version="python", known_hash=None, progressbar=True):
+def fetch_cifar10(
+    dest: str | os.PathLike[str] = "input", *, mirrors: str | Sequence[str] | None = None, version: str = "python",
+    known_hash: str | None = None, progressbar: bool = True,
+) -> Path:
     """Download CIFAR-10 and unpack it, unless it is there already.
 
     An interrupted download goes on where it stopped. The archive's hash is checked before it is
@@ -106,11 +111,11 @@ def fetch_cifar10(dest="input", *, mirrors=None, version="python", known_hash=No
     raise OSError(f"fetch_cifar10: no mirror gave {archive}:\n  " + "\n  ".join(reasons))
 
 
-def _retrieve(pooch, url, known_hash, archive, store, download):
+def _retrieve(pooch: Any, url: str, known_hash: str, archive: str, store: Path, download: _Download) -> Path:
     """pooch checks the hash; one more try from the start if an old piece was the fault."""
     for _ in range(2):
         try:
-            return pooch.retrieve(url, known_hash, fname=archive, path=store, downloader=download)
+            return Path(pooch.retrieve(url, known_hash, fname=archive, path=store, downloader=download))
         except ValueError:
             # The downloader has given the whole file away, so no wrong piece is left.
             if not download.resumed:
@@ -118,7 +123,7 @@ def _retrieve(pooch, url, known_hash, archive, store, download):
     raise ValueError("the archive has a wrong hash")
 
 
-def _urls(mirrors, archive):
+def _urls(mirrors: str | Sequence[str] | None, archive: str) -> list[str]:
     if mirrors is None:
         mirrors = os.environ.get("DASECV_MIRRORS", "").replace(",", " ").split() or [OFFICIAL]
     elif isinstance(mirrors, str):
@@ -132,7 +137,7 @@ def _urls(mirrors, archive):
     return urls
 
 
-def _complete(target, names):
+def _complete(target: Path, names: Sequence[str]) -> bool:
     """True if every file is there, False if there is no such folder."""
     if not target.exists():
         return False
@@ -146,11 +151,11 @@ def _complete(target, names):
 class _Download:
     """A downloader for pooch that keeps what has arrived in `part` and goes on from there."""
 
-    def __init__(self, part, progressbar):
+    def __init__(self, part: Path, progressbar: bool) -> None:
         self.part, self.progressbar = part, progressbar
         self.resumed = False
 
-    def __call__(self, url, output_file, pooch):
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
         import requests
 
         self.resumed = False
@@ -167,10 +172,10 @@ class _Download:
                     raise
         os.replace(self.part, output_file)
 
-    def _size(self):
+    def _size(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
-    def _get(self, requests, url):
+    def _get(self, requests: Any, url: str) -> None:
         """One request: the rest of the file, or all of it from a server that cannot give a part."""
         have = self._size()
         headers = {"Accept-Encoding": "identity"}
@@ -199,13 +204,13 @@ class _Download:
         if total is not None and self._size() < total:
             raise requests.ConnectionError(f"the line was cut after {self._size()} of {total} bytes")
 
-    def _bar(self, have, total):
+    def _bar(self, have: int, total: int | None) -> Any:
         from tqdm import tqdm
         return tqdm(total=total, initial=have, unit="B", unit_scale=True, unit_divisor=1024,
                     desc="CIFAR-10", disable=not self.progressbar, dynamic_ncols=True)
 
 
-def _extract(tar, member, root):
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:
     """Write one file of an archive below `root`; links, devices and names that lead out of it are refused.
 
     tarfile's own filter for this came with Python 3.11.4.
@@ -217,11 +222,13 @@ def _extract(tar, member, root):
         path.mkdir(parents=True, exist_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tar.extractfile(member) as source, open(path, "wb") as copy:
+    source = tar.extractfile(member)
+    assert source is not None, "a file has contents"
+    with source, open(path, "wb") as copy:
         shutil.copyfileobj(source, copy)
 
 
-def _unpack(archive, target, names):
+def _unpack(archive: str | Path, target: Path, names: Sequence[str]) -> None:
     """Unpack beside `target`, check, and move into place in one step."""
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-", ignore_cleanup_errors=True) as temporary:
         try:

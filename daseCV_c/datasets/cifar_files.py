@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from daseCV_c._types import Array
 from daseCV_c.datasets import pickles as _pickle
 
 ROWS, PIXELS, CLASSES = 10000, 3072, 10
@@ -18,7 +22,7 @@ _PLACES = ("input", "daseCV/datasets", "cs231n/datasets", "datasets", "data", ".
 _CHUNK = 250  # rows read at a time: 250 * 255 < 2**16, so their sums fit 16 bits
 
 
-def _batch_paths(folder):
+def _batch_paths(folder: Path) -> list[Path] | None:
     """The six files of a folder: five for training, then the test batch; None if it holds no batch."""
     for ending in ("", ".bin"):
         paths = [folder / f"{name}{ending}" for name in (*TRAIN_NAMES, TEST_NAME)]
@@ -27,7 +31,7 @@ def _batch_paths(folder):
     return None
 
 
-def find_batches(function, root=None):
+def find_batches(function: str, root: str | os.PathLike[str] | None = None) -> list[Path]:
     """Paths of the six batch files, from `root`, ``$DASECV_DATA`` or the course's places."""
     root = root if root is not None else os.environ.get("DASECV_DATA") or None
     if root is not None:
@@ -61,7 +65,7 @@ class _Batch:
     as they are, of a text pickle or in Fortran's order, are unpickled whenever they are asked for.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._in_file, self._offset, self._pitch = True, 0, PIXELS  # of the rows in the file
         if self.path.suffix == ".bin":
@@ -73,23 +77,23 @@ class _Batch:
             raise ValueError(
                 f"{self.path} holds the label {low if low < 0 else high}, expected 0 to {CLASSES - 1}")
 
-    def _open_binary(self):
+    def _open_binary(self) -> None:
         self._pitch = PIXELS + 1  # a record is a label and the pixels
         size, expected = self.path.stat().st_size, ROWS * self._pitch
         if size != expected:
             raise ValueError(f"{self.path} has {size} bytes, expected {expected}: {ROWS} records of {self._pitch}")
         self.labels = np.concatenate([records[:, 0].astype(np.int64) for records in self._records(0, ROWS)])
 
-    def _open_pickled(self):
+    def _open_pickled(self) -> None:
         batch, offset = _pickle.load_leaving(self.path, ROWS * PIXELS)
         pixels, labels = self._fields(batch)
-        if isinstance(pixels, _pickle.Left) and pixels == ((ROWS, PIXELS), np.uint8, False):
+        if isinstance(pixels, _pickle.Left) and tuple(pixels) == ((ROWS, PIXELS), np.uint8, False):
             self._offset = offset
         else:
             self._in_file = False
         self.labels = self._checked_labels(labels)
 
-    def _unpickled(self):
+    def _unpickled(self) -> Any:
         """The pixels, (10000, 3072) uint8, checked."""
         pixels, _ = self._fields(_pickle.load_path(self.path, encoding="bytes"))
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (ROWS, PIXELS):
@@ -98,7 +102,7 @@ class _Batch:
             raise ValueError(f"{self.path} holds data that is {what}, expected uint8 of shape ({ROWS}, {PIXELS})")
         return pixels
 
-    def _fields(self, batch):
+    def _fields(self, batch: Any) -> Any:
         # Read as bytes: a Python 2 string of 30 MB would else be decoded and encoded again.
         if not isinstance(batch, dict):
             raise ValueError(f"{self.path} holds a {type(batch).__name__}, expected a dict with data and labels")
@@ -108,30 +112,30 @@ class _Batch:
                 raise ValueError(f"{self.path} has no key {key!r}")
         return batch["data"], batch["labels"]
 
-    def _checked_labels(self, labels):
+    def _checked_labels(self, labels: Any) -> Array:
         if isinstance(labels, list) and not all(type(label) is int for label in labels):
             raise ValueError(f"{self.path} holds labels that are not integers")
         try:
-            labels = np.asarray(labels)
+            found = np.asarray(labels)
         except (ValueError, OverflowError):
-            labels = np.empty(0)
-        if labels.dtype.kind not in "iu" or labels.shape != (ROWS,):
-            raise ValueError(f"{self.path} holds labels that are {labels.dtype} of shape {labels.shape}, "
+            found = np.empty(0)
+        if found.dtype.kind not in "iu" or found.shape != (ROWS,):
+            raise ValueError(f"{self.path} holds labels that are {found.dtype} of shape {found.shape}, "
                              f"expected {ROWS} integers")
-        return labels.astype(np.int64)
+        return found.astype(np.int64)
 
-    def _records(self, start, stop):
+    def _records(self, start: int, stop: int) -> Iterator[Array]:
         """Yield rows as the file has them; each block is overwritten by the next."""
         records = np.empty((_CHUNK, self._pitch), np.uint8)
         with open(self.path, "rb") as file:
             file.seek(self._offset + start * self._pitch)
             for row in range(start, stop, _CHUNK):
                 block = records[:stop - row]
-                if file.readinto(block) != block.nbytes:
+                if file.readinto(block.data) != block.nbytes:
                     raise ValueError(f"{self.path} ended at row {row}, expected {ROWS} rows")
                 yield block
 
-    def rows(self, start, stop):
+    def rows(self, start: int, stop: int) -> Iterator[tuple[slice, Array]]:
         """Yield (place, pixels), the place counted from `start`, the pixels valid until the next."""
         if not self._in_file:
             pixels = self._unpickled()
@@ -145,7 +149,7 @@ class _Batch:
             done += len(records)
 
 
-def load_CIFAR_batch(filename):
+def load_CIFAR_batch(filename: str | os.PathLike[str]) -> tuple[Array, Array]:
     """Read one batch file of CIFAR-10.
 
     Parameters
@@ -180,18 +184,18 @@ def load_CIFAR_batch(filename):
     """
     X = np.empty((ROWS, 32, 32, 3))
     Y = np.empty(ROWS, np.int64)
-    _fill_colours_last(filename, X, Y)
+    _fill_colours_last(Path(filename), X, Y)
     return X, Y
 
 
-def _fill_colours_last(path, X, Y):
+def _fill_colours_last(path: Path, X: Array, Y: Array) -> None:
     batch = _Batch(path)
     Y[:] = batch.labels
     for place, pixels in batch.rows(0, ROWS):
         X[place] = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
-def load_CIFAR10(ROOT):
+def load_CIFAR10(ROOT: str | os.PathLike[str]) -> tuple[Array, Array, Array, Array]:
     """Read all of CIFAR-10.
 
     Parameters
@@ -231,14 +235,16 @@ def load_CIFAR10(ROOT):
     return Xtr, Ytr, Xte, Yte
 
 
-def _count(name, value, low, high):
+def _count(name: str, value: int, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
         raise ValueError(f"get_CIFAR10_data: {name} is {value!r}, expected an integer from {low} to {high}")
     return int(value)
 
 
-def get_CIFAR10_data(num_training=49000, num_validation=1000, num_test=1000, subtract_mean=True, *,
-                     data_dir=None, dtype=np.float64):
+def get_CIFAR10_data(
+    num_training: int = 49000, num_validation: int = 1000, num_test: int = 1000, subtract_mean: bool = True, *,
+    data_dir: str | os.PathLike[str] | None = None, dtype: DTypeLike = np.float64,
+) -> dict[str, Array]:
     """Read CIFAR-10 as the course splits it.
 
     The first `num_training` of the 50,000 training images are for training, the next
@@ -309,7 +315,7 @@ def get_CIFAR10_data(num_training=49000, num_validation=1000, num_test=1000, sub
                 for _, pixels in batch.rows(start, stop):
                     _add_rows(sums, pixels)
         mean = sums / num_training
-    data = {}
+    data: dict[str, Array] = {}
     for split, (first, end) in wanted.items():
         data[f"X_{split}"] = np.empty((end - first, 3, 32, 32), dtype)
         data[f"y_{split}"] = np.empty(end - first, np.int64)
@@ -328,6 +334,6 @@ def get_CIFAR10_data(num_training=49000, num_validation=1000, num_test=1000, sub
     return data
 
 
-def _add_rows(sums, pixels):
+def _add_rows(sums: Array, pixels: Array) -> None:
     """Add the sums of at most 257 rows. Sums of integers are exact: the mean is NumPy's to the last bit."""
     sums += pixels.sum(axis=0, dtype=np.uint16)  # the narrow type is twice as fast

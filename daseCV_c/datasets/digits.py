@@ -3,11 +3,14 @@
 from importlib.resources import files
 
 import numpy as np
+from numpy.typing import DTypeLike
+
+from daseCV_c._types import Array
 
 SPLIT = {"train": (0, 1297), "val": (1297, 1547), "test": (1547, 1797)}
 
 
-def load_digits_images(*, dtype=np.float64, subtract_mean=True):
+def load_digits_images(*, dtype: DTypeLike = np.float64, subtract_mean: bool = True) -> dict[str, Array]:
     """1,797 real handwritten digits with a fixed split: no download.
 
     Parameters

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from daseCV_c._types import Array
 from daseCV_c.datasets import pickles as _pickle
 
 _IMAGENET_PLACES = ("input", "daseCV/datasets", "cs231n/datasets", "datasets", ".")
 _IMAGENET_FILE = "imagenet_val_25.npz"
 
 
-def _reader():
+def _reader() -> Callable[[Path, Array], None]:
     try:
         from PIL import Image
     except ImportError:
         raise ImportError("load_tiny_imagenet reads JPEG files with Pillow: pip install Pillow") from None
 
-    def read(path, target):
+    def read(path: Path, target: Array) -> None:
         """Colours first; a grey image has three equal colours."""
         try:
             with Image.open(path) as image:
@@ -36,7 +40,7 @@ def _reader():
     return read
 
 
-def _table(path, columns):
+def _table(path: Path, columns: int) -> list[list[str]]:
     """The first `columns` tab-separated fields of each line."""
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -49,13 +53,15 @@ def _table(path, columns):
     return rows
 
 
-def _label(wnids, wnid, path):
+def _label(wnids: dict[str, int], wnid: str, path: Path) -> int:
     if wnid not in wnids:
         raise ValueError(f"{path} names the class {wnid!r}, which wnids.txt does not have")
     return wnids[wnid]
 
 
-def load_tiny_imagenet(path, dtype=np.float32, subtract_mean=True):
+def load_tiny_imagenet(
+    path: str | os.PathLike[str], dtype: DTypeLike = np.float32, subtract_mean: bool = True,
+) -> dict[str, Any]:
     """Read Tiny ImageNet from its folder of JPEG images.
 
     Parameters
@@ -122,7 +128,7 @@ def load_tiny_imagenet(path, dtype=np.float32, subtract_mean=True):
     if not train:
         raise ValueError(f"{root} has no training images")
 
-    data = {"class_names": [words.get(wnid, [wnid]) for wnid in names]}
+    data: dict[str, Any] = {"class_names": [words.get(wnid, [wnid]) for wnid in names]}
     for split, rows in (("train", train), ("val", val), ("test", test)):
         X = np.empty((len(rows), 3, 64, 64), dtype)
         for target, (file, _) in zip(X, rows, strict=True):
@@ -139,7 +145,7 @@ def load_tiny_imagenet(path, dtype=np.float32, subtract_mean=True):
     return data
 
 
-def load_imagenet_val(num=None):
+def load_imagenet_val(num: int | None = None) -> tuple[Array, Array, dict[int, str]]:
     """Read the course's 25 ImageNet validation images, ``imagenet_val_25.npz``.
 
     The file is looked for in ``$DASECV_DATA`` if that is set, else in input, daseCV/datasets,
