@@ -37,7 +37,7 @@ def relu_forward(x: ArrayLike) -> tuple[Array, ArrayLike]:
     >>> relu_forward([-1., 0., 2.])[0].tolist()
     [0.0, 0.0, 2.0]
     """
-    (x_,) = _checks.arrays("relu_forward", ("x",), x)
+    x_ = _checks.one_array("relu_forward", "x", x)
     kernels = _backend.kernels_of(x_.dtype)
     if kernels is None:
         return reference.relu_forward(x_)[0], x

@@ -54,7 +54,7 @@ def dropout_forward(x: ArrayLike, dropout_param: Params) -> tuple[Array, Cache]:
     """
     function = "dropout_forward"
     p, mode = _parameters(function, dropout_param)
-    (x_,) = _checks.arrays(function, ("x",), x)
+    x_ = _checks.one_array(function, "x", x)
     kernels = _backend.kernels_of(x_.dtype)
     if kernels is None:
         return reference.dropout_forward(x_, dropout_param)
@@ -103,7 +103,7 @@ def dropout_backward(dout: ArrayLike, cache: Any) -> Array:
     dropout_param, mask = _checks.cache_of(function, cache, 2)
     _, mode = _parameters(function, dropout_param)
     if mode == "test":
-        return _checks.arrays(function, ("dout",), dout)[0].copy()
+        return _checks.one_array(function, "dout", dout).copy()
     dout_, mask = _checks.arrays(function, ("dout", "mask"), dout, mask)
     _checks.same_shape(function, "dout", dout_, mask.shape, "the mask")
     kernels = _backend.kernels_of(dout_.dtype)

@@ -5,13 +5,14 @@ every window; its column ``(yy * out_w + xx) * N + n`` is the window at row yy, 
 n: the sample index runs fastest. Rows and columns that no whole window reaches are left out.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from daseCV_c import _checks, reference
-from daseCV_c._layers.geometry import fits, integer, windows
+from daseCV_c._layers.geometry import fits, windows
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._types import Array, ArrayLike
@@ -30,21 +31,23 @@ def _geometry(
         raise TypeError(f"{function}: x_shape is {x_shape!r}, expected (N, C, H, W)") from None
     if len(shape) != 4:
         raise ValueError(f"{function}: x_shape is {shape}, expected (N, C, H, W)")
-    n, c, h, w = (integer(function, side, value, 0) for side, value in zip("NCHW", shape, strict=True))
+    n, c, h, w = (_checks.integer(function, side, value, 0) for side, value in zip("NCHW", shape, strict=True))
     height, width, around = names
-    fh = integer(function, height, field_height, 1)
-    fw = integer(function, width, field_width, 1)
-    padding = integer(function, around, padding, 0)
-    stride = integer(function, "stride", stride, 1)
+    fh = _checks.integer(function, height, field_height, 1)
+    fw = _checks.integer(function, width, field_width, 1)
+    padding = _checks.integer(function, around, padding, 0)
+    stride = _checks.integer(function, "stride", stride, 1)
     fits(function, height, fh, "height", h, padding)
     fits(function, width, fw, "width", w, padding)
     out = windows(h, fh, padding, stride), windows(w, fw, padding, stride)
+    _checks.array_size(function, (n, c, h, w))
+    _checks.array_size(function, (c * fh * fw, math.prod(out) * max(n, 1)))
     return (n, c, h, w), (fh, fw, padding, stride), out
 
 
 def _columns(function: str, x: ArrayLike, field_height: int, field_width: int, padding: int, stride: int) -> Array:
     """cols of x."""
-    (x_nchw,) = _checks.arrays(function, ("x",), x)
+    x_nchw = _checks.one_array(function, "x", x)
     _checks.rank(function, "x", x_nchw, 4)
     (N, C, _, _), window, (out_h, out_w) = _geometry(
         function, x_nchw.shape, field_height, field_width, padding, stride
@@ -62,7 +65,7 @@ def _images(
     stride: int,
 ) -> Array:
     """x of cols."""
-    (cols,) = _checks.arrays(function, ("cols",), cols)
+    cols = _checks.one_array(function, "cols", cols)
     _checks.rank(function, "cols", cols, 2)
     shape, window, (out_h, out_w) = _geometry(function, x_shape, field_height, field_width, padding, stride)
     expected = (shape[1] * window[0] * window[1], out_h * out_w * shape[0])
@@ -296,7 +299,7 @@ def col2im_6d_cython(cols: ArrayLike, N: int, C: int, H: int, W: int, HH: int, W
     [[[[1.0, 12.0, 20.0]]]]
     """
     function = "col2im_6d_cython"
-    (cols,) = _checks.arrays(function, ("cols",), cols)
+    cols = _checks.one_array(function, "cols", cols)
     _checks.rank(function, "cols", cols, 6)
     shape, (HH, WW, pad, stride), (out_h, out_w) = _geometry(
         function, (N, C, H, W), HH, WW, pad, stride, names=("HH", "WW", "pad")

@@ -15,7 +15,7 @@ def _loss(
     function: str, x: ArrayLike, y: ArrayLike, twin: Callable[[Array, Array], tuple[float, Array]],
     entry: Callable[[Kernels], Callable[[Array, Array, Array, int], float]],
 ) -> tuple[float, Array]:
-    (x_nc,) = _checks.arrays(function, ("x",), x)
+    x_nc = _checks.one_array(function, "x", x)
     _checks.rank(function, "x", x_nc, 2)
     if 0 in x_nc.shape:
         raise ValueError(f"{function}: x has shape {x_nc.shape}, expected at least one sample and one class")

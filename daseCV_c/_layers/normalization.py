@@ -39,6 +39,10 @@ def _running(function: str, bn_param: Params, key: str, x: Array) -> Array:
     return _checks.settle(value, x.dtype)
 
 
+def _flat(gamma: Array) -> Array:
+    return gamma if gamma.ndim == 1 else gamma.reshape(-1)
+
+
 def forward_by_batch(
     function: str, x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, bn_param: Params, settled: _Settled,
     twin: Callable[..., tuple[Array, Cache]], entries: Callable[[Kernels], tuple[Entry, Entry]], sample: str,
@@ -55,7 +59,7 @@ def forward_by_batch(
     x, gamma, beta = settled(function, x, gamma, beta)
     running_mean = _running(function, bn_param, "running_mean", x)
     running_var = _running(function, bn_param, "running_var", x)
-    if mode == "train" and x.shape[0] * math.prod(x.shape[2:]) == 0:
+    if mode == "train" and not x.size and x.shape[0] * math.prod(x.shape[2:]) == 0:
         raise ValueError(f"{function}: x has shape {x.shape}, but mode 'train' needs at least one {sample}")
     kernels = _backend.kernels_of(x.dtype)
     if kernels is None:
@@ -65,7 +69,7 @@ def forward_by_batch(
         running_mean, running_var = fresh["running_mean"], fresh["running_var"]
     else:
         (train, test), threads = entries(kernels), _threads.effective()
-        gamma_d, beta_d = gamma.reshape(-1), beta.reshape(-1)
+        gamma_d, beta_d = _flat(gamma), _flat(beta)
         out, xhat, inv_std = np.empty_like(x), np.empty_like(x), np.empty_like(gamma_d)
         if mode == "train":
             mean, var = np.empty_like(gamma_d), np.empty_like(gamma_d)
@@ -98,9 +102,11 @@ def backward_by_batch(
 
 def backward_of(entry: Entry, dout: Array, xhat: Array, gamma: Array, inv_std: Array) -> _Three:
     """dx, dgamma and dbeta of any normalization, by its compiled function."""
-    gamma_d = gamma.reshape(-1)
+    gamma_d = _flat(gamma)
     dx, dgamma, dbeta = np.empty_like(dout), np.empty_like(gamma_d), np.empty_like(gamma_d)
     entry(dout, xhat, gamma_d, inv_std, dx, dgamma, dbeta, _threads.effective())
+    if gamma_d is gamma:
+        return dx, dgamma, dbeta
     return dx, dgamma.reshape(gamma.shape), dbeta.reshape(gamma.shape)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from daseCV_c import _checks, reference
-from daseCV_c._layers.geometry import fits, integer, windows
+from daseCV_c._layers.geometry import fits, windows
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._types import Array, ArrayLike, Cache, DType, Params
@@ -17,13 +17,13 @@ def _pool(function: str, pool_param: Params) -> tuple[int, int, int]:
     """(pool_height, pool_width, stride) of a dict."""
     keys = ("pool_height", "pool_width", "stride")
     _checks.dictionary(function, "pool_param", pool_param, *keys)
-    height, width, stride = (integer(function, f"pool_param[{key!r}]", pool_param[key], 1) for key in keys)
+    height, width, stride = (_checks.integer(function, f"pool_param[{key!r}]", pool_param[key], 1) for key in keys)
     return height, width, stride
 
 
 def _settled(function: str, x: ArrayLike, pool_param: Params) -> tuple[Any, ...]:
     """x in its final dtype, the window, and the shape of the output."""
-    (x_nchw,) = _checks.arrays(function, ("x",), x)
+    x_nchw = _checks.one_array(function, "x", x)
     _checks.rank(function, "x", x_nchw, 4)
     fh, fw, stride = _pool(function, pool_param)
     N, C, H, W = x_nchw.shape
@@ -34,7 +34,7 @@ def _settled(function: str, x: ArrayLike, pool_param: Params) -> tuple[Any, ...]
 
 def _upstream(function: str, dout: ArrayLike, out_shape: tuple[int, ...], dtype: DType) -> Array:
     """dout in the dtype that it and x have in common."""
-    (dout_nchw,) = _checks.arrays(function, ("dout",), dout)
+    dout_nchw = _checks.one_array(function, "dout", dout)
     _checks.same_shape(function, "dout", dout_nchw, out_shape, "the output")
     return _checks.settle(dout_nchw, np.promote_types(dout_nchw.dtype, dtype))
 

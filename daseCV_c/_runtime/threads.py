@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-
+from daseCV_c import _checks
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import quota as _quota
 
@@ -34,18 +33,6 @@ def get_num_threads() -> int:
     return 1 if _runtime is None else _runtime.threads_for(_requested, True)
 
 
-def _checked(function: str, n) -> int:
-    try:
-        if isinstance(n, bool):
-            raise TypeError
-        value = operator.index(n)
-    except TypeError:
-        raise TypeError(f"{function}: n is {n!r}, expected a positive integer") from None
-    if not 1 <= value <= 1024:
-        raise ValueError(f"{function}: n is {value}, expected 1 to 1024")
-    return value
-
-
 def set_num_threads(n: int) -> None:
     """Set the number of threads that kernels use, for the whole process, also above the number of processors.
 
@@ -69,7 +56,7 @@ def set_num_threads(n: int) -> None:
     1
     """
     global _requested
-    _requested = _checked("set_num_threads", n)
+    _requested = _checks.integer("set_num_threads", "n", n, 1, 1024)
 
 
 class num_threads:
@@ -84,7 +71,7 @@ class num_threads:
     """
 
     def __init__(self, n: int):
-        self._n = _checked("num_threads", n)
+        self._n = _checks.integer("num_threads", "n", n, 1, 1024)
         self._former: list[int | None] = []
 
     def __enter__(self):
