@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import operator
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +11,6 @@ import numpy as np
 
 from daseCV_c._types import Array, ArrayLike, DType, Params
 
-LARGEST = 2**30  # of strides, pads and sizes of windows: what is computed from them stays far from overflow
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -111,41 +108,6 @@ def cache_of(function: str, cache: object, length: int) -> tuple[Any, ...]:
     raise ValueError(
         f"{function}: cache is {what}, expected the tuple of {length} that the forward pass returned"
     )
-
-
-def whole(value: object) -> int | None:
-    """A whole number of any integer type; None for anything else, and for a bool."""
-    if isinstance(value, bool):
-        return None
-    try:
-        return operator.index(value)  # type: ignore[arg-type]  # what has no index raises TypeError
-    except TypeError:
-        return None
-
-
-def integer(function: str, name: str, value: object, low: int, high: int = LARGEST) -> int:
-    """A whole number from `low` to `high`."""
-    number = whole(value)
-    if number is None:
-        raise TypeError(f"{function}: {name} is {value!r}, expected an integer")
-    if not low <= number <= high:
-        bound = f"at least {low}" if number < low else f"at most {high}"
-        raise ValueError(f"{function}: {name} is {number}, expected an integer of {bound}")
-    return number
-
-
-def positive(function: str, name: str, value: object) -> int:
-    """A whole number above 0; whatever else comes is a wrong value."""
-    number = whole(value)
-    if number is None or number < 1:
-        raise ValueError(f"{function}: {name} is {value!r}, expected a positive integer")
-    return number
-
-
-def array_size(function: str, shape: tuple[int, ...]) -> None:
-    """A result that an array can hold."""
-    if math.prod(shape) * FLOAT64.itemsize > sys.maxsize:
-        raise ValueError(f"{function}: the result would have shape {shape}, more than an array can hold")
 
 
 def real_number(function: str, name: str, value: Any, low: float = -math.inf) -> float:

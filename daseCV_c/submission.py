@@ -5,11 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from daseCV_c import _checks
 from daseCV_c._files import replacing
 from daseCV_c._types import ArrayLike
 
 __all__ = ["output_file", "zip_fun"]
+
+
+def _phase(function: str, phase_id: int) -> int:
+    if isinstance(phase_id, bool) or not isinstance(phase_id, (int, np.integer)) or phase_id < 1:
+        raise ValueError(f"{function}: phase_id is {phase_id!r}, expected a positive integer")
+    return int(phase_id)
 
 
 def output_file(preds: ArrayLike, phase_id: int = 1) -> str:
@@ -41,7 +46,7 @@ def output_file(preds: ArrayLike, phase_id: int = 1) -> str:
     ...     output_file([1, 2, 3]).replace('\\\\', '/')
     'output/phase_1/prediction.npy'
     """
-    phase = _checks.positive("output_file", "phase_id", phase_id)
+    phase = _phase("output_file", phase_id)
     preds = np.asarray(preds)
     if preds.dtype.kind not in "biuf":
         raise TypeError(f"output_file: preds has dtype {preds.dtype}, expected numbers")
@@ -86,7 +91,7 @@ def zip_fun(phase_id: int = 1) -> str:
     ...     zip_fun(phase_id=2).replace('\\\\', '/')
     'output/prediction_phase_2.zip'
     """
-    phase = _checks.positive("zip_fun", "phase_id", phase_id)
+    phase = _phase("zip_fun", phase_id)
     source = Path("output") / f"phase_{phase}" / "prediction.npy"
     if not source.is_file():
         raise FileNotFoundError(

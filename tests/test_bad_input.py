@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from adversarial import frozen
 
-from daseCV_c import fast_layers, im2col, im2col_cython, layer_utils, layers, optim
+from daseCV_c import fast_layers, layer_utils, layers, optim
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.data_utils import gather_batch
 from daseCV_c.solver import Solver
@@ -329,31 +329,3 @@ def test_unknown_update_rule():
             Solver(TwoLayerNet(6, 5, 3), data, update_rule=rule)
     with pytest.raises(ValueError, match="Unrecognized arguments.*learning_rat"):
         Solver(TwoLayerNet(6, 5, 3), data, learning_rat=1)
-
-
-IMAGES, FILTERS, POOL = np.ones((1, 1, 4, 4)), np.ones((1, 1, 2, 2)), {"pool_height": 2, "pool_width": 2}
-WINDOWS = {
-    "conv_forward_fast": lambda n: fast_layers.conv_forward_fast(IMAGES, FILTERS, [0.0], {"stride": n, "pad": 0}),
-    "conv_forward_naive": lambda n: layers.conv_forward_naive(IMAGES, FILTERS, [0.0], {"stride": 1, "pad": n}),
-    "max_pool_forward_fast": lambda n: fast_layers.max_pool_forward_fast(IMAGES, {**POOL, "stride": n}),
-    "max_pool_forward_naive": lambda n: layers.max_pool_forward_naive(IMAGES, {**POOL, "stride": n}),
-    "im2col_indices": lambda n: im2col.im2col_indices(IMAGES, 2, 2, 0, n),
-    "im2col_cython": lambda n: im2col_cython.im2col_cython(IMAGES, 2, 2, n, 1),
-    "get_im2col_indices": lambda n: im2col.get_im2col_indices((1, 1, 4, 4), 2, 2, n, 1),
-    "col2im_indices": lambda n: im2col.col2im_indices(np.ones((4, 1)), (1, 1, n, 4), 2, 2, 0, 1),
-    "col2im_6d_cython": lambda n: im2col_cython.col2im_6d_cython(
-        np.ones((1, 2, 2, 1, 1, 1)), 1, 1, 4, 4, 2, 2, 0, n),
-}
-
-
-@pytest.mark.parametrize("size", [2**30 + 1, 2**31, 2**63 - 1, 2**63, 2**70], ids=lambda n: f"{n:.1e}")
-@pytest.mark.parametrize("name", WINDOWS)
-def test_an_integer_of_any_size_is_an_error_in_the_callers_words(backend, name, size):
-    with pytest.raises(ValueError, match=f"^{name}: .* is {size}, expected an integer of at most {2**30}"):
-        WINDOWS[name](size)
-
-
-@pytest.mark.parametrize("name", ["conv_forward_naive", "im2col_cython", "get_im2col_indices"])
-def test_a_result_that_no_array_can_hold(backend, name):
-    with pytest.raises(ValueError, match=f"^{name}: the result would have shape .*, more than an array can hold"):
-        WINDOWS[name](2**30)

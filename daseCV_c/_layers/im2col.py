@@ -5,14 +5,13 @@ every window; its column ``(yy * out_w + xx) * N + n`` is the window at row yy, 
 n: the sample index runs fastest. Rows and columns that no whole window reaches are left out.
 """
 
-import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from daseCV_c import _checks, reference
-from daseCV_c._layers.geometry import fits, windows
+from daseCV_c._layers.geometry import fits, integer, windows
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._types import Array, ArrayLike
@@ -31,17 +30,15 @@ def _geometry(
         raise TypeError(f"{function}: x_shape is {x_shape!r}, expected (N, C, H, W)") from None
     if len(shape) != 4:
         raise ValueError(f"{function}: x_shape is {shape}, expected (N, C, H, W)")
-    n, c, h, w = (_checks.integer(function, side, value, 0) for side, value in zip("NCHW", shape, strict=True))
+    n, c, h, w = (integer(function, side, value, 0) for side, value in zip("NCHW", shape, strict=True))
     height, width, around = names
-    fh = _checks.integer(function, height, field_height, 1)
-    fw = _checks.integer(function, width, field_width, 1)
-    padding = _checks.integer(function, around, padding, 0)
-    stride = _checks.integer(function, "stride", stride, 1)
+    fh = integer(function, height, field_height, 1)
+    fw = integer(function, width, field_width, 1)
+    padding = integer(function, around, padding, 0)
+    stride = integer(function, "stride", stride, 1)
     fits(function, height, fh, "height", h, padding)
     fits(function, width, fw, "width", w, padding)
     out = windows(h, fh, padding, stride), windows(w, fw, padding, stride)
-    _checks.array_size(function, (n, c, h, w))
-    _checks.array_size(function, (c * fh * fw, math.prod(out) * max(n, 1)))
     return (n, c, h, w), (fh, fw, padding, stride), out
 
 

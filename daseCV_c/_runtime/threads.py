@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from daseCV_c import _checks
+import operator
+
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import quota as _quota
 
@@ -33,6 +34,18 @@ def get_num_threads() -> int:
     return 1 if _runtime is None else _runtime.threads_for(_requested, True)
 
 
+def _checked(function: str, n) -> int:
+    try:
+        if isinstance(n, bool):
+            raise TypeError
+        value = operator.index(n)
+    except TypeError:
+        raise TypeError(f"{function}: n is {n!r}, expected a positive integer") from None
+    if not 1 <= value <= 1024:
+        raise ValueError(f"{function}: n is {value}, expected 1 to 1024")
+    return value
+
+
 def set_num_threads(n: int) -> None:
     """Set the number of threads that kernels use, for the whole process, also above the number of processors.
 
@@ -56,7 +69,7 @@ def set_num_threads(n: int) -> None:
     1
     """
     global _requested
-    _requested = _checks.integer("set_num_threads", "n", n, 1, 1024)
+    _requested = _checked("set_num_threads", n)
 
 
 class num_threads:
@@ -71,7 +84,7 @@ class num_threads:
     """
 
     def __init__(self, n: int):
-        self._n = _checks.integer("num_threads", "n", n, 1, 1024)
+        self._n = _checked("num_threads", n)
         self._former: list[int | None] = []
 
     def __enter__(self):

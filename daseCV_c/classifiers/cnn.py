@@ -16,7 +16,7 @@ from daseCV_c._layers.sandwich import (
 )
 from daseCV_c._step.fully_connected import penalty
 from daseCV_c._types import Array, ArrayLike
-from daseCV_c.classifiers.fc_net import _labels
+from daseCV_c.classifiers.fc_net import _labels, _positive
 from daseCV_c.fast_layers import *  # noqa: F403
 from daseCV_c.layer_utils import *  # noqa: F403
 from daseCV_c.layers import *  # noqa: F403
@@ -33,7 +33,7 @@ def _image_shape(name: str, input_dim: object) -> tuple[int, int, int]:
     """(C, H, W) as three positive integers, with an image that 2 x 2 windows fit into."""
     if not isinstance(input_dim, Sequence) or isinstance(input_dim, (str, bytes)) or len(input_dim) != 3:
         raise ValueError(f"{name}: input_dim is {input_dim!r}, expected (C, H, W)")
-    channels, height, width = (_checks.positive(name, "a size in input_dim", size) for size in input_dim)
+    channels, height, width = (_positive(name, "a size in input_dim", size) for size in input_dim)
     if min(height, width) < 2:
         raise ValueError(f"{name}: input_dim is {input_dim!r}, expected a height and width of at least 2")
     return channels, height, width
@@ -94,7 +94,7 @@ class ThreeLayerConvNet:
     ) -> None:
         name = "ThreeLayerConvNet"
         C, H, W = _image_shape(name, input_dim)
-        F, HH, hidden, classes = (_checks.positive(name, argument, value) for argument, value in (
+        F, HH, hidden, classes = (_positive(name, argument, value) for argument, value in (
             ("num_filters", num_filters), ("filter_size", filter_size), ("hidden_dim", hidden_dim),
             ("num_classes", num_classes)))
         if HH % 2 == 0:

@@ -57,6 +57,12 @@ def _labels(name: str, y: ArrayLike, X: Array, w: Array) -> Array:
     return _checks.labels(name, y, X.shape[0], np.shape(w)[1])
 
 
+def _positive(name: str, argument: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name}: {argument} is {value!r}, expected a positive integer")
+    return int(value)
+
+
 class TwoLayerNet:
     """affine - ReLU - affine - softmax, in float64.
 
@@ -106,7 +112,7 @@ class TwoLayerNet:
         self, input_dim: int = 3 * 32 * 32, hidden_dim: int = 100, num_classes: int = 10, weight_scale: float = 1e-3,
         reg: float = 0.0,
     ) -> None:
-        sizes = [_checks.positive("TwoLayerNet", name, value) for name, value in (
+        sizes = [_positive("TwoLayerNet", name, value) for name, value in (
             ("input_dim", input_dim), ("hidden_dim", hidden_dim), ("num_classes", num_classes))]
         scale = _checks.real_number("TwoLayerNet", "weight_scale", weight_scale)
         self.reg = _checks.real_number("TwoLayerNet", "reg", reg)
@@ -241,9 +247,9 @@ class FullyConnectedNet:
             raise ValueError(f"{name}: dtype is {np.dtype(dtype)}, expected float32 or float64")
         if isinstance(hidden_dims, (int, np.integer)):
             raise ValueError(f"{name}: hidden_dims is {hidden_dims!r}, expected a sequence of widths")
-        hidden = [_checks.positive(name, "a width in hidden_dims", width) for width in hidden_dims]
-        classes = _checks.positive(name, "num_classes", num_classes)
-        sizes = [_checks.positive(name, "input_dim", input_dim), *hidden, classes]
+        hidden = [_positive(name, "a width in hidden_dims", width) for width in hidden_dims]
+        classes = _positive(name, "num_classes", num_classes)
+        sizes = [_positive(name, "input_dim", input_dim), *hidden, classes]
         scale = _checks.real_number(name, "weight_scale", weight_scale)
         self.reg = _checks.real_number(name, "reg", reg)
         self.reg_last_layer = True
