@@ -197,9 +197,8 @@ class Solver:
         index = np.random.randint(0, self.X_train.shape[0], self.batch_size)
         if self._fusible():
             mean = self.mean_image.reshape(-1) if self._has_mean(self.X_train) else None
-            loss = self._fused(self.model, self.optim_configs, self.X_train, self.y_train, index, mean)
-            if loss is not None:
-                self.loss_history.append(loss)
+            if self._fused(self.model, self.optim_configs, self.X_train, self.y_train, index, mean,
+                           self.loss_history) is not None:
                 return
         self._step_by_layers(index)
 

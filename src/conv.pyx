@@ -102,17 +102,13 @@ def conv_backward_dx(
         raise MemoryError(f"{me}: no memory for the layout of an image")
 
 
-def conv_backward_dw(
-    cnp.ndarray x_nchw not None,     # IN
-    cnp.ndarray dout_nfhw not None,  # IN
-    cnp.ndarray dw_fchw not None,    # OUT
-    cnp.ndarray db_f not None,       # OUT
-    Py_ssize_t stride, Py_ssize_t pad,
-    int num_threads,
-):
-    """dw[f, c, i, j] = sum of dout[n, f] times the pixels under tap (i, j); db[f] = sum of dout[:, f]."""
+cdef Py_ssize_t _backward_dw(cnp.ndarray x_nchw, cnp.ndarray dout_nfhw, cnp.ndarray dw_fchw, cnp.ndarray db_f,
+                             Py_ssize_t stride, Py_ssize_t pad, int num_threads, cnp.ndarray scratch,
+                             bint sizing) except -1:
+    """Bytes of scratch that the call takes; with `sizing` nothing else is done."""
     cdef str me = "conv_backward_dw"
     cdef int t = _real_type(me, "x_nchw", x_nchw), status
+    cdef Py_ssize_t size = 0
     cdef Shape s
     _check(me, "x_nchw", x_nchw, t, 4)
     _check(me, "dout_nfhw", dout_nfhw, t, 4)
@@ -124,16 +120,52 @@ def conv_backward_dw(
     cdef void* gp = cnp.PyArray_DATA(dout_nfhw)
     cdef void* wp = cnp.PyArray_DATA(dw_fchw)
     cdef void* bp = cnp.PyArray_DATA(db_f)
+    cdef char* given = NULL
     if s.n == 0:
-        memset(wp, 0, cnp.PyArray_NBYTES(dw_fchw))
-        memset(bp, 0, cnp.PyArray_NBYTES(db_f))
-        return
+        if not sizing:
+            memset(wp, 0, cnp.PyArray_NBYTES(dw_fchw))
+            memset(bp, 0, cnp.PyArray_NBYTES(db_f))
+        return 0
+    if t == cnp.NPY_FLOAT:
+        conv_backward_dw_kernel(&s, <const float*> xp, <const float*> gp, <float*> wp, <float*> bp, num_threads,
+                                NULL, &size)
+    else:
+        conv_backward_dw_kernel(&s, <const double*> xp, <const double*> gp, <double*> wp, <double*> bp, num_threads,
+                                NULL, &size)
+    if sizing:
+        return size
+    if scratch is not None:
+        _check_out(me, "scratch", scratch, cnp.NPY_UINT8, 1)
+        given = <char*> cnp.PyArray_DATA(scratch)
+        if cnp.PyArray_SIZE(scratch) < size or <size_t> given % 64:
+            raise ValueError(f"{me}: scratch has {cnp.PyArray_SIZE(scratch)} bytes, expected {size} that begin with a "
+                             "line of the cache")
     with nogil:
         if t == cnp.NPY_FLOAT:
             status = conv_backward_dw_kernel(&s, <const float*> xp, <const float*> gp, <float*> wp, <float*> bp,
-                                             num_threads)
+                                             num_threads, given, NULL)
         else:
             status = conv_backward_dw_kernel(&s, <const double*> xp, <const double*> gp, <double*> wp, <double*> bp,
-                                             num_threads)
+                                             num_threads, given, NULL)
     if status != 0:
         raise MemoryError(f"{me}: no memory for partial sums")
+    return size
+
+
+def conv_backward_dw(
+    cnp.ndarray x_nchw not None,     # IN
+    cnp.ndarray dout_nfhw not None,  # IN
+    cnp.ndarray dw_fchw not None,    # OUT
+    cnp.ndarray db_f not None,       # OUT
+    Py_ssize_t stride, Py_ssize_t pad,
+    int num_threads,
+    cnp.ndarray scratch=None,        # INOUT: bytes of the caller's; with them no memory is taken
+):
+    """dw[f, c, i, j] = sum of dout[n, f] times the pixels under tap (i, j); db[f] = sum of dout[:, f]."""
+    _backward_dw(x_nchw, dout_nfhw, dw_fchw, db_f, stride, pad, num_threads, scratch, False)
+
+
+def conv_backward_dw_scratch(cnp.ndarray x_nchw not None, cnp.ndarray dout_nfhw not None, cnp.ndarray dw_fchw not None,
+                             cnp.ndarray db_f not None, Py_ssize_t stride, Py_ssize_t pad, int num_threads):
+    """Bytes of scratch that `conv_backward_dw` takes for these arguments."""
+    return _backward_dw(x_nchw, dout_nfhw, dw_fchw, db_f, stride, pad, num_threads, None, True)

@@ -4,12 +4,17 @@ The kernel is step/step.h. The entry acquires every array by hand: a step has do
 """
 
 include "common.pxi"
+from cpython.dict cimport PyDict_SetItem
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint8_t
 
 cdef extern from "threads/scratch.h" nogil:
     void *dase_scratch_take(size_t size) noexcept
     void dase_scratch_give(void *scratch) noexcept
+
+cdef extern from "Python.h":
+    void Py_SET_SIZE(list items, Py_ssize_t size)
 
 cdef extern from "step/step.h" nogil:
     enum:
@@ -61,9 +66,29 @@ cdef extern from "step/step.h" nogil:
     size_t step_layout_double(step_state *s, int num_threads) noexcept
     double step_run_float(step_state *s, int num_threads) noexcept
     double step_run_double(step_state *s, int num_threads) noexcept
+    ctypedef struct update_float:
+        pass
+    ctypedef struct update_double:
+        pass
+    update_float update_of_float(const rule_param *p, int rule) noexcept
+    update_double update_of_double(const rule_param *p, int rule) noexcept
+    void update_vector_float(const update_float *u, const float *g, Py_ssize_t at, Py_ssize_t n) noexcept
+    void update_vector_double(const update_double *u, const double *g, Py_ssize_t at, Py_ssize_t n) noexcept
+
+# A parameter of what lies in front of the network, with its gradient and what is added to that.
+cdef struct Front:
+    rule_param param
+    void *grad
+    const void *decay
+    Py_ssize_t size
 
 RULES = {None: STORE, "sgd": SGD, "sgd_momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM}
 NORMS = {None: NO_NORM, "batchnorm": BATCH_NORM, "layernorm": LAYER_NORM}
+
+
+class LabelError(ValueError):
+    """A label is none of the classes; nothing was done."""
+
 
 # A multiply-add and what comes with it in a small network, against SERIAL_PICOSECONDS.
 cdef double PICOSECONDS = 100
@@ -173,7 +198,7 @@ cdef int _set_labels(step_state *step, cnp.ndarray y_n, Py_ssize_t classes) exce
     step.labels = <const int64_t *> cnp.PyArray_DATA(y_n)
     for i in range(step.source.n):
         if step.labels[i] < 0 or step.labels[i] >= classes:
-            raise ValueError(f"train_step: y holds the label {step.labels[i]}, but there are {classes} classes")
+            raise LabelError(f"train_step: y holds the label {step.labels[i]}, but there are {classes} classes")
     return 0
 
 
@@ -186,15 +211,112 @@ cdef void *_set_dx(image_source *source, cnp.ndarray images_nd, cnp.ndarray dx_n
     return _writable("dx", dx_nd, t, source.n, source.features)
 
 
-def labels_fit(cnp.ndarray y_n not None, Py_ssize_t classes):
-    """Whether every label (int64) is one of so many classes."""
-    _check("labels_fit", "y", y_n, cnp.NPY_INT64, 1)
-    cdef const int64_t *labels = <const int64_t *> cnp.PyArray_DATA(y_n)
+cdef void *_flat(str label, object array, int t, Py_ssize_t size) except NULL:
+    """Data of an array of any shape that the step writes."""
+    if not isinstance(array, cnp.ndarray):
+        raise TypeError(f"train_step: {label} is a {type(array).__name__}, expected an ndarray")
+    _check_out("train_step", label, array, t)
+    _check_size("train_step", label, array, size)
+    return cnp.PyArray_DATA(<cnp.ndarray> array)
+
+
+cdef int _set_front(Front *front, tuple given, int rule, int t) except -1:
+    """given: the arrays (w, first state, second state), the gradient, what is added to it or None, the numbers."""
+    arrays, grad, decay, numbers = given
+    w, first, second = arrays
+    if rule == STORE:
+        raise ValueError("train_step: parameters in front are updated, but there is no rule")
+    if not isinstance(w, cnp.ndarray):
+        raise TypeError(f"train_step: a parameter in front is a {type(w).__name__}, expected an ndarray")
+    cdef rule_param *p = &front.param
+    front.size = cnp.PyArray_SIZE(<cnp.ndarray> w)
+    front.grad = _flat("a gradient in front", grad, t, front.size)
+    if decay is not None:
+        front.decay = _flat("a decay in front", decay, t, front.size)
+    p.w = p.next_w = _flat("a parameter in front", w, t, front.size)
+    if rule != SGD:
+        p.first = p.next_first = _flat("a state in front", first, t, front.size)
+    if rule == ADAM:
+        p.second = p.next_second = _flat("a state in front", second, t, front.size)
+    p.rate, p.keep1, p.keep2, p.eps, p.scale = numbers
+    return 0
+
+
+cdef void _update_front(const Front *front, int rule, real *grad) noexcept nogil:
+    cdef const real *decay = <const real *> front.decay
+    cdef update_float single
+    cdef update_double double_
     cdef Py_ssize_t i
-    for i in range(cnp.PyArray_SIZE(y_n)):
-        if labels[i] < 0 or labels[i] >= classes:
+    if decay != NULL:
+        for i in range(front.size):
+            grad[i] += decay[i]
+    if real is float:
+        single = update_of_float(&front.param, rule)
+        update_vector_float(&single, grad, 0, front.size)
+    else:
+        double_ = update_of_double(&front.param, rule)
+        update_vector_double(&double_, grad, 0, front.size)
+
+
+# What a step changes beside its arrays is settled before it: after it nothing may fail. Python code does not run
+# from then on, so no signal handler either.
+
+cdef list _prepare(list changes, list losses):
+    """Make room for what `_commit` writes. Returns what it replaces, to be held until all is written: what goes
+    away may run code."""
+    cdef dict mapping
+    cdef str key
+    cdef list former = [], new = []
+    try:
+        for mapping, key, value in changes:
+            if key in mapping:
+                former.append(mapping[key])
+            else:
+                new.append((mapping, key))
+                mapping[key] = value
+        if losses is not None:
+            # The list keeps the room of an element that is taken away like this.
+            losses.append(None)
+            Py_SET_SIZE(losses, len(losses) - 1)
+            Py_DECREF(None)
+    except BaseException:
+        for mapping, key in new:
+            mapping.pop(key, None)
+        raise
+    return former
+
+
+cdef int _commit(list changes, list losses, object loss) except -1:
+    cdef dict mapping
+    cdef str key
+    for mapping, key, value in changes:
+        PyDict_SetItem(mapping, key, value)
+    if losses is not None:
+        losses.append(loss)
+    return 0
+
+
+cdef bint _plain(object mapping):
+    cdef object key
+    if type(mapping) is not dict:
+        return False
+    for key in <dict> mapping:
+        if type(key) is not str:
             return False
     return True
+
+
+def plain_dict(mapping):
+    """A dict whose keys are text and nothing derived from it: looking into it runs no Python code."""
+    return _plain(mapping)
+
+
+def count_up(dict configs not None, dict arrays not None, list changes not None):
+    """Add to the changes of a step that the count `t` of each parameter in `arrays` goes up."""
+    cdef dict config
+    for name in arrays:
+        config = configs[name]
+        changes.append((config, "t", config.get("t", 0) + 1))
 
 
 cdef bint _is(object array, object held):
@@ -213,11 +335,11 @@ def settings_of(dict params not None, dict configs not None, dict arrays not Non
     cdef dict found = {}
     cdef object config, value, last = None
     cdef bint shared = True
-    if len(params) != len(arrays):
+    if len(params) != len(arrays) or not _plain(params) or not _plain(configs):
         return None
     for name, w in params.items():
         held, config = arrays.get(name), configs.get(name)
-        if held is None or type(config) is not dict:
+        if held is None or not _plain(config):
             return None
         mine, *state = held
         if len(state) < len(states) or not _is(w, mine):
@@ -248,29 +370,42 @@ def train_step(
     rule, norm, int num_threads,
     int bf16=0,                      # 1: round the factors of each product to bfloat16; 2: and multiply by AMX
     cnp.ndarray dx_nd=None,          # OUT, or None: see _set_dx
+    list changes=None,               # (dict, key, value) of what the step changes beside: plain dicts, text as keys
+    list losses=None,                # INOUT: gets the loss
+    double penalty=0,                # of what lies in front of the network, a part of the loss
+    list calls=None,                 # (function, arguments), made once dx is there: C functions that cannot fail
+    list front=None,                 # INOUT: parameters updated after them, see _set_front
 ):
     """Loss of the batch; the gradients are stored (rule None), or the parameters updated in place.
+
+    All of it happens or, where an error is raised, nothing. A label that is none of the classes is a LabelError.
 
     bf16 is for float32 alone, for CPUs with AVX512_BF16, and only where affine_bf16.built() is true; 2 only
     where affine_bf16.amx() is true.
     """
     cdef step_state step
-    cdef Py_ssize_t count = len(layers), l, fan_in
+    cdef Py_ssize_t count = len(layers), l, fan_in, fronts = len(front) if front is not None else 0
+    cdef tuple arguments
+    cdef list former
+    cdef object result
     cdef double loss = 0, work = 0
     cdef size_t size
     cdef int t
     if count == 0:
         raise ValueError("train_step: layers are empty, expected at least one")
     cdef step_layer *layer = <step_layer *> PyMem_Calloc(count, sizeof(step_layer))
-    if layer == NULL:
+    cdef Front *ahead = <Front *> PyMem_Calloc(fronts + 1, sizeof(Front))
+    if layer == NULL or ahead == NULL:
+        PyMem_Free(layer)
+        PyMem_Free(ahead)
         raise MemoryError
+    changes, calls, step.scratch = changes or [], calls or [], NULL
     try:
         step.source.index = NULL
         step.source.mean = NULL
         step.rule, step.norm, step.layers = RULES[rule], NORMS[norm], <int> count
         step.layer = layer
         step.bf16 = bf16
-        step.scratch = NULL
         _set_source(&step.source, images_nd, index_n, mean_d)
         t = _real_type("train_step", "weights", _matrix(next(iter(layers[0]), None)))
         if bf16 and not HAVE_BF16:
@@ -290,6 +425,8 @@ def train_step(
                 raise ValueError("train_step: a layer has no outputs")
         _set_labels(&step, y_n, fan_in)
         step.dx = _set_dx(&step.source, images_nd, dx_nd, t)
+        for l in range(fronts):
+            _set_front(&ahead[l], front[l], step.rule, t)
         if 3 * work * step.source.n * PICOSECONDS < SERIAL_PICOSECONDS:
             num_threads = 1
         num_threads = max(1, num_threads)
@@ -297,16 +434,31 @@ def train_step(
             size = step_layout_float(&step, num_threads) if t == cnp.NPY_FLOAT \
                 else step_layout_double(&step, num_threads)
             step.scratch = <char *> dase_scratch_take(size)
-            if step.scratch != NULL:
-                if t == cnp.NPY_FLOAT:
-                    step_layout_float(&step, num_threads)
-                    loss = step_run_float(&step, num_threads)
-                else:
-                    step_layout_double(&step, num_threads)
-                    loss = step_run_double(&step, num_threads)
-                dase_scratch_give(step.scratch)
         if step.scratch == NULL:
             raise MemoryError("train_step: no memory for the activations")
-        return loss
+        result = work  # any number
+        former = _prepare(changes, losses)
+        with nogil:
+            if t == cnp.NPY_FLOAT:
+                step_layout_float(&step, num_threads)
+                loss = step_run_float(&step, num_threads)
+            else:
+                step_layout_double(&step, num_threads)
+                loss = step_run_double(&step, num_threads)
+        for function, arguments in calls:
+            function(*arguments)
+        with nogil:
+            for l in range(fronts):
+                if t == cnp.NPY_FLOAT:
+                    _update_front(&ahead[l], step.rule, <float *> ahead[l].grad)
+                else:
+                    _update_front(&ahead[l], step.rule, <double *> ahead[l].grad)
+        result = None  # its memory is there for the next number
+        result = loss + penalty
+        _commit(changes, losses, result)
+        return result
     finally:
+        if step.scratch != NULL:
+            dase_scratch_give(step.scratch)
         PyMem_Free(layer)
+        PyMem_Free(ahead)

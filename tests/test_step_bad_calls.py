@@ -1,5 +1,7 @@
 """Wrong calls of the entry train_step: an error, nothing changed, and never a crash."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 from adversarial import frozen
@@ -132,14 +134,71 @@ def test_any_number_of_threads_is_taken(kernels, threads):
     assert frozen(list(step.run(kernels, threads))) == expected
 
 
-def test_labels_fit(kernels):
-    fit = kernels.step.labels_fit
-    assert fit(np.array([0, 2, 1]), 3) and fit(np.zeros(0, np.int64), 1)
-    for wrong in ([0, 3], [-1, 0], [2**62, 0], [0, -(2**63)]):
-        assert not fit(np.array(wrong), 3)
-    for wrong in (None, 3, [1, 2], np.zeros(3), np.zeros(3, np.int32), np.zeros((2, 2), np.int64), np.arange(6)[::2]):
-        with pytest.raises(ERRORS):
-            fit(wrong, 3)
+def test_a_label_that_is_no_class_has_an_error_of_its_own(kernels):
+    for wrong in (3, -1, 2**62, -(2**63)):
+        args = step_of().args()
+        args[3] = np.array([0, 1, 2, 0, 1, wrong])
+        with pytest.raises(kernels.step.LabelError, match=f"train_step: y holds the label {wrong}, but there are 3"):
+            kernels.step.train_step(*args, 1)
+
+
+class Text(str):
+    pass
+
+
+def test_plain_dict(kernels):
+    plain = kernels.step.plain_dict
+    assert plain({}) and plain({"a": 1, "b": Text("c")})
+    for other in (None, 3, [], OrderedDict(a=1), {Text("a"): 1}, {"a": 1, 2: 3}):
+        assert not plain(other)
+
+
+def _noted(kernels, **wrong):
+    """A step with dicts to change, a list for the loss and a parameter in front; one of the arguments is wrong."""
+    step = Step(6, (5, 3), rule="adam")
+    args = step.args()
+    w, grad, decay, m, v = (np.full((2, 3), 1.0 + k) for k in range(5))
+    numbers, notes, losses = (0.1, 0.9, 0.999, 1e-8, 1.0), {"old": 1}, []
+    given = {
+        "changes": [(notes, "old", 2), (notes, "new", 3)], "losses": losses, "penalty": 0.5, "calls": [],
+        "front": [((w, m, v), grad, decay, numbers)],
+    } | wrong
+    held = [args, w, m, v, notes, losses]
+    before = frozen(held)
+    return lambda: kernels.step.train_step(*args, 1, **given), held, before
+
+
+def test_what_a_step_changes_beside_its_arrays(kernels):
+    call, (_, w, m, v, notes, losses), _ = _noted(kernels)
+    plain = Step(6, (5, 3), rule="adam").run(kernels)[0]
+    loss = call()
+    assert loss == plain + 0.5 and losses == [loss] and notes == {"old": 2, "new": 3}
+    grad = 5.0  # with its decay
+    np.testing.assert_allclose(m, 0.9 * 4 + 0.1 * grad)
+    np.testing.assert_allclose(v, 0.999 * 5 + 0.001 * grad**2)
+    np.testing.assert_allclose(w, 1 - 0.1 * m / (np.sqrt(v) + 1e-8))
+
+
+class Odd(dict):
+    pass
+
+
+@pytest.mark.parametrize("wrong", [
+    {"changes": [({}, "a", 1), ({}, Text("b"), 2)]}, {"changes": [({}, "a", 1), (Odd(), "b", 2)]},
+    {"changes": [({}, "a", 1), ({}, "b")]}, {"changes": [3]}, {"changes": ()}, {"losses": ()}, {"penalty": "much"},
+    {"calls": ()}, {"front": [()]}, {"front": [((np.ones(3), None, None), np.ones(3), None, (0.1, 0, 0, 0, 0))]},
+    {"front": [((np.ones(3), np.ones(3), np.ones(3)), np.ones(4), None, (0.1, 0, 0, 0, 0))]},
+    {"front": [((np.ones(3), np.ones(3), np.ones(3)), np.ones(3), np.ones(2), (0.1, 0, 0, 0, 0))]},
+    {"front": [((np.ones(3), np.ones(3), np.ones(3)), np.ones(3, np.float32), None, (0.1, 0, 0, 0, 0))]},
+    {"front": [((np.ones(3), np.ones(3), np.ones(3)), np.ones(3), None, (0.1, 0))]},
+], ids=str)
+def test_wrong_notes_change_nothing(kernels, wrong):
+    call, held, before = _noted(kernels, **wrong)
+    with pytest.raises(ERRORS):
+        call()
+    assert frozen(held) == before
+    if wrong.get("changes") and isinstance(wrong["changes"][0], tuple):
+        assert wrong["changes"][0][0] == {}, "a key that was put in is taken out again"
 
 
 def test_settings_of(kernels):

@@ -1,13 +1,15 @@
 """A training step happens as a whole or not at all, whatever is raised in it and wherever."""
 
+import ctypes
+import signal
 import sys
+import threading
 
 import numpy as np
 import pytest
 from adversarial import frozen
 from stepping import RULES
 
-import daseCV_c
 from daseCV_c import optim
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
@@ -44,12 +46,6 @@ class Derived(FullyConnectedNet):
 
 def _full(kind=FullyConnectedNet, **more):
     return kind([7, 5], 72, 4, weight_scale=0.3, dtype=np.float64, **more)
-
-
-@pytest.fixture
-def backend():
-    with daseCV_c.use_backend("numpy"):
-        yield
 
 
 MODELS = {
@@ -180,6 +176,45 @@ def test_an_exception_from_anywhere(backend, model):
         assert interrupted(solver, at) == at
         ends.add(chances.check(solver, True))
     assert ends == {False, True}
+
+
+def stop(*args):
+    raise Interrupted
+
+
+def by_signal(delay):
+    """Ctrl-C and its like: a handler that raises, after so many seconds."""
+    signal.setitimer(signal.ITIMER_REAL, delay)
+
+
+def by_another_thread(delay):
+    """What a notebook or a watchdog uses to stop a thread: an exception set from outside."""
+    set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    target = ctypes.c_ulong(threading.get_ident())
+    threading.Timer(delay, set_exception, (target, ctypes.py_object(Interrupted))).start()
+
+
+@pytest.mark.parametrize("interrupt", [by_signal, by_another_thread])
+@pytest.mark.parametrize("model", MODELS)
+def test_signals_and_other_threads(backend, model, interrupt):
+    """Whenever it comes: the losses of an undisturbed training, and parameters that belong to them."""
+    expected = {}
+    former = signal.signal(signal.SIGALRM, stop)
+    try:
+        for k in range(12):
+            solver = solver_of(model)
+            try:
+                interrupt(0.001 + 0.00037 * k)
+                while len(solver.loss_history) < 10_000:
+                    solver._step()
+            except Interrupted:
+                pass
+            done, now = len(solver.loss_history), state(solver)
+            if done not in expected:
+                expected[done] = state(solver_of(model, steps=done))
+            assert now == expected[done], "a torn step"
+    finally:
+        signal.signal(signal.SIGALRM, former)
 
 
 def in_place(w, dw, config=None):

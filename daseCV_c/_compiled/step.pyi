@@ -1,5 +1,6 @@
 # The entries of src/step.pyx, the same for every level.
 
+from collections.abc import Callable
 from typing import Any
 
 from daseCV_c._types import Array
@@ -7,7 +8,11 @@ from daseCV_c._types import Array
 def share_from(picoseconds: float) -> float: ...
 RULES: dict[str, int]
 NORMS: dict[str, int]
-def labels_fit(y_n: Array, classes: int) -> bool: ...
+class LabelError(ValueError): ...
+def plain_dict(mapping: object) -> bool: ...
+def count_up(
+    configs: dict[str, Any], arrays: dict[str, Any], changes: list[tuple[dict[str, Any], str, Any]],
+) -> None: ...
 def settings_of(
     params: dict[str, Any], configs: dict[str, Any], arrays: dict[str, Any], states: tuple[Any, ...],
     keys: tuple[Any, ...],
@@ -15,4 +20,7 @@ def settings_of(
 def train_step(
     images_nd: Array, index_n: Array | None, mean_d: Array | None, y_n: Array, layers: list[Any], rule: str | None,
     norm: str | None, num_threads: int, bf16: int = 0, dx_nd: Array | None = None,
+    changes: list[tuple[dict[str, Any], str, Any]] | None = None, losses: list[float] | None = None,
+    penalty: float = 0, calls: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None,
+    front: list[tuple[Any, ...]] | None = None,
 ) -> float: ...

@@ -78,6 +78,7 @@ class Conv(_Family):
         conv_forward = staticmethod(_conv.conv_forward)
         conv_backward_dx = staticmethod(_conv.conv_backward_dx)
         conv_backward_dw = staticmethod(_conv.conv_backward_dw)
+        conv_backward_dw_scratch = staticmethod(_conv.conv_backward_dw_scratch)
 
 
 class Dropout(_Family):
@@ -137,7 +138,9 @@ class Spatial(_Family):
 
 class Step(_Family):
     if TYPE_CHECKING:
-        labels_fit = staticmethod(_step.labels_fit)
+        LabelError = _step.LabelError
+        plain_dict = staticmethod(_step.plain_dict)
+        count_up = staticmethod(_step.count_up)
         settings_of = staticmethod(_step.settings_of)
         train_step = staticmethod(_step.train_step)
 

@@ -1,15 +1,15 @@
 """The training step of ThreeLayerConvNet on arrays that are kept from step to step.
 
-The convolution, ReLU and pooling run as kernels of their own; the two affine layers, the loss,
-their gradients and their update as one, `train_step`, which also gives the gradient of what the
-pooling put out. The first layer's parameters follow by the update rule's own kernel.
+The convolution, ReLU and pooling run forward as kernels of their own; the two affine layers, the
+loss, their gradients and their update as one, `train_step`. It also calls the kernels that take the
+gradient back through the pooling to the first layer's parameters, and updates these: the first
+parameter is written when nothing can fail any more, and the last one in the same call.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import precision as _precision
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._step.fully_connected import FusedStep, _plain, penalty
@@ -56,8 +56,8 @@ class ConvStep(FusedStep):
         start = -held.ctypes.data % 64  # with a line of the cache
         return held[start:start + size].view(dtype).reshape(shape)
 
-    def _work(self, model, groups, index, mean, y, arrays, numbers):
-        kernels, threads = _backend.kernels_of(arrays["W1"][0].dtype), _threads.effective()
+    def _work(self, kernels, model, groups, index, mean, y, arrays, numbers, changes, losses):
+        threads = _threads.effective()
         if type(numbers) is tuple:
             numbers = dict.fromkeys(arrays, numbers)
         W1, b1 = arrays["W1"][0], arrays["b1"][0]
@@ -68,20 +68,23 @@ class ConvStep(FusedStep):
         pooled = self._array("pooled", (n, filters, height // 2, width // 2), dtype)
         dpooled = self._array("dpooled", pooled.shape, dtype)
         place = self._array("place", pooled.shape, np.uint8)
+        dW1, db1 = self._array("dW1", W1.shape, dtype), self._array("db1", b1.shape, dtype)
+        # Nobody asks for the output again when its gradient is computed, which takes its place.
+        weights = x, out, dW1, db1, 1, pad, threads
+        scratch = self._array("scratch", kernels.conv.conv_backward_dw_scratch(*weights), np.uint8)
         kernels.batch.gather(self._rows, index, mean, x.reshape(n, -1), threads)
         kernels.conv.conv_forward(x, W1, b1, out, 1, pad, True, threads)
         kernels.pool.max_pool_forward(out, pooled, place, 2, 2, 2, threads)
         layers = [(*group, None, None, numbers[w], numbers[b], None, None, reg, None, None)
                   for group, (w, b) in zip(groups, _AFFINE, strict=True)]
-        loss = kernels.step.train_step(
-            pooled.reshape(n, -1), None, None, y, layers, self._rule, None, threads, dx_nd=dpooled.reshape(n, -1))
-        # Nobody asks for the output again: its gradient takes its place.
-        kernels.pool.max_pool_backward(dpooled, place, out, 2, 2, 2, threads)
-        dW1, db1 = self._array("dW1", W1.shape, dtype), self._array("db1", b1.shape, dtype)
-        kernels.conv.conv_backward_dw(x, out, dW1, db1, 1, pad, threads)
-        if reg:
-            loss += penalty(reg, [W1])
-            dW1 += reg * W1
-        for name, grad in (("W1", dW1), ("b1", db1)):
-            kernels.optim.update(self._rule, *arrays[name], grad, *numbers[name], threads)
-        return loss
+        front = [(arrays["W1"], dW1, reg * W1 if reg else None, numbers["W1"]),
+                 (arrays["b1"], db1, None, numbers["b1"])]
+        # From here on nothing takes memory, and nothing can be interrupted.
+        calls = [(kernels.pool.max_pool_backward, (dpooled, place, out, 2, 2, 2, threads)),
+                 (kernels.conv.conv_backward_dw, (*weights, scratch))]
+        try:
+            return kernels.step.train_step(
+                pooled.reshape(n, -1), None, None, y, layers, self._rule, None, threads, 0, dpooled.reshape(n, -1),
+                changes, losses, penalty(reg, [W1]) if reg else 0.0, calls, front)
+        except kernels.step.LabelError:
+            return None

@@ -41,6 +41,11 @@ def _rows(X):
     return X if X.ndim == 2 else X.reshape(X.shape[0], -1)
 
 
+def _labels(y):
+    """Labels as the kernel takes them, or None. Whether each is one of the classes is seen there."""
+    return y.astype(np.int64, copy=False) if y.dtype.kind in "iu" and y.ndim == 1 else None
+
+
 def _names(model):
     """The parameters of each layer: weights, bias, and with a normalization gamma and beta."""
     last, normed = model.num_layers, model.normalization is not None
@@ -77,8 +82,6 @@ def _number(value, low=-math.inf, high=math.inf):
 def _statistics(norm, bias, entry):
     """(running mean and variance, arrays for the next ones, eps, momentum), or None."""
     width, dtype = bias.size, bias.dtype
-    if type(entry) is not dict:
-        return None
     eps, momentum = entry.get("eps", 1e-5), entry.get("momentum", 0.9)
     if not _number(eps, 0) or not _number(momentum):
         return None
@@ -99,22 +102,28 @@ def _uniform(dropout, n, width):
     return np.random.rand(n, width), float(dropout["p"])
 
 
-def _run(model, groups, images, index, mean, y, by, rule):
-    """The loss, or None. For each layer, `groups` holds the arrays of its weights, bias, gamma and beta, and
-    `by` the rule's numbers for each, as the kernel takes them."""
+def _run(step, model, groups, images, index, mean, y, by, changes, losses, rule):
+    """The loss, or None: then nothing was changed. For each layer, `groups` holds the arrays of its weights, bias,
+    gamma and beta, and `by` the rule's numbers for each, as the kernel takes them; so do `changes` and `losses`."""
     norm, last = model.normalization, len(groups) - 1
     dropout = model.dropout_param if model.use_dropout else None
-    if dropout is not None and not (type(dropout) is dict and _number(dropout.get("p"), 1e-300, 1)):
+    if dropout is not None and not (step.plain_dict(dropout) and _number(dropout.get("p"), 1e-300, 1)):
         return None
     statistics = itertools.repeat(None)
     if norm:
-        if len(model.bn_params) < last:
+        entries = model.bn_params[:last]
+        if len(entries) < last or not all(map(step.plain_dict, entries)):
             return None
         statistics = [_statistics(norm, group[1][0], entry)
-                      for group, entry in zip(groups[:-1], model.bn_params, strict=False)]
+                      for group, entry in zip(groups[:-1], entries, strict=True)]
         if None in statistics:
             return None
         statistics.append(None)
+    if dropout is not None:
+        changes.append((dropout, "mode", "train"))
+    if norm == "batchnorm":
+        for entry, found in zip(entries, statistics[:-1], strict=True):
+            changes += (entry, "mode", "train"), (entry, "running_mean", found[2]), (entry, "running_var", found[3])
     uniform = itertools.repeat(None)
     if dropout is not None:
         uniform = [_uniform(dropout, len(y), group[1][0].size) for group in groups[:-1]] + [None]
@@ -123,30 +132,26 @@ def _run(model, groups, images, index, mean, y, by, rule):
               for group, numbers, found, drawn in zip(groups, by, statistics, uniform, strict=False)]
     if not model.reg_last_layer:
         layers[-1] = (*layers[-1][:8], 0.0, None, None)
-    step = _backend.kernels_of(np.dtype(model.dtype)).step
-    loss = step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective(),
-                           _precision.of_step(model.dtype))
-    if dropout is not None:
-        dropout["mode"] = "train"
-    if norm == "batchnorm":
-        for entry, found in zip(model.bn_params, statistics[:-1], strict=False):
-            entry["mode"] = "train"
-            entry["running_mean"], entry["running_var"] = found[2], found[3]
-    return loss
+    try:
+        return step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective(),
+                               _precision.of_step(model.dtype), None, changes, losses)
+    except step.LabelError:
+        return None
 
 
 def gradients(model, X, y):
-    """(loss, grads) of a batch with checked labels, or None where the layers must do it."""
-    rows = _rows(X)
-    if _backend.kernels_of(np.dtype(model.dtype)) is None or rows is None or rows.shape[0] > _MOST_SAMPLES:
+    """(loss, grads) of a batch, or None where the layers must do it: then nothing was changed."""
+    rows, y = _rows(X), _labels(np.asarray(y))
+    if y is None or rows is None or len(y) != len(rows) or len(rows) > _MOST_SAMPLES:
         return None
     names = _names(model)
-    if not _fits(model, names, rows.shape[1]):
+    kernels = _backend.kernels_of(np.dtype(model.dtype))
+    if kernels is None or not _fits(model, names, rows.shape[1]):
         return None
     grads = {name: np.empty_like(w) for name, w in model.params.items()}
     arrays = {name: (w, grads[name], None) for name, w in model.params.items()}
     groups = [tuple(map(arrays.get, layer)) for layer in names]
-    loss = _run(model, groups, rows, None, None, y, [(None,) * 4] * len(names), None)
+    loss = _run(kernels.step, model, groups, rows, None, None, y, [(None,) * 4] * len(names), [], None, None)
     return None if loss is None else (loss, grads)
 
 
@@ -204,24 +209,25 @@ class FusedStep:
             return None
         return (rate / (1 - beta1 ** (t + 1)), beta1, beta2, eps, 1 / (1 - beta2 ** (t + 1)))
 
-    def _all_numbers(self, model, configs):
-        """The numbers of every parameter, or None."""
-        defaults = optim.SETTINGS[self._rule] | {"t": 0}
-        found = {}
+    def _all_numbers(self, kernels, model, configs):
+        """The numbers of every parameter, or None. Every dict is plain, and none serves two parameters."""
+        plain, defaults, found = kernels.step.plain_dict, optim.SETTINGS[self._rule] | {"t": 0}, {}
+        if not (plain(model.params) and plain(configs)) or len(set(map(id, configs.values()))) < len(configs):
+            return None
         for name in model.params:
             config = configs.get(name)
-            if type(config) is not dict:
+            if not plain(config):
                 return None
             found[name] = self._numbers([config.get(key, defaults[key]) for key in self._keys])
         return None if None in found.values() else found
 
-    def _again(self, model, configs):
+    def _again(self, kernels, model, configs):
         """The numbers of all parameters or, where they differ, of each by its name, if the model and the
         configurations hold the very arrays of the step before; else None."""
         if self._shape != self._shape_of(model):
             return None
         try:
-            found = _backend.kernels_of(np.dtype(model.dtype)).step.settings_of(
+            found = kernels.step.settings_of(
                 model.params, configs, self._arrays, optim.STATES[self._rule], self._keys)
         except (TypeError, ValueError):  # something is no number: look again, from the start
             return None
@@ -259,50 +265,55 @@ class FusedStep:
         names = _names(model)
         return names if _fits(model, names, self._rows.shape[1]) else None
 
-    def _work(self, model, groups, index, mean, y, arrays, numbers):
+    def _work(self, kernels, model, groups, index, mean, y, arrays, numbers, changes, losses):
         """The loss after the update of `arrays`, which are also those of the groups, or None."""
         if type(numbers) is tuple:
             by = [(numbers,) * 4] * len(groups)
         else:
             by = [tuple(map(numbers.get, layer)) for layer in _names(model)]
-        return _run(model, groups, self._rows, index, mean, y, by, self._rule)
+        return _run(kernels.step, model, groups, self._rows, index, mean, y, by, changes, losses, self._rule)
 
-    def __call__(self, model, configs, X, y, index, mean=None):
-        """The loss of the rows `index` before the update, or None: then nothing was changed."""
+    def _changes(self, kernels, model, configs, arrays):
+        """What changes in dicts when `arrays` are updated, as (dict, key, value)."""
+        rule, changes = self._rule, []
+        if arrays is not self._arrays:
+            for name, held in arrays.items():
+                config = configs[name]
+                changes.append((model.params, name, held[0]))
+                changes += [(config, key, default) for key, default in optim.SETTINGS[rule].items()
+                            if key not in config]
+                changes += [(config, key, state)
+                            for key, state in zip(optim.STATES[rule], held[1:], strict=False)]
+        if rule == "adam":
+            kernels.step.count_up(configs, arrays, changes)
+        return changes
+
+    def __call__(self, model, configs, X, y, index, mean=None, losses=None):
+        """The loss of the rows `index` before the update, also at the end of `losses`; or None: nothing was changed.
+
+        One call of C makes all of the step: the arrays, the dicts and the list.
+        """
         kernels = _backend.kernels_of(np.dtype(model.dtype))
-        if kernels is None or not 0 < index.size <= _MOST_SAMPLES:
+        if kernels is None or not 0 < index.size <= _MOST_SAMPLES or type(losses) not in (list, type(None)):
             return None
         if X is not self._X:
-            self._X, self._rows = X, _rows(X)
+            vars(self).update(_X=X, _rows=_rows(X))
         if self._rows is None or not (mean is None or _plain(mean, _FLOATS[1], self._rows.shape[1:])):
             return None
-        y = y[index]
-        if y.dtype.kind not in "iu":
+        y = _labels(y.take(index))
+        if y is None:
             return None
-        y = y.astype(np.int64, copy=False)
-        rule, groups, arrays, numbers = self._rule, self._groups, self._arrays, self._again(model, configs)
+        groups, arrays, numbers = self._groups, self._arrays, self._again(kernels, model, configs)
         if numbers is None:
-            numbers, names = self._all_numbers(model, configs), self._plan(model)
+            numbers, names = self._all_numbers(kernels, model, configs), self._plan(model)
             if numbers is None or names is None:
                 return None
             arrays = self._take_over(model, configs)
             if arrays is None:
                 return None
             groups = [tuple(map(arrays.get, layer)) for layer in names]
-        _, (last_bias, _, _), *_ = groups[-1]
-        if not kernels.step.labels_fit(y, last_bias.size):
-            return None
-        loss = self._work(model, groups, index, mean, y, arrays, numbers)
-        if loss is None:
-            return None
-        if arrays is not self._arrays:
-            self._groups, self._arrays, self._shape = groups, arrays, self._shape_of(model)
-            for name, held in arrays.items():
-                model.params[name] = held[0]
-                for key, default in optim.SETTINGS[rule].items():
-                    configs[name].setdefault(key, default)
-                configs[name].update(zip(optim.STATES[rule], held[1:], strict=False))
-        if rule == "adam":
-            for name in arrays:
-                configs[name]["t"] = configs[name].get("t", 0) + 1
+        changes = self._changes(kernels, model, configs, arrays)
+        loss = self._work(kernels, model, groups, index, mean, y, arrays, numbers, changes, losses)
+        if loss is not None and arrays is not self._arrays:
+            vars(self).update(_groups=groups, _arrays=arrays, _shape=self._shape_of(model))
         return loss

@@ -151,10 +151,10 @@ class TwoLayerNet:
         params = self.params
         X = _images("TwoLayerNet.loss", X, params["W1"])
         if y is not None:
-            y = _labels("TwoLayerNet.loss", y, X, params["W2"])
             fused = _engine.gradients(self, X, y)
             if fused is not None:
                 return fused
+            y = _labels("TwoLayerNet.loss", y, X, params["W2"])
         X = X.astype(self.dtype, copy=False)
         hidden, cache1 = _affine_relu_forward(X, params["W1"], params["b1"])
         scores, cache2 = affine_forward(hidden, params["W2"], params["b2"])
@@ -309,11 +309,11 @@ class FullyConnectedNet:
         normalization = _normalization(name, self.normalization)
         X = _images(name, X, params["W1"])
         if y is not None:
-            # Before batch norm's statistics move.
-            y = _labels(name, y, X, params[f"W{last}"])
             fused = _engine.gradients(self, X, y) if normalization == self.normalization else None
             if fused is not None:
                 return fused
+            # Before batch norm's statistics move.
+            y = _labels(name, y, X, params[f"W{last}"])
         X = X.astype(self.dtype, copy=False)
         mode = "test" if y is None else "train"
         if self.use_dropout:

@@ -117,6 +117,8 @@ cdef int conv_backward_dw_kernel(
     real *dw_fchw,          # OUT
     real *db_f,             # OUT
     int num_threads,
+    char *given,            # INOUT: scratch of the caller's, or NULL
+    Py_ssize_t *needed,     # OUT: only say how many bytes that is; or NULL
 ) noexcept nogil:
     """-1: out of memory."""
     cdef int lanes = _lanes(dw_fchw), threads
@@ -163,7 +165,10 @@ cdef int conv_backward_dw_kernel(
     q = 0
     for k in range(7):
         q += ceil_div(bytes[k], 64) * 64
-    scratch = <char *>dase_scratch_take(q)
+    if needed != NULL:
+        needed[0] = q
+        return 0
+    scratch = given if given != NULL else <char *>dase_scratch_take(q)
     if scratch == NULL:
         return -1
     q = 0
@@ -194,5 +199,6 @@ cdef int conv_backward_dw_kernel(
         for q in range(p.chunks):
             total += db_parts[q * s.f + k]
         db_f[k] = <real>total
-    dase_scratch_give(scratch)
+    if given == NULL:
+        dase_scratch_give(scratch)
     return 0
