@@ -7,7 +7,7 @@
 
 #include "wait.h"
 
-typedef void (*dase_team_work)(void *arg, int part, int parts);
+typedef void (*TeamWork)(void *arg, int part, int parts);
 
 #ifdef DASE_THREADS
 #include <omp.h>
@@ -16,25 +16,25 @@ typedef void (*dase_team_work)(void *arg, int part, int parts);
 typedef struct {
     int arrived;
     char apart[60]; /* who looks at the flag must not disturb who counts */
-    dase_flag passed;
-} dase_barrier;
+    Flag passed;
+} Barrier;
 
 /* Until all `count` threads have come here. */
-static void dase_barrier_wait(dase_barrier *barrier, int count)
+static void barrier_wait(Barrier *barrier, int count)
 {
     if (count == 1) return;
     const uint32_t seen = __atomic_load_n(&barrier->passed.value, __ATOMIC_ACQUIRE);
     if (__atomic_add_fetch(&barrier->arrived, 1, __ATOMIC_ACQ_REL) < count) {
-        dase_flag_wait(&barrier->passed, seen);
+        flag_wait(&barrier->passed, seen);
         return;
     }
     __atomic_store_n(&barrier->arrived, 0, __ATOMIC_RELAXED); /* before the flag: who is let through may come again */
-    const int asleep = dase_flag_raise(&barrier->passed);
-    if (asleep > 0) dase_wake(&barrier->passed, asleep);
+    const int asleep = flag_raise(&barrier->passed);
+    if (asleep > 0) flag_wake(&barrier->passed, asleep);
 }
 
 /* body(arg, part, parts), once on each thread of the region that OpenMP really gives. */
-static void dase_team(dase_team_work body, void *arg, int num_threads)
+static void team(TeamWork body, void *arg, int num_threads)
 {
     if (num_threads <= 1) { body(arg, 0, 1); return; }
 #pragma omp parallel num_threads(num_threads)
@@ -43,15 +43,15 @@ static void dase_team(dase_team_work body, void *arg, int num_threads)
 
 #else
 
-typedef struct { int unused; } dase_barrier;
-static void dase_barrier_wait(dase_barrier *barrier, int count) { (void)barrier, (void)count; }
-static void dase_team(dase_team_work body, void *arg, int num_threads)
+typedef struct { int unused; } Barrier;
+static void barrier_wait(Barrier *barrier, int count) { (void)barrier, (void)count; }
+static void team(TeamWork body, void *arg, int num_threads)
 {
     (void)num_threads;
     body(arg, 0, 1);
 }
 
 #endif
-#define dase_meet dase_barrier_wait /* until its callers are converted */
+#include "former_names.h"
 
 #endif

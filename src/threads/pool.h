@@ -6,119 +6,118 @@
    A job is a number of parts. The caller takes parts as the workers do, and waits for no worker that has
    not begun: where none comes, the job costs little more than alone. One job runs at a time; a caller
    that finds another's job running does all parts of its own. Which thread does a part changes no bit. */
-#ifndef DASE_RUNTIME /* until all headers include threads.h themselves */
-#include "threads.h"
+#ifndef DASE_RUNTIME
+#include "former_names.h"
 #elif !defined(DASE_POOL_H)
 #define DASE_POOL_H
 
 #include "threads.h"
 #include "wait.h"
 
-static int dase_processors = 1; /* that this process may use: more workers than others would only push them aside */
+static int processors = 1; /* that this process may use: more workers than others would only push them aside */
 
 #ifdef DASE_THREADS
 #include <signal.h>
 #include <string.h>
 
-#define DASE_PART ((uint64_t)1)       /* in dase_pool.job */
-#define DASE_SEAT ((uint64_t)1 << 16)
-#define DASE_MOST 0xffff
+#define PART ((uint64_t)1) /* in pool.job */
+#define SEAT ((uint64_t)1 << 16)
+#define MOST 0xffff
 
 static struct {
-    uint64_t job;   /* its number (32 bits), workers that may still join (16), parts that nobody has (16) */
+    uint64_t job; /* its number (32 bits), seats for workers (16), parts that nobody has (16) */
     char apart[56];
-    int done;       /* parts that are finished */
+    int done; /* parts that are finished */
     char behind[60];
-    dase_flag posted, ended; /* a job's beginning and end */
-    dase_work body;
+    Flag posted, ended; /* the job's beginning and end */
+    Work body;
     void *arg;
     int parts;
-    int busy;       /* a caller's job runs */
-    int workers;    /* that were started */
-} dase_pool;
+    int busy;    /* a job runs */
+    int workers; /* that were started */
+} pool;
 
 /* Takes and does one part of job `number`. 0 when it has none left, or no seat where a seat is wanted too. */
-static int dase_take_part(uint32_t number, uint64_t wanted)
+static int take_part(uint32_t number, uint64_t wanted)
 {
-    uint64_t job = __atomic_load_n(&dase_pool.job, __ATOMIC_ACQUIRE);
+    uint64_t job = __atomic_load_n(&pool.job, __ATOMIC_ACQUIRE);
     do {
-        if (job >> 32 != number || (job & DASE_MOST) == 0) return 0;
-        if ((wanted & DASE_SEAT) && (job >> 16 & DASE_MOST) == 0) return 0;
-    } while (!__atomic_compare_exchange_n(&dase_pool.job, &job, job - wanted, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+        if (job >> 32 != number || (job & MOST) == 0) return 0;
+        if ((wanted & SEAT) && (job >> 16 & MOST) == 0) return 0;
+    } while (!__atomic_compare_exchange_n(&pool.job, &job, job - wanted, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
     /* The job cannot end before this part does: until then what describes it stays. */
-    const int parts = dase_pool.parts;
-    dase_pool.body(dase_pool.arg, parts - (int)(job & DASE_MOST));
-    if (__atomic_add_fetch(&dase_pool.done, 1, __ATOMIC_ACQ_REL) == parts && dase_flag_raise(&dase_pool.ended) > 0)
-        dase_wake(&dase_pool.ended, 1);
+    const int parts = pool.parts;
+    pool.body(pool.arg, parts - (int)(job & MOST));
+    if (__atomic_add_fetch(&pool.done, 1, __ATOMIC_ACQ_REL) == parts && flag_raise(&pool.ended) > 0)
+        flag_wake(&pool.ended, 1);
     return 1;
 }
 
-static void *dase_worker(void *unused)
+static void *worker(void *unused)
 {
     for (;;) {
-        const uint32_t seen = __atomic_load_n(&dase_pool.posted.value, __ATOMIC_SEQ_CST);
-        const uint32_t number = (uint32_t)(__atomic_load_n(&dase_pool.job, __ATOMIC_ACQUIRE) >> 32);
-        if (dase_take_part(number, DASE_PART + DASE_SEAT))
-            while (dase_take_part(number, DASE_PART)) {}
+        const uint32_t seen = __atomic_load_n(&pool.posted.value, __ATOMIC_SEQ_CST);
+        const uint32_t number = (uint32_t)(__atomic_load_n(&pool.job, __ATOMIC_ACQUIRE) >> 32);
+        if (take_part(number, PART + SEAT))
+            while (take_part(number, PART)) {}
         else
-            dase_flag_wait(&dase_pool.posted, seen);
+            flag_wait(&pool.posted, seen);
     }
     return unused;
 }
 
 /* In a child of fork, which has none of the workers; nobody there waits for a job. */
-static void dase_forget_workers(void)
+static void forget_workers(void)
 {
-    memset(&dase_pool, 0, sizeof dase_pool);
-    dase_forget_sleepers();
+    memset(&pool, 0, sizeof pool);
+    forget_sleepers();
 }
 
 /* Signals are for the program's own threads. */
-static void dase_start_workers(int count)
+static void start_workers(int count)
 {
     sigset_t all, former;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &former);
-    for (; dase_pool.workers < count; dase_pool.workers++) {
+    for (; pool.workers < count; pool.workers++) {
         pthread_t thread;
-        if (pthread_create(&thread, NULL, dase_worker, NULL) != 0) break; /* fewer will do */
+        if (pthread_create(&thread, NULL, worker, NULL) != 0) break; /* fewer will do */
         pthread_detach(thread);
     }
     pthread_sigmask(SIG_SETMASK, &former, NULL);
 }
 
-static int dase_least(int a, int b) { return a < b ? a : b; }
+static int least(int a, int b) { return a < b ? a : b; }
 
 /* body(arg, part) for each part, on at most `threads` threads at the same time. */
-static void dase_pool_share_out(dase_work body, void *arg, int parts, int threads)
+static void pool_share_out(Work body, void *arg, int parts, int threads)
 {
-    const int helpers = dase_least(dase_least(parts, threads), dase_processors) - 1;
+    const int seats = least(least(parts, threads), processors) - 1; /* beside the caller */
     int idle = 0;
-    if (helpers < 1 || parts > DASE_MOST
-        || !__atomic_compare_exchange_n(&dase_pool.busy, &idle, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+    if (seats < 1 || parts > MOST
+        || !__atomic_compare_exchange_n(&pool.busy, &idle, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         for (int part = 0; part < parts; part++) body(arg, part);
         return;
     }
-    if (dase_pool.workers < helpers) dase_start_workers(helpers);
-    const uint32_t number = dase_pool.posted.value + 1, running = dase_pool.ended.value;
-    dase_pool.body = body;
-    dase_pool.arg = arg;
-    dase_pool.parts = parts;
-    __atomic_store_n(&dase_pool.done, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&dase_pool.job, (uint64_t)number << 32 | helpers * DASE_SEAT | parts * DASE_PART,
-                     __ATOMIC_SEQ_CST);
-    const int asleep = dase_flag_raise(&dase_pool.posted), wanted = helpers - (dase_pool.workers - asleep);
-    if (wanted > 0) dase_wake(&dase_pool.posted, wanted);
-    while (dase_take_part(number, DASE_PART)) {}
-    dase_flag_wait(&dase_pool.ended, running);
-    __atomic_store_n(&dase_pool.busy, 0, __ATOMIC_RELEASE);
+    if (pool.workers < seats) start_workers(seats);
+    const uint32_t number = pool.posted.value + 1, running = pool.ended.value;
+    pool.body = body;
+    pool.arg = arg;
+    pool.parts = parts;
+    __atomic_store_n(&pool.done, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&pool.job, (uint64_t)number << 32 | seats * SEAT | parts * PART, __ATOMIC_SEQ_CST);
+    const int asleep = flag_raise(&pool.posted), wanted = seats - (pool.workers - asleep);
+    if (wanted > 0) flag_wake(&pool.posted, wanted);
+    while (take_part(number, PART)) {}
+    flag_wait(&pool.ended, running);
+    __atomic_store_n(&pool.busy, 0, __ATOMIC_RELEASE);
 }
 
 #else /* OpenMP's own threads; without OpenMP a plain loop */
 
-static void dase_forget_workers(void) {}
+static void forget_workers(void) {}
 
-static void dase_pool_share_out(dase_work body, void *arg, int parts, int threads)
+static void pool_share_out(Work body, void *arg, int parts, int threads)
 {
     int part;
     (void)threads;

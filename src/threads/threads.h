@@ -5,31 +5,28 @@
 
 #include <stddef.h>
 
-#define DASE_SHARED_NAME "daseCV_c._compiled.runtime.shared"
+#define SHARED_NAME "daseCV_c._compiled.runtime.shared"
 
-typedef void (*dase_work)(void *arg, int part);
+typedef void (*Work)(void *arg, int part);
 
 typedef struct {
-    void (*share_out)(dase_work body, void *arg, int parts, int threads);
+    void (*share_out)(Work body, void *arg, int parts, int threads);
     void *(*scratch_take)(size_t bytes);
     void (*scratch_give)(void *scratch);
-} dase_shared_functions;
+} SharedFunctions;
 
-static const dase_shared_functions *dase_shared;
+static const SharedFunctions *shared_functions;
 
 /* body(arg, part) for each part, on at most `threads` threads at the same time. */
-static inline void dase_share_out(dase_work body, void *arg, int parts, int threads)
+static inline void share_out(Work body, void *arg, int parts, int threads)
 {
-    dase_shared->share_out(body, arg, parts, threads);
+    shared_functions->share_out(body, arg, parts, threads);
 }
 
 /* At least so many bytes, 64-byte aligned and not cleared; NULL when memory runs out. */
-static inline void *dase_scratch_take(size_t bytes) { return dase_shared->scratch_take(bytes); }
+static inline void *scratch_take(size_t bytes) { return shared_functions->scratch_take(bytes); }
 
-/* Ends the use of what dase_scratch_take gave; NULL is allowed. */
-static inline void dase_scratch_give(void *scratch) { dase_shared->scratch_give(scratch); }
-
-/* Until its callers are converted. */
-static inline int dase_parts_for(int threads, double cycles) { (void)cycles; return threads; }
+/* Ends the use of what scratch_take gave; NULL is allowed. */
+static inline void scratch_give(void *scratch) { shared_functions->scratch_give(scratch); }
 
 #endif

@@ -19,89 +19,89 @@
 #endif
 
 #if defined(__x86_64__) || defined(__i386__)
-#define DASE_PAUSE() __builtin_ia32_pause()
+#define PAUSE() __builtin_ia32_pause()
 #else
-#define DASE_PAUSE() ((void)0)
+#define PAUSE() ((void)0)
 #endif
-#define DASE_PAUSES 200     /* a few microseconds */
-#define DASE_LOOK_NS 100000 /* who looked so long in vain sleeps */
+#define PAUSES 200     /* a few microseconds */
+#define LOOK_NS 100000 /* who looked so long in vain sleeps */
 
 /* A counter that one thread raises and others wait for. A line of its own: who looks disturbs nobody. */
 typedef struct {
     uint32_t value;
     int asleep; /* threads that wait for it asleep */
     char apart[56];
-} dase_flag;
+} Flag;
 
 #ifdef __linux__
-static void dase_sleep(dase_flag *flag, uint32_t seen)
+static void flag_sleep(Flag *flag, uint32_t seen)
 {
     syscall(SYS_futex, &flag->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0); /* returns at once if it is raised */
 }
 
-static void dase_wake(dase_flag *flag, int count)
+static void flag_wake(Flag *flag, int count)
 {
     syscall(SYS_futex, &flag->value, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
-static void dase_forget_sleepers(void) {}
+static void forget_sleepers(void) {}
 #else
-static pthread_mutex_t dase_bed = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t dase_bell = PTHREAD_COND_INITIALIZER;
+static pthread_mutex_t bed = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t bell = PTHREAD_COND_INITIALIZER;
 
-static void dase_sleep(dase_flag *flag, uint32_t seen)
+static void flag_sleep(Flag *flag, uint32_t seen)
 {
-    pthread_mutex_lock(&dase_bed);
-    if (__atomic_load_n(&flag->value, __ATOMIC_SEQ_CST) == seen) pthread_cond_wait(&dase_bell, &dase_bed);
-    pthread_mutex_unlock(&dase_bed);
+    pthread_mutex_lock(&bed);
+    if (__atomic_load_n(&flag->value, __ATOMIC_SEQ_CST) == seen) pthread_cond_wait(&bell, &bed);
+    pthread_mutex_unlock(&bed);
 }
 
-static void dase_wake(dase_flag *flag, int count)
+static void flag_wake(Flag *flag, int count)
 {
-    (void)flag, (void)count;         /* one bell for all flags: who is woken in vain sleeps again */
-    pthread_mutex_lock(&dase_bed);   /* who is about to sleep does so first, or has seen the flag raised */
-    pthread_mutex_unlock(&dase_bed);
-    pthread_cond_broadcast(&dase_bell);
+    (void)flag, (void)count;  /* one bell for all flags: who is woken in vain sleeps again */
+    pthread_mutex_lock(&bed); /* who is about to sleep does so first, or has seen the flag raised */
+    pthread_mutex_unlock(&bed);
+    pthread_cond_broadcast(&bell);
 }
 
 /* In a child of fork, which has none of the threads that slept or held the lock. */
-static void dase_forget_sleepers(void)
+static void forget_sleepers(void)
 {
-    static const pthread_mutex_t bed = PTHREAD_MUTEX_INITIALIZER;
-    static const pthread_cond_t bell = PTHREAD_COND_INITIALIZER;
-    dase_bed = bed;
-    dase_bell = bell;
+    static const pthread_mutex_t fresh_bed = PTHREAD_MUTEX_INITIALIZER;
+    static const pthread_cond_t fresh_bell = PTHREAD_COND_INITIALIZER;
+    bed = fresh_bed;
+    bell = fresh_bell;
 }
 #endif
 
-static int64_t dase_now(void)
+static int64_t now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static int dase_raised(dase_flag *flag, uint32_t seen)
+static int flag_raised(Flag *flag, uint32_t seen)
 {
     return __atomic_load_n(&flag->value, __ATOMIC_SEQ_CST) != seen;
 }
 
 /* Until the flag's value is no longer `seen`. */
-static void dase_flag_wait(dase_flag *flag, uint32_t seen)
+static void flag_wait(Flag *flag, uint32_t seen)
 {
-    for (int pauses = 0; pauses < DASE_PAUSES; pauses++) {
-        if (dase_raised(flag, seen)) return;
-        DASE_PAUSE();
+    for (int pauses = 0; pauses < PAUSES; pauses++) {
+        if (flag_raised(flag, seen)) return;
+        PAUSE();
     }
-    for (const int64_t until = dase_now() + DASE_LOOK_NS; dase_now() < until; sched_yield())
-        if (dase_raised(flag, seen)) return;
+    for (const int64_t until = now_ns() + LOOK_NS; now_ns() < until; sched_yield())
+        if (flag_raised(flag, seen)) return;
     __atomic_add_fetch(&flag->asleep, 1, __ATOMIC_SEQ_CST); /* before the last look: who raises it after that sees it */
-    while (!dase_raised(flag, seen)) dase_sleep(flag, seen);
+    while (!flag_raised(flag, seen)) flag_sleep(flag, seen);
     __atomic_sub_fetch(&flag->asleep, 1, __ATOMIC_SEQ_CST);
 }
 
-/* Raise it by one; returns how many wait for it asleep and want to be woken. */
-static int dase_flag_raise(dase_flag *flag)
+/* Raise it by one. Returns how many wait for it asleep: flag_wake wakes them. */
+static int flag_raise(Flag *flag)
 {
     __atomic_add_fetch(&flag->value, 1, __ATOMIC_SEQ_CST);
     return __atomic_load_n(&flag->asleep, __ATOMIC_SEQ_CST);
