@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from daseCV_c._types import Array, ArrayLike, DType, Params
 
-FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 
 
 def as_array(function: str, name: str, value: object) -> Array:
@@ -153,19 +154,64 @@ def mode_of(function: str, name: str, value: Params) -> str:
     return mode
 
 
-def labels(function: str, y: ArrayLike, n: int, classes: int) -> Array:
-    """Class labels as a C-contiguous int64 vector of length `n`, each in [0, classes)."""
-    y_n = np.asarray(y)
-    if y_n.dtype.kind not in "iu":
-        raise TypeError(f"{function}: y has dtype {y_n.dtype}, expected integers")
+def integer(function: str, name: str, value: object, low: int, high: float = math.inf,
+            wrong_type: type[Exception] = TypeError) -> int:
+    """A whole number from `low` to `high`; a bool is none."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]  # whether it has one is what is asked
+    except TypeError:
+        shown, error = repr(value), wrong_type
+    else:
+        if low <= number <= high:
+            return number
+        # Python writes out no integer of thousands of digits.
+        shown, error = str(number) if number.bit_length() <= 256 else f"of {number.bit_length()} bits", ValueError
+    wanted = f"an integer from {low} to {high}" if high < math.inf else (
+        "a positive integer" if low == 1 else f"an integer of at least {low}")
+    raise error(f"{function}: {name} is {shown}, expected {wanted}")
+
+
+def as_int64(array: Array) -> Array:
+    """Integers of any kind and byte order as kernels take them; the array itself if it is that already.
+
+    An unsigned one that no int64 holds becomes negative.
+    """
+    dtype, flags = array.dtype, array.flags
+    # By its number: long and long long may be of one size and compare equal, but a kernel takes only one of them.
+    if dtype.num == INT64.num and dtype.isnative and flags.c_contiguous and flags.aligned:
+        return array
+    return array.astype(INT64, order="C", copy=True)
+
+
+def integers(function: str, name: str, value: ArrayLike, too_large: type[Exception] = ValueError) -> Array:
+    """`as_int64` of what a caller gave, or an error."""
+    array = np.asarray(value)
+    dtype = array.dtype
+    if dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{function}: {name} has dtype {dtype}, expected integers")
+    if dtype.kind == "u" and dtype.itemsize == 8 and array.size and array.max() > 2**63 - 1:
+        raise too_large(f"{function}: {name} holds {array.max()}, expected at most 2**63 - 1")
+    return as_int64(array)
+
+
+def label_vector(function: str, y: ArrayLike, n: int) -> Array:
+    """Class labels as a C-contiguous int64 vector of length `n`, not yet held against the classes."""
+    y_n = integers(function, "y", y)
     if y_n.shape != (n,):
         raise ValueError(f"{function}: y has shape {y_n.shape}, expected ({n},): one label per row of x")
-    fits = settle(y_n, np.dtype(np.int64))
+    return y_n
+
+
+def labels(function: str, y: ArrayLike, n: int, classes: int) -> Array:
+    """The same, each in [0, classes)."""
+    y_n = label_vector(function, y, n)
     # Read as unsigned, a negative label is a huge one: one pass finds both ends.
-    if n and fits.view(np.uint64).max() >= classes:
+    if n and y_n.view(np.uint64).max() >= classes:
         low, high = int(y_n.min()), int(y_n.max())
         raise ValueError(
             f"{function}: y holds the label {low if low < 0 else high}, "
             f"but x has {classes} classes (0 to {classes - 1})"
         )
-    return fits
+    return y_n

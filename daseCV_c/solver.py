@@ -23,9 +23,7 @@ _OWN_LOSS = (FullyConnectedNet.loss, TwoLayerNet.loss, ThreeLayerConvNet.loss)
 
 
 def _positive(name, value):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"Solver: {name} is {value!r}, expected a positive integer")
-    return int(value)
+    return _checks.integer("Solver", name, value, 1, wrong_type=ValueError)
 
 
 def _mean_image(data, *splits):
@@ -193,8 +191,9 @@ class Solver:
 
     def _step(self):
         """One batch: loss, gradients, update. What interrupts it leaves everything as before, or a step further."""
-        # The numbers that np.random.choice draws, without what it does around them.
+        # The numbers that np.random.choice draws, without what it does around them; int32 on some systems.
         index = np.random.randint(0, self.X_train.shape[0], self.batch_size)
+        index = _checks.integers("Solver", "index", index)
         if self._fusible():
             mean = self.mean_image.reshape(-1) if self._has_mean(self.X_train) else None
             if self._fused(self.model, self.optim_configs, self.X_train, self.y_train, index, mean,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from daseCV_c import _checks
 from daseCV_c._files import replacing
 from daseCV_c._types import ArrayLike
 
@@ -12,9 +13,7 @@ __all__ = ["output_file", "zip_fun"]
 
 
 def _phase(function: str, phase_id: int) -> int:
-    if isinstance(phase_id, bool) or not isinstance(phase_id, (int, np.integer)) or phase_id < 1:
-        raise ValueError(f"{function}: phase_id is {phase_id!r}, expected a positive integer")
-    return int(phase_id)
+    return _checks.integer(function, "phase_id", phase_id, 1, wrong_type=ValueError)
 
 
 def output_file(preds: ArrayLike, phase_id: int = 1) -> str:

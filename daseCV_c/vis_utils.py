@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from daseCV_c import _checks
 from daseCV_c._types import Array, ArrayLike
 
 __all__ = ["vis_grid", "vis_nn", "visualize_grid"]
@@ -56,8 +57,7 @@ def visualize_grid(Xs: ArrayLike, ubound: float = 255.0, padding: int = 1) -> Ar
     (9, 9, 1)
     """
     Xs = _images("visualize_grid", Xs)
-    if isinstance(padding, bool) or not isinstance(padding, (int, np.integer)) or padding < 0:
-        raise ValueError(f"visualize_grid: padding is {padding!r}, expected an integer of at least 0")
+    padding = _checks.integer("visualize_grid", "padding", padding, 0, 2**20, ValueError)
     n, height, width, channels = Xs.shape
     side = math.isqrt(n - 1) + 1
     grid = np.zeros((side * (height + padding) - padding, side * (width + padding) - padding, channels))

@@ -58,7 +58,7 @@ def gather(cnp.ndarray images_nd not None, cnp.ndarray index_b not None, cnp.nda
     cdef Py_ssize_t i
     for i in range(batch):
         if ip[i] < 0 or ip[i] >= n:
-            raise IndexError(f"gather: index holds {ip[i]}, but there are {n} images")
+            raise IndexError(f"gather_batch: index holds {ip[i]}, but X has {n} rows")
     num_threads = _threads_for(out_bd, 150, num_threads)
     cdef void* xp = cnp.PyArray_DATA(images_nd)
     cdef void* op = cnp.PyArray_DATA(out_bd)

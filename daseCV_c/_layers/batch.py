@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import DTypeLike
 
-from daseCV_c import reference
+from daseCV_c import _checks, reference
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._types import Array, ArrayLike
@@ -46,16 +46,11 @@ def gather_batch(
     [[2.0, 3.0], [2.0, 3.0]]
     """
     X = np.asarray(X)
-    index = np.asarray(index)
     if X.ndim < 1 or X.dtype.kind not in "biuf":
         raise TypeError(f"gather_batch: X has shape {X.shape} and dtype {X.dtype}, expected rows of real numbers")
-    if index.ndim != 1 or (index.dtype.kind not in "iu" and index.size):
-        raise TypeError(
-            f"gather_batch: index has shape {index.shape} and dtype {index.dtype}, expected a vector of integers")
-    index = np.require(index, np.int64, ["C", "A"])
-    if index.size and not (0 <= index.min() and index.max() < X.shape[0]):
-        bad = index.min() if index.min() < 0 else index.max()
-        raise IndexError(f"gather_batch: index holds {bad}, but X has {X.shape[0]} rows")
+    index = _checks.integers("gather_batch", "index", index, IndexError)
+    if index.ndim != 1:
+        raise TypeError(f"gather_batch: index has shape {index.shape}, expected a vector of integers")
     if dtype is None:
         dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.float64
     dtype = np.dtype(dtype)
@@ -67,12 +62,15 @@ def gather_batch(
             raise ValueError(f"gather_batch: mean has shape {mean.shape}, but a row of X has shape {X.shape[1:]}")
     kernels = _backend.kernels_of(dtype)
     flags = X.flags
-    if kernels is None or X.dtype not in _SOURCES or not (flags.c_contiguous and flags.aligned):
-        return reference.gather_batch(X, index, mean, dtype)
-    out = np.empty((index.size, *X.shape[1:]), dtype)
-    if out.size:
+    if kernels is not None and X.dtype in _SOURCES and X.size and index.size and flags.c_contiguous and flags.aligned:
+        out = np.empty((index.size, *X.shape[1:]), dtype)
+        # The kernel refuses an index that is out of range.
         kernels.batch.gather(
             X.reshape(X.shape[0], -1), index, None if mean is None else mean.reshape(-1),
             out.reshape(index.size, -1), _threads.effective(),
         )
-    return out
+        return out
+    if index.size and not (0 <= index.min() and index.max() < X.shape[0]):
+        bad = index.min() if index.min() < 0 else index.max()
+        raise IndexError(f"gather_batch: index holds {bad}, but X has {X.shape[0]} rows")
+    return reference.gather_batch(X, index, mean, dtype)

@@ -10,8 +10,6 @@ from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._types import Array, ArrayLike, Cache, Params
 
-_LARGEST = 2**30  # of stride and pad: sizes computed from them stay far from overflow
-
 
 def _outputs(function: str, side: str, size: int, field: int, stride: int, pad: int) -> int:
     """How many places a filter has along one side."""
@@ -24,8 +22,8 @@ def _outputs(function: str, side: str, size: int, field: int, stride: int, pad: 
 def _geometry(function: str, x: Array, w: Array, b: Array, conv_param: Params) -> tuple[int, int, tuple[int, ...]]:
     """Stride, pad and the shape of the output, after the shapes were held against each other."""
     _checks.dictionary(function, "conv_param", conv_param, "stride", "pad")
-    stride = geometry.integer(function, "conv_param['stride']", conv_param["stride"], 1, _LARGEST)
-    pad = geometry.integer(function, "conv_param['pad']", conv_param["pad"], 0, _LARGEST)
+    stride = geometry.size(function, "conv_param['stride']", conv_param["stride"])
+    pad = geometry.size(function, "conv_param['pad']", conv_param["pad"], 0)
     _checks.rank(function, "x", x, 4)
     _checks.rank(function, "w", w, 4)
     (n, c, height, width), (f, channels, fh, fw) = x.shape, w.shape
@@ -37,6 +35,8 @@ def _geometry(function: str, x: Array, w: Array, b: Array, conv_param: Params) -
     _checks.vector(function, "b", b, f, "w", w.shape)
     out_h = _outputs(function, "height", height, fh, stride, pad)
     out_w = _outputs(function, "width", width, fw, stride, pad)
+    geometry.holdable(function, "the padded x", (n, c, height + 2 * pad, width + 2 * pad))
+    geometry.holdable(function, "out", (n, f, out_h, out_w))
     return stride, pad, (n, f, out_h, out_w)
 
 

@@ -5,13 +5,14 @@ every window; its column ``(yy * out_w + xx) * N + n`` is the window at row yy, 
 n: the sample index runs fastest. Rows and columns that no whole window reaches are left out.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from daseCV_c import _checks, reference
-from daseCV_c._layers.geometry import fits, integer, windows
+from daseCV_c._layers.geometry import fits, holdable, size, windows
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._types import Array, ArrayLike
@@ -30,16 +31,17 @@ def _geometry(
         raise TypeError(f"{function}: x_shape is {x_shape!r}, expected (N, C, H, W)") from None
     if len(shape) != 4:
         raise ValueError(f"{function}: x_shape is {shape}, expected (N, C, H, W)")
-    n, c, h, w = (integer(function, side, value, 0) for side, value in zip("NCHW", shape, strict=True))
+    N, C, H, W = (
+        _checks.integer(function, side, value, 0, sys.maxsize) for side, value in zip("NCHW", shape, strict=True))
     height, width, around = names
-    fh = integer(function, height, field_height, 1)
-    fw = integer(function, width, field_width, 1)
-    padding = integer(function, around, padding, 0)
-    stride = integer(function, "stride", stride, 1)
-    fits(function, height, fh, "height", h, padding)
-    fits(function, width, fw, "width", w, padding)
-    out = windows(h, fh, padding, stride), windows(w, fw, padding, stride)
-    return (n, c, h, w), (fh, fw, padding, stride), out
+    fh, fw = size(function, height, field_height), size(function, width, field_width)
+    padding, stride = size(function, around, padding, 0), size(function, "stride", stride)
+    fits(function, height, fh, "height", H, padding)
+    fits(function, width, fw, "width", W, padding)
+    out = windows(H, fh, padding, stride), windows(W, fw, padding, stride)
+    holdable(function, "the padded x", (N, C, H + 2 * padding, W + 2 * padding))
+    holdable(function, "the array of all windows", (C, fh, fw, *out, N))
+    return (N, C, H, W), (fh, fw, padding, stride), out
 
 
 def _columns(function: str, x: ArrayLike, field_height: int, field_width: int, padding: int, stride: int) -> Array:

@@ -19,10 +19,10 @@ def _loss(
     _checks.rank(function, "x", x_nc, 2)
     if 0 in x_nc.shape:
         raise ValueError(f"{function}: x has shape {x_nc.shape}, expected at least one sample and one class")
-    y_n = _checks.labels(function, y, *x_nc.shape)
     kernels = _backend.kernels_of(x_nc.dtype)
     if kernels is None:
-        return twin(x_nc, y_n)
+        return twin(x_nc, _checks.labels(function, y, *x_nc.shape))
+    y_n = _checks.label_vector(function, y, len(x_nc))  # the kernel refuses labels that are out of range
     dx_nc = np.empty_like(x_nc)
     return entry(kernels)(x_nc, y_n, dx_nc, _threads.effective()), dx_nc
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from daseCV_c import _checks, reference
-from daseCV_c._layers.geometry import fits, integer, windows
+from daseCV_c._layers.geometry import fits, size, windows
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._types import Array, ArrayLike, Cache, DType, Params
@@ -17,7 +17,7 @@ def _pool(function: str, pool_param: Params) -> tuple[int, int, int]:
     """(pool_height, pool_width, stride) of a dict."""
     keys = ("pool_height", "pool_width", "stride")
     _checks.dictionary(function, "pool_param", pool_param, *keys)
-    height, width, stride = (integer(function, f"pool_param[{key!r}]", pool_param[key], 1) for key in keys)
+    height, width, stride = (size(function, f"pool_param[{key!r}]", pool_param[key]) for key in keys)
     return height, width, stride
 
 

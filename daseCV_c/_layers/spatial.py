@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from daseCV_c import _checks, reference
-from daseCV_c._layers.geometry import integer
 from daseCV_c._layers.normalization import backward_by_batch, backward_of, forward_by_batch
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
@@ -184,7 +183,7 @@ def spatial_groupnorm_forward(
     function = "spatial_groupnorm_forward"
     _checks.dictionary(function, "gn_param", gn_param)
     eps = _checks.number(function, "gn_param", gn_param, "eps", 1e-5, low=0)
-    G = integer(function, "G", G, 1)
+    G = _checks.integer(function, "G", G, 1)
     x_nchw, gamma, beta = _settled(function, x, gamma, beta)
     N, C, H, W = x_nchw.shape
     if C % G != 0:

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from daseCV_c import optim
+from daseCV_c import _checks, optim
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import precision as _precision
 from daseCV_c._runtime import threads as _threads
@@ -33,17 +33,20 @@ def _plain(array, dtype, shape):
 
 
 def _rows(X):
-    """X as rows of numbers without a copy, or None."""
-    if type(X) is not np.ndarray or X.ndim < 2 or X.dtype not in _SOURCES or not X.dtype.isnative:
+    """X as rows of numbers, or None. In another order of axes or bytes it is copied, so that the bits of a step
+    do not depend on how images lie in memory."""
+    if type(X) is not np.ndarray or X.ndim < 2 or not X.size:
         return None
-    if not (X.flags.c_contiguous and X.flags.aligned) or not X.size:
+    dtype = X.dtype.newbyteorder("=")
+    if dtype not in _SOURCES:
         return None
-    return X if X.ndim == 2 else X.reshape(X.shape[0], -1)
+    rows = _checks.settle(X, dtype)
+    return rows if rows.ndim == 2 else rows.reshape(rows.shape[0], -1)
 
 
 def _labels(y):
     """Labels as the kernel takes them, or None. Whether each is one of the classes is seen there."""
-    return y.astype(np.int64, copy=False) if y.dtype.kind in "iu" and y.ndim == 1 else None
+    return _checks.as_int64(y) if y.dtype.kind in "iu" and y.ndim == 1 else None
 
 
 def _names(model):
@@ -141,8 +144,11 @@ def _run(step, model, groups, images, index, mean, y, by, changes, losses, rule)
 
 def gradients(model, X, y):
     """(loss, grads) of a batch, or None where the layers must do it: then nothing was changed."""
-    rows, y = _rows(X), _labels(np.asarray(y))
-    if y is None or rows is None or len(y) != len(rows) or len(rows) > _MOST_SAMPLES:
+    y = _labels(np.asarray(y))
+    if y is None or len(y) != len(X) or len(y) > _MOST_SAMPLES:
+        return None
+    rows = _rows(X)
+    if rows is None:
         return None
     names = _names(model)
     kernels = _backend.kernels_of(np.dtype(model.dtype))
@@ -178,7 +184,7 @@ class FusedStep:
 
     def __init__(self, rule):
         self._rule = rule
-        self._X = self._rows = None  # the images, and the same as the kernel takes them
+        self._X = self._rows = None  # the images, and the same as the kernel takes them: at most one copy
         self._arrays = {}  # name: (w, first state, second state), as the kernel takes them
         self._groups = None  # the same layer by layer: those of weights, bias, gamma and beta
         self._shape = None  # of the network whose arrays these are

@@ -58,9 +58,7 @@ def _labels(name: str, y: ArrayLike, X: Array, w: Array) -> Array:
 
 
 def _positive(name: str, argument: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name}: {argument} is {value!r}, expected a positive integer")
-    return int(value)
+    return _checks.integer(name, argument, value, 1, 2**31 - 1, ValueError)
 
 
 class TwoLayerNet:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from daseCV_c import _checks
 from daseCV_c._types import Array
 from daseCV_c.datasets import pickles as _pickle
 
@@ -236,9 +237,7 @@ def load_CIFAR10(ROOT: str | os.PathLike[str]) -> tuple[Array, Array, Array, Arr
 
 
 def _count(name: str, value: int, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
-        raise ValueError(f"get_CIFAR10_data: {name} is {value!r}, expected an integer from {low} to {high}")
-    return int(value)
+    return _checks.integer("get_CIFAR10_data", name, value, low, high, ValueError)
 
 
 def get_CIFAR10_data(
