@@ -65,7 +65,9 @@ class Solver:
     data : dict
         X_train, y_train, X_val, y_val; optional mean_image, in the shape of one image. Images of uint8
         lose the mean image batch by batch, so no array of floats of their number is made; images of
-        other types are taken as they are.
+        other types are taken as they are. Images in another order of memory (a view of N x H x W x C,
+        Fortran order, reversed, byte-swapped) give the same bits: the step of the package's own
+        networks copies X_train once, and does not see what is written into it after that.
     update_rule : {'sgd', 'sgd_momentum', 'rmsprop', 'adam'}
     optim_config : dict
         Settings of the update rule, such as learning_rate.

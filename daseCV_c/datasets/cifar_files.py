@@ -88,7 +88,8 @@ class _Batch:
     def _open_pickled(self) -> None:
         batch, offset = _pickle.load_leaving(self.path, ROWS * PIXELS)
         pixels, labels = self._fields(batch)
-        if isinstance(pixels, _pickle.Left) and tuple(pixels) == ((ROWS, PIXELS), np.uint8, False):
+        left = isinstance(pixels, _pickle.Left) and tuple(pixels) == ((ROWS, PIXELS), np.uint8, False)
+        if left and offset is not None:
             self._offset = offset
         else:
             self._in_file = False

@@ -29,7 +29,7 @@ class NotData(ValueError):
 class Unfinished:
     """What a call has made and a state will finish. Only the stack and the memo hold it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.memo_keys: list[int] = []
 
     def finish(self, machine: Machine, state: Any) -> Any:
@@ -75,10 +75,10 @@ class Machine:
         """What a name of a module stands for."""
         raise NotData(f"it asks for {_brief(module)}.{_brief(name)}, which is not data")
 
-    def call(self, function: Any, args: tuple) -> Any:
+    def call(self, function: Any, args: tuple[Any, ...]) -> Any:
         raise NotData(f"it calls a {type(function).__name__}")
 
-    def make(self, kind: Any, args: tuple) -> Any:
+    def make(self, kind: Any, args: tuple[Any, ...]) -> Any:
         """A new object without its state."""
         raise NotData(f"it makes a new {type(kind).__name__}")
 
@@ -156,18 +156,18 @@ class Machine:
     def _push(self, value: Any) -> None:
         self._stack.append(value)
 
-    def _whole(self, items: list) -> list:
+    def _whole(self, items: list[Any]) -> list[Any]:
         if any(issubclass(kind, Unfinished) for kind in set(map(type, items))):
             raise NotData("it holds an object without its state")
         return items
 
-    def _held(self, items: list) -> list:
+    def _held(self, items: list[Any]) -> list[Any]:
         """Items of a list, of a dict, or the pickle's value: data alone. Arguments may be names too."""
         if any(issubclass(kind, (Unfinished, Name)) for kind in set(map(type, items))):
             raise NotData("it holds an object without its state, or a function")
         return items
 
-    def _above_mark(self) -> list:
+    def _above_mark(self) -> list[Any]:
         at = self._marks.pop()
         items = self._stack[at:]
         del self._stack[at:]
@@ -204,7 +204,7 @@ class Machine:
                 raise NotData(f"it holds a key or an item of a set that is a large or deep {kind.__name__}")
         return key
 
-    def _set_items(self, items: list, into: dict) -> None:
+    def _set_items(self, items: list[Any], into: dict[Any, Any]) -> None:
         if len(items) % 2:
             raise NotData("it holds a key without a value")
         for key, value in zip(items[::2], self._held(items[1::2]), strict=True):
@@ -262,7 +262,7 @@ class Machine:
             raise NotData("it asks for a name that is not text")
         self._push(self.find(module, name))
 
-    def _arguments(self) -> tuple:
+    def _arguments(self) -> tuple[Any, ...]:
         args = self._stack.pop()
         if type(args) is not tuple:
             raise NotData(f"it calls a function with a {type(args).__name__}, expected a tuple")
@@ -300,8 +300,8 @@ class Machine:
         self._set_items([key, value], self._top(dict))
 
     def _dict(self) -> None:
-        items, made = self._above_mark(), {}
-        self._set_items(items, made)
+        made: dict[Any, Any] = {}
+        self._set_items(self._above_mark(), made)
         self._push(made)
 
     def _add_items(self) -> None:

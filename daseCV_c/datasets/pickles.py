@@ -12,10 +12,11 @@ import os
 import pickle
 import stat
 import sys
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
+from daseCV_c._types import Array, DType
 from daseCV_c.datasets.opcodes import Machine, Name, NotData, Skipped, Unfinished
 
 _CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
@@ -32,17 +33,17 @@ class BadPickleError(pickle.UnpicklingError, ValueError):
 class Left(NamedTuple):
     """An array whose bytes `load_leaving` has left in the file."""
 
-    shape: tuple
-    dtype: np.dtype
+    shape: tuple[int, ...]
+    dtype: DType
     fortran: bool
 
 
-def _text(value):
+def _text(value: object) -> object:
     """A string of a Python 2 pickle may come as bytes."""
     return value.decode("latin1") if isinstance(value, bytes) else value
 
 
-def _bytes(machine, raw):
+def _bytes(machine: Machine, raw: object) -> bytes | bytearray:
     """The bytes of an array, which old protocols write as text."""
     if isinstance(raw, str):
         machine.charge(len(raw))
@@ -52,7 +53,7 @@ def _bytes(machine, raw):
     return raw
 
 
-def _shape(shape):
+def _shape(shape: Any) -> tuple[int, ...]:
     if type(shape) is not tuple or len(shape) > _MOST_AXES or not all(
             type(n) is int and 0 <= n <= sys.maxsize for n in shape):
         raise NotData("it holds an array with a shape that is none")
@@ -62,7 +63,7 @@ def _shape(shape):
 class _Dtype(Unfinished):
     """A type of number, whose byte order comes as its state."""
 
-    def __init__(self, code, objects):
+    def __init__(self, code: object, objects: bool):
         super().__init__()
         code = _text(code)
         if not isinstance(code, str) or len(code) > 4:
@@ -72,10 +73,11 @@ class _Dtype(Unfinished):
             raise NotData(f"it holds an array of dtype {kind}, expected numbers")
         self.code = kind.str[1:]
 
-    def finish(self, machine, state):
+    def finish(self, machine: Machine, state: Any) -> DType:
         # (version, byte order, then what only structured types have, then sizes and flags)
         order = _text(state[1])
-        if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
+        plain = all(part is None for part in state[2:5])
+        if not isinstance(order, str) or order not in ("<", ">", "|", "=") or not plain:
             raise NotData("it holds a structured dtype, expected numbers")
         return np.dtype(order + self.code)
 
@@ -83,13 +85,13 @@ class _Dtype(Unfinished):
 class _Array(Unfinished):
     """An array whose shape, dtype and bytes come as its state."""
 
-    def finish(self, machine, state):
+    def finish(self, machine: Machine, state: Any) -> Array | Left:
         shape, dtype, fortran, raw = state[-4:]
         if not isinstance(dtype, np.dtype):
             raise NotData("it holds an array without a dtype")
         count = math.prod(_shape(shape))
         if isinstance(raw, Skipped):
-            return machine.leave(shape, dtype, bool(fortran))
+            return cast(_Data, machine).leave(shape, dtype, bool(fortran))
         if dtype.hasobject:
             if type(raw) is not list or len(raw) != count:
                 raise NotData("it holds an array whose size does not fit its data")
@@ -99,9 +101,9 @@ class _Array(Unfinished):
             if not isinstance(raw, bytes) or len(raw) != count * dtype.itemsize:
                 raise NotData("it holds an array whose size does not fit its data")
             machine.charge(len(raw))
-        array = np.ndarray((0,), np.int8)
+        array: Array = np.ndarray((0,), np.int8)
         # NumPy keeps a large `bytes` as the array's memory, so this is mostly no copy.
-        array.__setstate__((1, shape, dtype, bool(fortran), raw))
+        array.__setstate__((1, shape, dtype, bool(fortran), raw))  # type: ignore[arg-type]
         return array
 
 
@@ -109,11 +111,12 @@ class _Data(Machine):
     """Gives the names that writers of arrays use their meaning. `models` permits the package's networks,
     `objects` arrays of objects."""
 
-    def __init__(self, file, encoding, models=False, objects=False, size=None, leave=None):
+    def __init__(self, file: BinaryIO, encoding: str, models: bool = False, objects: bool = False,
+                 size: int | None = None, leave: int | None = None):
         super().__init__(file, encoding, size, leave)
         self._models, self._objects, self.was_left = models, objects, False
 
-    def find(self, module, name):
+    def find(self, module: str, name: str) -> Any:
         if (
             module in _CORES and name in ("_reconstruct", "scalar")
             or module in _NUMERICS and name == "_frombuffer"
@@ -129,7 +132,7 @@ class _Data(Machine):
             return Name(name)
         return super().find(module, name)
 
-    def call(self, function, args):
+    def call(self, function: Any, args: tuple[Any, ...]) -> Any:
         if type(function) is not Name or len(args) > 5:
             return super().call(function, args)
         if function.name == "encode":
@@ -156,7 +159,7 @@ class _Data(Machine):
             return array.transpose(axes[0]) if order == "K" else array
         raise NotData(f"it calls {function.name}")
 
-    def make(self, kind, args):
+    def make(self, kind: Any, args: tuple[Any, ...]) -> Any:
         if type(kind) is not Name or kind.name not in _MODEL_MODULES or args != ():
             return super().make(kind, args)
         network = _network(kind.name)
@@ -171,33 +174,33 @@ class _Data(Machine):
         self.charge(len(state))
         vars(value).update(state)
 
-    def leave(self, shape, dtype, fortran):
+    def leave(self, shape: tuple[int, ...], dtype: DType, fortran: bool) -> Left:
         self.was_left = True
         return Left(shape, dtype, fortran)
 
-    def _from_bytes(self, raw, dtype, shape, order="C"):
+    def _from_bytes(self, raw: object, dtype: object, shape: tuple[int, ...], order: Any = "C") -> Array:
         raw = _bytes(self, raw)
         if not isinstance(dtype, np.dtype) or dtype.hasobject or len(raw) != math.prod(shape) * dtype.itemsize:
             raise NotData("it holds a number or array in an unknown form")
-        array = np.frombuffer(raw, dtype).reshape(shape, order=order)
+        array: Array = np.frombuffer(raw, dtype).reshape(shape, order=order)
         if isinstance(raw, bytes):
             self.charge(len(raw))
             array = array.copy(order="K")
         return array
 
 
-def _network(name):
+def _network(name: str) -> Any:
     return getattr(importlib.import_module(f"daseCV_c.classifiers.{_MODEL_MODULES[name]}"), name)
 
 
-def load(file, name=None, *, encoding="latin1", **options):
+def load(file: BinaryIO, name: str | None = None, *, encoding: str = "latin1", **options: Any) -> Any:
     """Read one pickle from an open binary file; `_Data` says what the options permit."""
     if name is None:
         name = getattr(file, "name", None) or "the pickle"
     return _value(_Data(file, encoding, **options), name)
 
 
-def _value(machine, name):
+def _value(machine: _Data, name: str) -> Any:
     try:
         return machine.load()
     except OSError:
@@ -209,19 +212,19 @@ def _value(machine, name):
         raise BadPickleError(f"{name} cannot be read: {what}") from error
 
 
-def _size(file):
+def _size(file: BinaryIO) -> int | None:
     """Of a regular file."""
     found = os.fstat(file.fileno())
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def load_path(path, **options):
+def load_path(path: str | os.PathLike[str], **options: Any) -> Any:
     """`load`, from a path."""
     with open(path, "rb") as file:
         return load(file, os.fspath(path), size=_size(file), **options)
 
 
-def load_leaving(path, size):
+def load_leaving(path: str | os.PathLike[str], size: int) -> tuple[Any, int | None]:
     """(value, offset): as `load_path` with encoding bytes, but a string of `size` bytes stays in the file.
 
     An array made of it is `Left`, and the string is at `offset`. The offset is None if there is no
