@@ -1,13 +1,22 @@
-"""SVM and softmax loss with their gradients."""
+"""SVM and softmax loss."""
 
-include "common.pxi"
+from cython.parallel cimport prange
 from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
+
+from checks cimport aligned, matrix
+from real cimport real
+from sharing cimport set_serial_picoseconds, threads_for
 
 cdef extern from "step/softmax.h" nogil:
     double softmax_row(const void* x_c, int64_t y, Py_ssize_t c, double n, void* dx_c) noexcept
 
 
-cdef double svm_row(
+def share_from(double picoseconds):
+    return set_serial_picoseconds(picoseconds)
+
+
+cdef inline double svm_row(
     const real* x_c,  # IN
     int64_t y, Py_ssize_t c, real n,
     real* dx_c,       # OUT
@@ -32,68 +41,53 @@ cdef double svm_row(
     return loss
 
 
-cdef void loss_kernel(
-    const real* x_nc,     # IN
-    const int64_t* y_n,   # IN
-    real* dx_nc,          # OUT
-    double* loss_n,       # OUT
-    Py_ssize_t n, Py_ssize_t c, bint softmax, int num_threads,
-) noexcept nogil:
-    cdef Py_ssize_t i
-    if num_threads > 1:
-        for i in prange(n, num_threads=num_threads, schedule="static"):
-            if softmax:
-                loss_n[i] = softmax_row(x_nc + i * c, y_n[i], c, <real> n, dx_nc + i * c)
-            else:
-                loss_n[i] = svm_row(x_nc + i * c, y_n[i], c, <real> n, dx_nc + i * c)
-    else:
-        for i in range(n):
-            if softmax:
-                loss_n[i] = softmax_row(x_nc + i * c, y_n[i], c, <real> n, dx_nc + i * c)
-            else:
-                loss_n[i] = svm_row(x_nc + i * c, y_n[i], c, <real> n, dx_nc + i * c)
-
-
-cdef double _loss(str name, cnp.ndarray x_nc, cnp.ndarray y_n, cnp.ndarray dx_nc, int num_threads,
-                  bint softmax) except? -1:
-    cdef int t = _real_type(name, "x", x_nc)
-    _check(name, "x", x_nc, t, 2)
-    _check(name, "y", y_n, cnp.NPY_INT64, 1)
-    _check_out(name, "dx", dx_nc, t, 2)
-    cdef Py_ssize_t n = cnp.PyArray_DIM(x_nc, 0)
-    cdef Py_ssize_t c = cnp.PyArray_DIM(x_nc, 1)
-    _check_size(name, "y", y_n, n)
-    _check_shape(name, "dx", dx_nc, n, c)
-    if n == 0 or c == 0:
-        raise ValueError(f"{name}: x has shape ({n}, {c}), expected at least one sample and one class")
-    cdef const int64_t* yp = <const int64_t*> cnp.PyArray_DATA(y_n)
-    cdef Py_ssize_t i
-    for i in range(n):
-        if yp[i] < 0 or yp[i] >= c:
-            raise ValueError(f"{name}: y holds the label {yp[i]}, but x has {c} classes (0 to {c - 1})")
-    cdef cnp.npy_intp size = n
-    cdef cnp.ndarray loss_n = cnp.PyArray_EMPTY(1, &size, cnp.NPY_DOUBLE, 0)
-    cdef double* lp = <double*> cnp.PyArray_DATA(loss_n)
-    cdef void* xp = cnp.PyArray_DATA(x_nc)
-    cdef void* dp = cnp.PyArray_DATA(dx_nc)
+cdef double _loss(str me, const real[:, ::1] x_nc, const int64_t[::1] y_n, real[:, ::1] dx_nc, bint softmax,
+                  int num_threads) except? -1:
+    """The mean loss; dx is written."""
+    cdef Py_ssize_t i, n = x_nc.shape[0], c = x_nc.shape[1]
     cdef double total = 0
-    num_threads = _threads_for(x_nc, 3000 if softmax else 700, num_threads)
-    with nogil:
-        if t == cnp.NPY_FLOAT:
-            loss_kernel(<const float*> xp, yp, <float*> dp, lp, n, c, softmax, num_threads)
+    cdef double *loss_n
+    if n == 0 or c == 0:
+        raise ValueError(f"{me}: x has shape ({n}, {c}), expected at least one sample and one class")
+    if y_n.shape[0] != n:
+        raise ValueError(f"{me}: y has {y_n.shape[0]} elements, expected {n}")
+    matrix(me, "x", x_nc, n, c)
+    matrix(me, "dx", dx_nc, n, c)
+    aligned(me, "y", &y_n[0], sizeof(int64_t))
+    for i in range(n):
+        if y_n[i] < 0 or y_n[i] >= c:
+            raise ValueError(f"{me}: y holds the label {y_n[i]}, but x has {c} classes (0 to {c - 1})")
+    loss_n = <double *> malloc(n * sizeof(double))
+    if loss_n == NULL:
+        raise MemoryError(f"{me}: no memory for the losses of {n} samples")
+    num_threads = threads_for(n * c * sizeof(real), 3000 if softmax else 700, num_threads)
+    for i in prange(n, nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
+        if softmax:
+            loss_n[i] = softmax_row(&x_nc[i, 0], y_n[i], c, n, &dx_nc[i, 0])
         else:
-            loss_kernel(<const double*> xp, yp, <double*> dp, lp, n, c, softmax, num_threads)
-        # One order for any number of threads.
-        for i in range(n):
-            total += lp[i]
+            loss_n[i] = svm_row(&x_nc[i, 0], y_n[i], c, <real> n, &dx_nc[i, 0])
+    # One order for any number of threads.
+    for i in range(n):
+        total += loss_n[i]
+    free(loss_n)
     return total / n
 
 
-def svm_loss(cnp.ndarray x_nc not None, cnp.ndarray y_n not None, cnp.ndarray dx_nc not None, int num_threads):
+def svm_loss(
+    const real[:, ::1] x_nc not None,   # IN
+    const int64_t[::1] y_n not None,    # IN
+    real[:, ::1] dx_nc not None,        # OUT
+    int num_threads,
+):
     """Mean multiclass SVM loss with margin 1; dx is written."""
-    return _loss("svm_loss", x_nc, y_n, dx_nc, num_threads, False)
+    return _loss("svm_loss", x_nc, y_n, dx_nc, False, num_threads)
 
 
-def softmax_loss(cnp.ndarray x_nc not None, cnp.ndarray y_n not None, cnp.ndarray dx_nc not None, int num_threads):
+def softmax_loss(
+    const real[:, ::1] x_nc not None,   # IN
+    const int64_t[::1] y_n not None,    # IN
+    real[:, ::1] dx_nc not None,        # OUT
+    int num_threads,
+):
     """Mean softmax loss; dx is written."""
-    return _loss("softmax_loss", x_nc, y_n, dx_nc, num_threads, True)
+    return _loss("softmax_loss", x_nc, y_n, dx_nc, True, num_threads)

@@ -5,12 +5,20 @@ block belongs to one thread, so the number of threads changes no sum. Sums over 
 kept in a fixed number of lanes, which compilers turn into vectors.
 """
 
-include "common.pxi"
+from cython.parallel cimport prange
 from libc.math cimport sqrt
+
+from checks cimport matrix, vector
+from real cimport real
+from sharing cimport set_serial_picoseconds, threads_for
 
 cdef enum:
     COLUMNS = 64  # columns of a block: four cache lines of float32
     LANES = 16
+
+
+def share_from(double picoseconds):
+    return set_serial_picoseconds(picoseconds)
 
 
 cdef inline Py_ssize_t _blocks(Py_ssize_t d) noexcept nogil:
@@ -88,17 +96,13 @@ cdef void bn_train_block(
     bn_apply(x_nd + c, gamma_d + c, beta_d + c, mean_d + c, inv_d + c, n, d, width, out_nd + c, xhat_nd + c)
 
 
-cdef void bn_test_block(
-    const real* x_nd, const real* gamma_d, const real* beta_d,  # IN
-    const real* mean_d, const real* var_d, double eps,          # IN
-    real* out_nd, real* xhat_nd, real* inv_d,                   # OUT
+cdef void bn_apply_block(
+    const real* x_nd, const real* gamma_d, const real* beta_d, const real* mean_d, const real* inv_d,  # IN
     Py_ssize_t n, Py_ssize_t d, Py_ssize_t block,
+    real* out_nd, real* xhat_nd,                                                                       # OUT
 ) noexcept nogil:
     cdef Py_ssize_t c = block * COLUMNS
-    cdef Py_ssize_t j, width = _width(block, d)
-    for j in range(width):
-        inv_d[c + j] = <real> (1 / sqrt(<double> var_d[c + j] + eps))
-    bn_apply(x_nd + c, gamma_d + c, beta_d + c, mean_d + c, inv_d + c, n, d, width, out_nd + c, xhat_nd + c)
+    bn_apply(x_nd + c, gamma_d + c, beta_d + c, mean_d + c, inv_d + c, n, d, _width(block, d), out_nd + c, xhat_nd + c)
 
 
 cdef void column_sums_block(
@@ -122,7 +126,7 @@ cdef void column_sums_block(
         dbeta_d[j] = <real> beta[j]
 
 
-cdef void bn_backward_block(
+cdef void bn_staged_block(
     const real* dout_nd, const real* xhat_nd, const real* gamma_d, const real* inv_d,  # IN
     real* dx_nd, real* dgamma_d, real* dbeta_d,                                        # OUT
     Py_ssize_t n, Py_ssize_t d, Py_ssize_t block,
@@ -140,7 +144,8 @@ cdef void bn_backward_block(
         dmean[j] = 0
     for i in range(n):
         for j in range(width):
-            dinv[j] += <double> dout_nd[i * d + c + j] * gamma_d[c + j] * (xhat_nd[i * d + c + j] / <double> inv_d[c + j])
+            dinv[j] += (<double> dout_nd[i * d + c + j] * gamma_d[c + j]
+                        * (xhat_nd[i * d + c + j] / <double> inv_d[c + j]))
     for j in range(width):
         inv = inv_d[c + j]
         dvar[j] = -0.5 * inv * inv * inv * dinv[j]
@@ -156,7 +161,7 @@ cdef void bn_backward_block(
             dx_nd[i * d + c + j] = <real> (dx_nd[i * d + c + j] + dmean[j] / n)
 
 
-cdef void bn_backward_alt_block(
+cdef void bn_closed_form_block(
     const real* dout_nd, const real* xhat_nd, const real* gamma_d, const real* inv_d,  # IN
     real* dx_nd, real* dgamma_d, real* dbeta_d,                                        # OUT
     Py_ssize_t n, Py_ssize_t d, Py_ssize_t block,
@@ -178,7 +183,7 @@ cdef void bn_backward_alt_block(
                 dout_nd[i * d + c + j] - mean_dout[j] - xhat_nd[i * d + c + j] * mean_dout_xhat[j])
 
 
-cdef void bn_backward_test_block(
+cdef void bn_constant_block(
     const real* dout_nd, const real* xhat_nd, const real* gamma_d, const real* inv_d,  # IN
     real* dx_nd, real* dgamma_d, real* dbeta_d,                                        # OUT
     Py_ssize_t n, Py_ssize_t d, Py_ssize_t block,
@@ -198,51 +203,16 @@ cdef enum Backward:
     CONSTANT_STATISTICS
 
 
-cdef inline void _bn_backward_one(
+cdef inline void bn_backward_block(
     Backward kind, const real* dout_nd, const real* xhat_nd, const real* gamma_d, const real* inv_d,
     real* dx_nd, real* dgamma_d, real* dbeta_d, Py_ssize_t n, Py_ssize_t d, Py_ssize_t block,
 ) noexcept nogil:
     if kind == STAGED:
-        bn_backward_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
+        bn_staged_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
     elif kind == CLOSED_FORM:
-        bn_backward_alt_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
+        bn_closed_form_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
     else:
-        bn_backward_test_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
-
-
-cdef void bn_train_kernel(const real* x, const real* gamma, const real* beta, double eps, real* out, real* xhat,
-                          real* mean, real* var, real* inv, Py_ssize_t n, Py_ssize_t d, int num_threads) noexcept nogil:
-    cdef Py_ssize_t block
-    if num_threads > 1:
-        for block in prange(_blocks(d), num_threads=num_threads, schedule="static"):
-            bn_train_block(x, gamma, beta, eps, out, xhat, mean, var, inv, n, d, block)
-    else:
-        for block in range(_blocks(d)):
-            bn_train_block(x, gamma, beta, eps, out, xhat, mean, var, inv, n, d, block)
-
-
-cdef void bn_test_kernel(const real* x, const real* gamma, const real* beta, const real* mean, const real* var,
-                         double eps, real* out, real* xhat, real* inv, Py_ssize_t n, Py_ssize_t d,
-                         int num_threads) noexcept nogil:
-    cdef Py_ssize_t block
-    if num_threads > 1:
-        for block in prange(_blocks(d), num_threads=num_threads, schedule="static"):
-            bn_test_block(x, gamma, beta, mean, var, eps, out, xhat, inv, n, d, block)
-    else:
-        for block in range(_blocks(d)):
-            bn_test_block(x, gamma, beta, mean, var, eps, out, xhat, inv, n, d, block)
-
-
-cdef void bn_backward_kernel(Backward kind, const real* dout, const real* xhat, const real* gamma, const real* inv,
-                             real* dx, real* dgamma, real* dbeta, Py_ssize_t n, Py_ssize_t d,
-                             int num_threads) noexcept nogil:
-    cdef Py_ssize_t block
-    if num_threads > 1:
-        for block in prange(_blocks(d), num_threads=num_threads, schedule="static"):
-            _bn_backward_one(kind, dout, xhat, gamma, inv, dx, dgamma, dbeta, n, d, block)
-    else:
-        for block in range(_blocks(d)):
-            _bn_backward_one(kind, dout, xhat, gamma, inv, dx, dgamma, dbeta, n, d, block)
+        bn_constant_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
 
 
 cdef inline double _lane_total(const double* lanes) noexcept nogil:
@@ -320,32 +290,197 @@ cdef void ln_backward_row(
         dx_d[j] = inv * (dout_d[j] * gamma_d[j] - mean_g - xhat_d[j] * mean_gx)
 
 
-cdef void ln_forward_kernel(const real* x, const real* gamma, const real* beta, double eps, real* out, real* xhat,
-                            real* inv, Py_ssize_t n, Py_ssize_t d, int num_threads) noexcept nogil:
-    cdef Py_ssize_t i
-    if num_threads > 1:
-        for i in prange(n, num_threads=num_threads, schedule="static"):
-            ln_forward_row(x + i * d, gamma, beta, eps, out + i * d, xhat + i * d, inv + i, d)
-    else:
-        for i in range(n):
-            ln_forward_row(x + i * d, gamma, beta, eps, out + i * d, xhat + i * d, inv + i, d)
+def batchnorm_forward_train(
+    const real[:, ::1] x_nd not None,   # IN
+    const real[::1] gamma_d not None,   # IN
+    const real[::1] beta_d not None,    # IN
+    double eps,
+    real[:, ::1] out_nd not None,       # OUT
+    real[:, ::1] xhat_nd not None,      # OUT
+    real[::1] mean_d not None,          # OUT
+    real[::1] var_d not None,           # OUT
+    real[::1] inv_std_d not None,       # OUT
+    int num_threads,
+):
+    """Normalize by the batch's statistics, which are written too."""
+    cdef str me = "batchnorm_forward_train"
+    cdef Py_ssize_t block, n = x_nd.shape[0], d = x_nd.shape[1]
+    matrix(me, "x", x_nd, n, d)
+    matrix(me, "out", out_nd, n, d)
+    matrix(me, "xhat", xhat_nd, n, d)
+    vector(me, "gamma", gamma_d, d)
+    vector(me, "beta", beta_d, d)
+    vector(me, "mean", mean_d, d)
+    vector(me, "var", var_d, d)
+    vector(me, "inv_std", inv_std_d, d)
+    if n == 0:
+        raise ValueError(f"{me}: x has no samples, expected at least one")
+    num_threads = threads_for(n * d * sizeof(real), 400, num_threads)
+    for block in prange(_blocks(d), nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1,
+                        schedule="static"):
+        bn_train_block(&x_nd[0, 0], &gamma_d[0], &beta_d[0], eps, &out_nd[0, 0], &xhat_nd[0, 0], &mean_d[0], &var_d[0],
+                       &inv_std_d[0], n, d, block)
 
 
-cdef void ln_backward_kernel(const real* dout, const real* xhat, const real* gamma, const real* inv, real* dx,
-                             real* dgamma, real* dbeta, Py_ssize_t n, Py_ssize_t d, int num_threads) noexcept nogil:
-    cdef Py_ssize_t i, c
-    if num_threads > 1:
-        for i in prange(n, num_threads=num_threads, schedule="static"):
-            ln_backward_row(dout + i * d, xhat + i * d, gamma, inv[i], dx + i * d, d)
-        for i in prange(_blocks(d), num_threads=num_threads, schedule="static"):
-            column_sums_block(dout + i * COLUMNS, xhat + i * COLUMNS, dgamma + i * COLUMNS, dbeta + i * COLUMNS,
-                              n, d, _width(i, d))
-    else:
-        for i in range(n):
-            ln_backward_row(dout + i * d, xhat + i * d, gamma, inv[i], dx + i * d, d)
-        for i in range(_blocks(d)):
-            c = i * COLUMNS
-            column_sums_block(dout + c, xhat + c, dgamma + c, dbeta + c, n, d, _width(i, d))
+def batchnorm_forward_test(
+    const real[:, ::1] x_nd not None,   # IN
+    const real[::1] gamma_d not None,   # IN
+    const real[::1] beta_d not None,    # IN
+    const real[::1] mean_d not None,    # IN
+    const real[::1] var_d not None,     # IN
+    double eps,
+    real[:, ::1] out_nd not None,       # OUT
+    real[:, ::1] xhat_nd not None,      # OUT
+    real[::1] inv_std_d not None,       # OUT
+    int num_threads,
+):
+    """Normalize by given statistics."""
+    cdef str me = "batchnorm_forward_test"
+    cdef Py_ssize_t block, j, n = x_nd.shape[0], d = x_nd.shape[1]
+    matrix(me, "x", x_nd, n, d)
+    matrix(me, "out", out_nd, n, d)
+    matrix(me, "xhat", xhat_nd, n, d)
+    vector(me, "gamma", gamma_d, d)
+    vector(me, "beta", beta_d, d)
+    vector(me, "mean", mean_d, d)
+    vector(me, "var", var_d, d)
+    vector(me, "inv_std", inv_std_d, d)
+    for j in range(d):
+        inv_std_d[j] = <real> (1 / sqrt(<double> var_d[j] + eps))
+    if n == 0:
+        return
+    num_threads = threads_for(n * d * sizeof(real), 350, num_threads)
+    for block in prange(_blocks(d), nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1,
+                        schedule="static"):
+        bn_apply_block(&x_nd[0, 0], &gamma_d[0], &beta_d[0], &mean_d[0], &inv_std_d[0], n, d, block, &out_nd[0, 0],
+                       &xhat_nd[0, 0])
 
 
-include "normalization_entries.pxi"
+cdef int _bn_backward(
+    str me, Backward kind,
+    const real[:, ::1] dout_nd, const real[:, ::1] xhat_nd, const real[::1] gamma_d, const real[::1] inv_std_d,  # IN
+    real[:, ::1] dx_nd, real[::1] dgamma_d, real[::1] dbeta_d,                                                   # OUT
+    int num_threads,
+) except -1:
+    cdef Py_ssize_t block, n = dout_nd.shape[0], d = dout_nd.shape[1]
+    matrix(me, "dout", dout_nd, n, d)
+    matrix(me, "xhat", xhat_nd, n, d)
+    matrix(me, "dx", dx_nd, n, d)
+    vector(me, "gamma", gamma_d, d)
+    vector(me, "inv_std", inv_std_d, d)
+    vector(me, "dgamma", dgamma_d, d)
+    vector(me, "dbeta", dbeta_d, d)
+    if n == 0:
+        dgamma_d[:] = 0
+        dbeta_d[:] = 0
+        return 0
+    num_threads = threads_for(n * d * sizeof(real), 400, num_threads)
+    for block in prange(_blocks(d), nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1,
+                        schedule="static"):
+        bn_backward_block(kind, &dout_nd[0, 0], &xhat_nd[0, 0], &gamma_d[0], &inv_std_d[0], &dx_nd[0, 0], &dgamma_d[0],
+                          &dbeta_d[0], n, d, block)
+    return 0
+
+
+def batchnorm_backward(
+    const real[:, ::1] dout_nd not None,   # IN
+    const real[:, ::1] xhat_nd not None,   # IN
+    const real[::1] gamma_d not None,      # IN
+    const real[::1] inv_std_d not None,    # IN
+    real[:, ::1] dx_nd not None,           # OUT
+    real[::1] dgamma_d not None,           # OUT
+    real[::1] dbeta_d not None,            # OUT
+    int num_threads,
+):
+    """Gradients along the computational graph."""
+    _bn_backward("batchnorm_backward", STAGED, dout_nd, xhat_nd, gamma_d, inv_std_d, dx_nd, dgamma_d, dbeta_d,
+                 num_threads)
+
+
+def batchnorm_backward_alt(
+    const real[:, ::1] dout_nd not None,   # IN
+    const real[:, ::1] xhat_nd not None,   # IN
+    const real[::1] gamma_d not None,      # IN
+    const real[::1] inv_std_d not None,    # IN
+    real[:, ::1] dx_nd not None,           # OUT
+    real[::1] dgamma_d not None,           # OUT
+    real[::1] dbeta_d not None,            # OUT
+    int num_threads,
+):
+    """Gradients in closed form."""
+    _bn_backward("batchnorm_backward_alt", CLOSED_FORM, dout_nd, xhat_nd, gamma_d, inv_std_d, dx_nd, dgamma_d, dbeta_d,
+                 num_threads)
+
+
+def batchnorm_backward_test(
+    const real[:, ::1] dout_nd not None,   # IN
+    const real[:, ::1] xhat_nd not None,   # IN
+    const real[::1] gamma_d not None,      # IN
+    const real[::1] inv_std_d not None,    # IN
+    real[:, ::1] dx_nd not None,           # OUT
+    real[::1] dgamma_d not None,           # OUT
+    real[::1] dbeta_d not None,            # OUT
+    int num_threads,
+):
+    """Gradients with constant statistics."""
+    _bn_backward("batchnorm_backward_test", CONSTANT_STATISTICS, dout_nd, xhat_nd, gamma_d, inv_std_d, dx_nd, dgamma_d,
+                 dbeta_d, num_threads)
+
+
+def layernorm_forward(
+    const real[:, ::1] x_nd not None,   # IN
+    const real[::1] gamma_d not None,   # IN
+    const real[::1] beta_d not None,    # IN
+    double eps,
+    real[:, ::1] out_nd not None,       # OUT
+    real[:, ::1] xhat_nd not None,      # OUT
+    real[::1] inv_std_n not None,       # OUT
+    int num_threads,
+):
+    """Normalize each row by its own statistics."""
+    cdef str me = "layernorm_forward"
+    cdef Py_ssize_t i, n = x_nd.shape[0], d = x_nd.shape[1]
+    matrix(me, "x", x_nd, n, d)
+    matrix(me, "out", out_nd, n, d)
+    matrix(me, "xhat", xhat_nd, n, d)
+    vector(me, "gamma", gamma_d, d)
+    vector(me, "beta", beta_d, d)
+    vector(me, "inv_std", inv_std_n, n)
+    if d == 0:
+        raise ValueError(f"{me}: x has no features, expected at least one")
+    num_threads = threads_for(n * d * sizeof(real), 350, num_threads)
+    for i in prange(n, nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
+        ln_forward_row(&x_nd[i, 0], &gamma_d[0], &beta_d[0], eps, &out_nd[i, 0], &xhat_nd[i, 0], &inv_std_n[i], d)
+
+
+def layernorm_backward(
+    const real[:, ::1] dout_nd not None,   # IN
+    const real[:, ::1] xhat_nd not None,   # IN
+    const real[::1] gamma_d not None,      # IN
+    const real[::1] inv_std_n not None,    # IN
+    real[:, ::1] dx_nd not None,           # OUT
+    real[::1] dgamma_d not None,           # OUT
+    real[::1] dbeta_d not None,            # OUT
+    int num_threads,
+):
+    """Gradients of layer normalization."""
+    cdef str me = "layernorm_backward"
+    cdef Py_ssize_t i, n = dout_nd.shape[0], d = dout_nd.shape[1]
+    matrix(me, "dout", dout_nd, n, d)
+    matrix(me, "xhat", xhat_nd, n, d)
+    matrix(me, "dx", dx_nd, n, d)
+    vector(me, "gamma", gamma_d, d)
+    vector(me, "inv_std", inv_std_n, n)
+    vector(me, "dgamma", dgamma_d, d)
+    vector(me, "dbeta", dbeta_d, d)
+    if n == 0:
+        dgamma_d[:] = 0
+        dbeta_d[:] = 0
+        return
+    num_threads = threads_for(n * d * sizeof(real), 300, num_threads)
+    for i in prange(n, nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
+        ln_backward_row(&dout_nd[i, 0], &xhat_nd[i, 0], &gamma_d[0], inv_std_n[i], &dx_nd[i, 0], d)
+    for i in prange(_blocks(d), nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1,
+                    schedule="static"):
+        column_sums_block(&dout_nd[0, 0] + i * COLUMNS, &xhat_nd[0, 0] + i * COLUMNS, &dgamma_d[0] + i * COLUMNS,
+                          &dbeta_d[0] + i * COLUMNS, n, d, _width(i, d))

@@ -51,6 +51,10 @@ static inline void lane_add(lanes *sum, int k, double value)
 
 #define EACH_TYPE "plane_sums.h"
 #include "each_type.h"
+#undef plane_moments /* from here on the argument chooses the type */
+#undef plane_dots
+#define plane_moments(x, size, moments) BY_TYPE(x, plane_moments)(x, size, moments)
+#define plane_dots(dout, ...) BY_TYPE(dout, plane_dots)(dout, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */
@@ -81,7 +85,8 @@ static inline eight TYPED(widened)(const real *p)
 #define UNROLL _Pragma("GCC unroll 4")
 
 /* sum of (x - from) and of its square */
-static inline void TYPED(shifted_sums)(const real *x, ptrdiff_t size, double from, double *sum, double *square)
+#define shifted_sums TYPED(shifted_sums)
+static inline void shifted_sums(const real *x, ptrdiff_t size, double from, double *sum, double *square)
 {
     lanes s = {0}, q = {0};
     const ptrdiff_t whole = whole_of(size);
@@ -101,7 +106,8 @@ static inline void TYPED(shifted_sums)(const real *x, ptrdiff_t size, double fro
     *square = lane_total(&q);
 }
 
-static inline double TYPED(plain_sum)(const real *x, ptrdiff_t size)
+#define plain_sum TYPED(plain_sum)
+static inline double plain_sum(const real *x, ptrdiff_t size)
 {
     lanes s = {0};
     const ptrdiff_t whole = whole_of(size);
@@ -117,25 +123,27 @@ static inline double TYPED(plain_sum)(const real *x, ptrdiff_t size)
    float32 needs one pass: distances are taken from an element of the plane, which makes the
    difference below lose at most log2(size) of the bits that double has beyond float. float64
    takes the mean first. */
-static void TYPED(plane_moments)(const real *x, ptrdiff_t size, double *moments)
+#define plane_moments TYPED(plane_moments)
+static void plane_moments(const real *x, ptrdiff_t size, double *moments)
 {
     double sum, square;
     if (size == 0) {
         moments[0] = moments[1] = 0;
     } else if (sizeof(real) == 4) {
         const double from = x[0] - x[0] == 0 ? x[0] : 0; /* an infinity would make its own mean NaN */
-        TYPED(shifted_sums)(x, size, from, &sum, &square);
+        shifted_sums(x, size, from, &sum, &square);
         square -= sum * sum / size;
         moments[0] = sum + from * size;
         moments[1] = square < 0 ? 0 : square;
     } else {
-        moments[0] = TYPED(plain_sum)(x, size);
-        TYPED(shifted_sums)(x, size, moments[0] / size, &sum, &moments[1]);
+        moments[0] = plain_sum(x, size);
+        shifted_sums(x, size, moments[0] / size, &sum, &moments[1]);
     }
 }
 
 /* dots: the sum of dout, and of dout * xhat */
-static void TYPED(plane_dots)(const real *dout, const real *xhat, ptrdiff_t size, double *dots)
+#define plane_dots TYPED(plane_dots)
+static void plane_dots(const real *dout, const real *xhat, ptrdiff_t size, double *dots)
 {
     lanes s = {0}, p = {0};
     const ptrdiff_t whole = whole_of(size);

@@ -7,19 +7,23 @@ double and in a fixed number of lanes, and a set's planes are added in order, so
 threads changes no sum and few channels still occupy all threads.
 """
 
-include "common.pxi"
-include "images.pxi"
+from cython.parallel cimport prange
 from libc.math cimport sqrt
 
-cdef extern from "threads/scratch.h" nogil:
-    void *dase_scratch_take(size_t size) noexcept
-    void dase_scratch_give(void *scratch) noexcept
+from checks cimport images, matrix, matrix_start, vector, vector_start
+from real cimport real
+from sharing cimport set_serial_picoseconds, threads_for
+from threads.threads cimport scratch_give, scratch_take
 
 cdef extern from "plane_sums.h" nogil:
-    void plane_moments_float(const float *x, Py_ssize_t size, double *moments) noexcept
-    void plane_moments_double(const double *x, Py_ssize_t size, double *moments) noexcept
-    void plane_dots_float(const float *dout, const float *xhat, Py_ssize_t size, double *dots) noexcept
-    void plane_dots_double(const double *dout, const double *xhat, Py_ssize_t size, double *dots) noexcept
+    # moments: sum, and squared distance from the plane's own mean
+    void plane_moments(const void *x, Py_ssize_t size, double *moments) noexcept
+    # dots: sum(dout) and sum(dout * xhat)
+    void plane_dots(const void *dout, const void *xhat, Py_ssize_t size, double *dots) noexcept
+
+
+def share_from(double picoseconds):
+    return set_serial_picoseconds(picoseconds)
 
 
 cdef struct Sets:
@@ -50,28 +54,6 @@ cdef inline Py_ssize_t _plane(const Sets* s, Py_ssize_t k, Py_ssize_t j) noexcep
 
 cdef inline Py_ssize_t _set_of(const Sets* s, Py_ssize_t plane) noexcept nogil:
     return plane % s.c if s.by_channel else plane // s.planes
-
-
-cdef inline void plane_moments(
-    const real* x,     # IN
-    double* moments,   # OUT, sum and squared distance from the plane's own mean
-    Py_ssize_t size,
-) noexcept nogil:
-    if real is float:
-        plane_moments_float(x, size, moments)
-    else:
-        plane_moments_double(x, size, moments)
-
-
-cdef inline void plane_dots(
-    const real* dout, const real* xhat,  # IN
-    double* dots,                        # OUT, sum(dout) and sum(dout * xhat)
-    Py_ssize_t size,
-) noexcept nogil:
-    if real is float:
-        plane_dots_float(dout, xhat, size, dots)
-    else:
-        plane_dots_double(dout, xhat, size, dots)
 
 
 cdef inline void _merge(const double* moments, double eps, real* mean_s, real* var_s, real* inv_s,
@@ -117,7 +99,7 @@ cdef inline void _forward_set(
     """All of one set at once, for sets that lie together."""
     cdef Py_ssize_t j
     for j in range(k * s.planes, (k + 1) * s.planes):
-        plane_moments(x + j * s.hw, moments + 2 * j, s.hw)
+        plane_moments(x + j * s.hw, s.hw, moments + 2 * j)
     _merge(moments, eps, mean_s, var_s, inv_s, s, k)
     for j in range(k * s.planes, (k + 1) * s.planes):
         _apply_plane(x, gamma_c, beta_c, mean_s, inv_s, out, xhat, s, j)
@@ -129,12 +111,8 @@ cdef void apply_kernel(
     const Sets* s, int num_threads,
 ) noexcept nogil:
     cdef Py_ssize_t plane, planes = s.n * s.c
-    if num_threads > 1:
-        for plane in prange(planes, num_threads=num_threads, schedule="static"):
-            _apply_plane(x, gamma_c, beta_c, mean_s, inv_s, out, xhat, s, plane)
-    else:
-        for plane in range(planes):
-            _apply_plane(x, gamma_c, beta_c, mean_s, inv_s, out, xhat, s, plane)
+    for plane in prange(planes, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
+        _apply_plane(x, gamma_c, beta_c, mean_s, inv_s, out, xhat, s, plane)
 
 
 cdef int forward_kernel(
@@ -144,27 +122,19 @@ cdef int forward_kernel(
 ) noexcept nogil:
     """-1: out of memory."""
     cdef Py_ssize_t k, planes = s.n * s.c
-    cdef double* moments = <double*> dase_scratch_take(2 * planes * sizeof(double))
+    cdef double* moments = <double*> scratch_take(2 * planes * sizeof(double))
     if moments == NULL:
         return -1
     if not s.by_channel and (num_threads <= 1 or s.count >= num_threads):
-        if num_threads > 1:
-            for k in prange(s.count, num_threads=num_threads, schedule="static"):
-                _forward_set(x, gamma_c, beta_c, eps, out, xhat, mean_s, var_s, inv_s, moments, s, k)
-        else:
-            for k in range(s.count):
-                _forward_set(x, gamma_c, beta_c, eps, out, xhat, mean_s, var_s, inv_s, moments, s, k)
+        for k in prange(s.count, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
+            _forward_set(x, gamma_c, beta_c, eps, out, xhat, mean_s, var_s, inv_s, moments, s, k)
     else:
-        if num_threads > 1:
-            for k in prange(planes, num_threads=num_threads, schedule="static"):
-                plane_moments(x + k * s.hw, moments + 2 * k, s.hw)
-        else:
-            for k in range(planes):
-                plane_moments(x + k * s.hw, moments + 2 * k, s.hw)
+        for k in prange(planes, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
+            plane_moments(x + k * s.hw, s.hw, moments + 2 * k)
         for k in range(s.count):
             _merge(moments, eps, mean_s, var_s, inv_s, s, k)
         apply_kernel(x, gamma_c, beta_c, mean_s, inv_s, out, xhat, s, num_threads)
-    dase_scratch_give(moments)
+    scratch_give(moments)
     return 0
 
 
@@ -213,7 +183,7 @@ cdef inline void _backward_set(
     """All of one set at once, for sets that lie together."""
     cdef Py_ssize_t j
     for j in range(k * s.planes, (k + 1) * s.planes):
-        plane_dots(dout + j * s.hw, xhat + j * s.hw, dots + 2 * j, s.hw)
+        plane_dots(dout + j * s.hw, xhat + j * s.hw, s.hw, dots + 2 * j)
     _means(dots, gamma_c, s, k, means + 2 * k, means + 2 * k + 1)
     for j in range(k * s.planes, (k + 1) * s.planes):
         _dx_plane(dout, xhat, gamma_c, inv_s, means, dx, s, j)
@@ -227,38 +197,23 @@ cdef int backward_kernel(
     """-1: out of memory."""
     cdef Py_ssize_t k, j, planes = s.n * s.c
     cdef double gamma, beta
-    cdef double* dots = <double*> dase_scratch_take(2 * (planes + s.count) * sizeof(double))
+    cdef double* dots = <double*> scratch_take(2 * (planes + s.count) * sizeof(double))
     cdef double* means = dots + 2 * planes
     if dots == NULL:
         return -1
     if not s.by_channel and (num_threads <= 1 or s.count >= num_threads):
-        if num_threads > 1:
-            for k in prange(s.count, num_threads=num_threads, schedule="static"):
-                _backward_set(dout, xhat, gamma_c, inv_s, dx, dots, means, s, k)
-        else:
-            for k in range(s.count):
-                _backward_set(dout, xhat, gamma_c, inv_s, dx, dots, means, s, k)
+        for k in prange(s.count, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
+            _backward_set(dout, xhat, gamma_c, inv_s, dx, dots, means, s, k)
     else:
-        if num_threads > 1:
-            for k in prange(planes, num_threads=num_threads, schedule="static"):
-                plane_dots(dout + k * s.hw, xhat + k * s.hw, dots + 2 * k, s.hw)
-        else:
-            for k in range(planes):
-                plane_dots(dout + k * s.hw, xhat + k * s.hw, dots + 2 * k, s.hw)
+        for k in prange(planes, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
+            plane_dots(dout + k * s.hw, xhat + k * s.hw, s.hw, dots + 2 * k)
         for k in range(s.count):
             _means(dots, gamma_c, s, k, means + 2 * k, means + 2 * k + 1)
-        if num_threads > 1:
-            for k in prange(planes, num_threads=num_threads, schedule="static"):
-                if constant_statistics:
-                    _scale_plane(dout, gamma_c, inv_s, dx, s, k)
-                else:
-                    _dx_plane(dout, xhat, gamma_c, inv_s, means, dx, s, k)
-        else:
-            for k in range(planes):
-                if constant_statistics:
-                    _scale_plane(dout, gamma_c, inv_s, dx, s, k)
-                else:
-                    _dx_plane(dout, xhat, gamma_c, inv_s, means, dx, s, k)
+        for k in prange(planes, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
+            if constant_statistics:
+                _scale_plane(dout, gamma_c, inv_s, dx, s, k)
+            else:
+                _dx_plane(dout, xhat, gamma_c, inv_s, means, dx, s, k)
     for k in range(s.c):
         gamma = 0
         beta = 0
@@ -267,8 +222,195 @@ cdef int backward_kernel(
             gamma += dots[2 * (j * s.c + k) + 1]
         dgamma_c[k] = <real> gamma
         dbeta_c[k] = <real> beta
-    dase_scratch_give(dots)
+    scratch_give(dots)
     return 0
 
 
-include "spatial_entries.pxi"
+cdef int _forward(
+    str me, const real[:, :, :, ::1] x, const real[::1] gamma_c, const real[::1] beta_c, double eps,   # IN
+    real[:, :, :, ::1] out, real[:, :, :, ::1] xhat, real *mean_s, real *var_s, real *inv_s,           # OUT
+    Sets s, int num_threads,
+) except -1:
+    cdef int status
+    images(me, "x", x, x.shape[0], x.shape[1], x.shape[2], x.shape[3])
+    images(me, "out", out, x.shape[0], x.shape[1], x.shape[2], x.shape[3])
+    images(me, "xhat", xhat, x.shape[0], x.shape[1], x.shape[2], x.shape[3])
+    vector(me, "gamma", gamma_c, s.c)
+    vector(me, "beta", beta_c, s.c)
+    if s.planes * s.hw == 0:
+        raise ValueError(f"{me}: x has shape ({x.shape[0]}, {x.shape[1]}, {x.shape[2]}, {x.shape[3]}): "
+                         "nothing to take statistics of")
+    num_threads = threads_for(s.n * s.c * s.hw * sizeof(real), 150, num_threads)
+    with nogil:
+        status = forward_kernel(&x[0, 0, 0, 0], &gamma_c[0], &beta_c[0], eps, &out[0, 0, 0, 0], &xhat[0, 0, 0, 0],
+                                mean_s, var_s, inv_s, &s, num_threads)
+    if status != 0:
+        raise MemoryError(f"{me}: no memory for partial sums")
+    return 0
+
+
+cdef int _backward(
+    str me,
+    const real[:, :, :, ::1] dout, const real[:, :, :, ::1] xhat, const real[::1] gamma_c, const real *inv_s,  # IN
+    real[:, :, :, ::1] dx, real[::1] dgamma_c, real[::1] dbeta_c,                                              # OUT
+    Sets s, bint constant_statistics, int num_threads,
+) except -1:
+    cdef int status
+    images(me, "dout", dout, dout.shape[0], dout.shape[1], dout.shape[2], dout.shape[3])
+    images(me, "xhat", xhat, dout.shape[0], dout.shape[1], dout.shape[2], dout.shape[3])
+    images(me, "dx", dx, dout.shape[0], dout.shape[1], dout.shape[2], dout.shape[3])
+    vector(me, "gamma", gamma_c, s.c)
+    vector(me, "dgamma", dgamma_c, s.c)
+    vector(me, "dbeta", dbeta_c, s.c)
+    if s.n * s.c * s.hw == 0:
+        dgamma_c[:] = 0
+        dbeta_c[:] = 0
+        return 0
+    num_threads = threads_for(s.n * s.c * s.hw * sizeof(real), 150, num_threads)
+    with nogil:
+        status = backward_kernel(&dout[0, 0, 0, 0], &xhat[0, 0, 0, 0], &gamma_c[0], inv_s, &dx[0, 0, 0, 0],
+                                 &dgamma_c[0], &dbeta_c[0], &s, constant_statistics, num_threads)
+    if status != 0:
+        raise MemoryError(f"{me}: no memory for partial sums")
+    return 0
+
+
+cdef int _groups_fit(str me, Py_ssize_t c, Py_ssize_t groups) except -1:
+    if groups < 1 or c % groups != 0:
+        raise ValueError(f"{me}: {c} channels do not fall into {groups} groups")
+    return 0
+
+
+def spatial_batchnorm_forward_train(
+    const real[:, :, :, ::1] x_nchw not None,   # IN
+    const real[::1] gamma_c not None,           # IN
+    const real[::1] beta_c not None,            # IN
+    double eps,
+    real[:, :, :, ::1] out_nchw not None,       # OUT
+    real[:, :, :, ::1] xhat_nchw not None,      # OUT
+    real[::1] mean_c not None,                  # OUT
+    real[::1] var_c not None,                   # OUT
+    real[::1] inv_std_c not None,               # OUT
+    int num_threads,
+):
+    """Normalize each channel by its statistics over the batch, which are written too."""
+    cdef str me = "spatial_batchnorm_forward_train"
+    cdef Py_ssize_t n = x_nchw.shape[0], c = x_nchw.shape[1]
+    vector(me, "mean", mean_c, c)
+    vector(me, "var", var_c, c)
+    vector(me, "inv_std", inv_std_c, c)
+    _forward(me, x_nchw, gamma_c, beta_c, eps, out_nchw, xhat_nchw, vector_start(mean_c), vector_start(var_c),
+             vector_start(inv_std_c), _channels(n, c, x_nchw.shape[2] * x_nchw.shape[3]), num_threads)
+
+
+def spatial_batchnorm_forward_test(
+    const real[:, :, :, ::1] x_nchw not None,   # IN
+    const real[::1] gamma_c not None,           # IN
+    const real[::1] beta_c not None,            # IN
+    const real[::1] mean_c not None,            # IN
+    const real[::1] var_c not None,             # IN
+    double eps,
+    real[:, :, :, ::1] out_nchw not None,       # OUT
+    real[:, :, :, ::1] xhat_nchw not None,      # OUT
+    real[::1] inv_std_c not None,               # OUT
+    int num_threads,
+):
+    """Normalize each channel by given statistics."""
+    cdef str me = "spatial_batchnorm_forward_test"
+    cdef Py_ssize_t n = x_nchw.shape[0], c = x_nchw.shape[1], h = x_nchw.shape[2], w = x_nchw.shape[3], k
+    cdef Sets s = _channels(n, c, h * w)
+    images(me, "x", x_nchw, n, c, h, w)
+    images(me, "out", out_nchw, n, c, h, w)
+    images(me, "xhat", xhat_nchw, n, c, h, w)
+    vector(me, "gamma", gamma_c, c)
+    vector(me, "beta", beta_c, c)
+    vector(me, "mean", mean_c, c)
+    vector(me, "var", var_c, c)
+    vector(me, "inv_std", inv_std_c, c)
+    for k in range(c):
+        inv_std_c[k] = <real> (1 / sqrt(<double> var_c[k] + eps))
+    if n * c * h * w == 0:
+        return
+    num_threads = threads_for(n * c * h * w * sizeof(real), 200, num_threads)
+    with nogil:
+        apply_kernel(&x_nchw[0, 0, 0, 0], &gamma_c[0], &beta_c[0], &mean_c[0], &inv_std_c[0], &out_nchw[0, 0, 0, 0],
+                     &xhat_nchw[0, 0, 0, 0], &s, num_threads)
+
+
+def spatial_batchnorm_backward(
+    const real[:, :, :, ::1] dout_nchw not None,   # IN
+    const real[:, :, :, ::1] xhat_nchw not None,   # IN
+    const real[::1] gamma_c not None,              # IN
+    const real[::1] inv_std_c not None,            # IN
+    real[:, :, :, ::1] dx_nchw not None,           # OUT
+    real[::1] dgamma_c not None,                   # OUT
+    real[::1] dbeta_c not None,                    # OUT
+    int num_threads,
+):
+    """The gradient in closed form."""
+    cdef str me = "spatial_batchnorm_backward"
+    cdef Py_ssize_t n = dout_nchw.shape[0], c = dout_nchw.shape[1]
+    vector(me, "inv_std", inv_std_c, c)
+    _backward(me, dout_nchw, xhat_nchw, gamma_c, vector_start(inv_std_c), dx_nchw, dgamma_c, dbeta_c,
+              _channels(n, c, dout_nchw.shape[2] * dout_nchw.shape[3]), False, num_threads)
+
+
+def spatial_batchnorm_backward_test(
+    const real[:, :, :, ::1] dout_nchw not None,   # IN
+    const real[:, :, :, ::1] xhat_nchw not None,   # IN
+    const real[::1] gamma_c not None,              # IN
+    const real[::1] inv_std_c not None,            # IN
+    real[:, :, :, ::1] dx_nchw not None,           # OUT
+    real[::1] dgamma_c not None,                   # OUT
+    real[::1] dbeta_c not None,                    # OUT
+    int num_threads,
+):
+    """The gradient where the statistics are constants."""
+    cdef str me = "spatial_batchnorm_backward_test"
+    cdef Py_ssize_t n = dout_nchw.shape[0], c = dout_nchw.shape[1]
+    vector(me, "inv_std", inv_std_c, c)
+    _backward(me, dout_nchw, xhat_nchw, gamma_c, vector_start(inv_std_c), dx_nchw, dgamma_c, dbeta_c,
+              _channels(n, c, dout_nchw.shape[2] * dout_nchw.shape[3]), True, num_threads)
+
+
+def spatial_groupnorm_forward(
+    const real[:, :, :, ::1] x_nchw not None,   # IN
+    const real[::1] gamma_c not None,           # IN
+    const real[::1] beta_c not None,            # IN
+    Py_ssize_t groups,
+    double eps,
+    real[:, :, :, ::1] out_nchw not None,       # OUT
+    real[:, :, :, ::1] xhat_nchw not None,      # OUT
+    real[:, ::1] mean_ng not None,              # OUT
+    real[:, ::1] var_ng not None,               # OUT
+    real[:, ::1] inv_std_ng not None,           # OUT
+    int num_threads,
+):
+    """Normalize each group of channels of each image by its own statistics, which are written too."""
+    cdef str me = "spatial_groupnorm_forward"
+    cdef Py_ssize_t n = x_nchw.shape[0], c = x_nchw.shape[1]
+    _groups_fit(me, c, groups)
+    matrix(me, "mean", mean_ng, n, groups)
+    matrix(me, "var", var_ng, n, groups)
+    matrix(me, "inv_std", inv_std_ng, n, groups)
+    _forward(me, x_nchw, gamma_c, beta_c, eps, out_nchw, xhat_nchw, matrix_start(mean_ng), matrix_start(var_ng),
+             matrix_start(inv_std_ng), _groups(n, c, x_nchw.shape[2] * x_nchw.shape[3], groups), num_threads)
+
+
+def spatial_groupnorm_backward(
+    const real[:, :, :, ::1] dout_nchw not None,   # IN
+    const real[:, :, :, ::1] xhat_nchw not None,   # IN
+    const real[::1] gamma_c not None,              # IN
+    const real[:, ::1] inv_std_ng not None,        # IN
+    real[:, :, :, ::1] dx_nchw not None,           # OUT
+    real[::1] dgamma_c not None,                   # OUT
+    real[::1] dbeta_c not None,                    # OUT
+    int num_threads,
+):
+    """The gradient in closed form."""
+    cdef str me = "spatial_groupnorm_backward"
+    cdef Py_ssize_t n = dout_nchw.shape[0], c = dout_nchw.shape[1], groups = inv_std_ng.shape[1]
+    _groups_fit(me, c, groups)
+    matrix(me, "inv_std", inv_std_ng, n, groups)
+    _backward(me, dout_nchw, xhat_nchw, gamma_c, matrix_start(inv_std_ng), dx_nchw, dgamma_c, dbeta_c,
+              _groups(n, c, dout_nchw.shape[2] * dout_nchw.shape[3], groups), False, num_threads)

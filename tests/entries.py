@@ -42,10 +42,10 @@ def _affine(name, dtype, n, d, m):
 
 
 def _activation(name, dtype, n, d, m):
-    x, dout = normal("x", n, d, dtype=dtype), normal("dout", n, d, dtype=dtype)
+    x, dout = normal("x", n * d, dtype=dtype), normal("dout", n * d, dtype=dtype)
     if name == "relu_forward":
-        return [x, _empty(dtype, n, d)], (1,)
-    return [dout, x, _empty(dtype, n, d)], (2,)
+        return [x, _empty(dtype, n * d)], (1,)
+    return [dout, x, _empty(dtype, n * d)], (2,)
 
 
 def _normalization(name, dtype, n, d, m):
@@ -66,11 +66,11 @@ def _normalization(name, dtype, n, d, m):
 
 
 def _dropout(name, dtype, n, d, m):
-    x = normal(name, n, d, dtype=dtype)
+    x = normal(name, n * d, dtype=dtype)
     if name == "dropout_forward":
-        return [x, rng_of(name).random((n, d)), 0.6, _empty(dtype, n, d), _empty(dtype, n, d)], (3, 4)
-    mask = (rng_of(name).random((n, d)) < 0.6).astype(dtype) / dtype(0.6)
-    return [x, mask, _empty(dtype, n, d)], (2,)
+        return [x, rng_of(name).random(n * d), 0.6, _empty(dtype, n * d), _empty(dtype, n * d)], (3, 4)
+    mask = (rng_of(name).random(n * d) < 0.6).astype(dtype) / dtype(0.6)
+    return [x, mask, _empty(dtype, n * d)], (2,)
 
 
 def _losses(name, dtype, n, d, m):

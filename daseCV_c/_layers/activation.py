@@ -42,7 +42,7 @@ def relu_forward(x: ArrayLike) -> tuple[Array, ArrayLike]:
     if kernels is None:
         return reference.relu_forward(x_)[0], x
     out = np.empty_like(x_)
-    kernels.activation.relu_forward(x_, out, _threads.effective())
+    kernels.activation.relu_forward(x_.reshape(-1), out.reshape(-1), _threads.effective())
     return out, x
 
 
@@ -82,5 +82,5 @@ def relu_backward(dout: ArrayLike, cache: ArrayLike) -> Array:
     if kernels is None:
         return reference.relu_backward(dout_, x_)
     dx = np.empty_like(x_)
-    kernels.activation.relu_backward(dout_, x_, dx, _threads.effective())
+    kernels.activation.relu_backward(dout_.reshape(-1), x_.reshape(-1), dx.reshape(-1), _threads.effective())
     return dx

@@ -64,7 +64,8 @@ def dropout_forward(x: ArrayLike, dropout_param: Params) -> tuple[Array, Cache]:
         return x_.copy(), (dict(dropout_param), None)
     uniform = np.asarray(np.random.rand(*x_.shape))
     mask, out = np.empty_like(x_), np.empty_like(x_)
-    kernels.dropout.dropout_forward(x_, uniform, p, mask, out, _threads.effective())
+    kernels.dropout.dropout_forward(
+        x_.reshape(-1), uniform.reshape(-1), p, mask.reshape(-1), out.reshape(-1), _threads.effective())
     return out, (dict(dropout_param), mask)
 
 
@@ -110,5 +111,5 @@ def dropout_backward(dout: ArrayLike, cache: Any) -> Array:
     if kernels is None:
         return reference.dropout_backward(dout_, (dropout_param, mask))
     dx = np.empty_like(dout_)
-    kernels.dropout.dropout_backward(dout_, mask, dx, _threads.effective())
+    kernels.dropout.dropout_backward(dout_.reshape(-1), mask.reshape(-1), dx.reshape(-1), _threads.effective())
     return dx
