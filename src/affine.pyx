@@ -1,162 +1,96 @@
 """Affine layer and matrix product: entries for float32 and float64.
 
-Legend: N samples, D input features, M output features. Arrays are C-contiguous, aligned, in
-native byte order, all of one dtype; outputs are allocated by the caller and must not overlap
-the inputs. The bits of a result do not depend on num_threads.
+Legend: N samples, D input features, M output features. Outputs are allocated by the caller and must
+not overlap the inputs. The bits of a result do not depend on num_threads.
 """
 
-cimport numpy as cnp
-
-cnp.import_array()
-
-include "product/product.pxi"
-
-
-cdef int _check(str function, str name, cnp.ndarray array, int type_num, Py_ssize_t rows, Py_ssize_t cols,
-                bint output) except -1:
-    """Raise unless array is what a kernel may touch; cols < 0 asks for one dimension."""
-    cdef int ndim = 1 if cols < 0 else 2
-    if cnp.PyArray_TYPE(array) != type_num or (type_num != cnp.NPY_FLOAT32 and type_num != cnp.NPY_FLOAT64):
-        raise TypeError(f"{function}: {name} has dtype {array.dtype}, "
-                        "expected float32 or float64, the same for all arrays")
-    if cnp.PyArray_NDIM(array) != ndim:
-        raise ValueError(f"{function}: {name} has {cnp.PyArray_NDIM(array)} dimensions, expected {ndim}")
-    if cnp.PyArray_DIM(array, 0) != rows or (ndim == 2 and cnp.PyArray_DIM(array, 1) != cols):
-        expected = f"({rows},)" if ndim == 1 else f"({rows}, {cols})"
-        raise ValueError(f"{function}: {name} has shape {(<object>array).shape}, expected {expected}")
-    if not cnp.PyArray_ISCARRAY_RO(array):
-        raise ValueError(f"{function}: {name} must be C-contiguous, aligned and in native byte order")
-    if output and not cnp.PyArray_ISWRITEABLE(array):
-        raise ValueError(f"{function}: {name} is read-only")
-    return 0
+from checks cimport matrix, matrix_start, vector, vector_start
+from product.plan cimport Product, product_of
+from product.product cimport multiply
+from product.tiles cimport TILE_BIAS, TILE_RELU
+from real cimport real
 
 
-cdef int _check_matrix(str function, str name, cnp.ndarray array) except -1:
-    if cnp.PyArray_NDIM(array) != 2:
-        raise ValueError(f"{function}: {name} has {cnp.PyArray_NDIM(array)} dimensions, expected 2")
-    return 0
-
-
-cdef Product _product(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint trans_a, bint trans_b,
-                      int flags) noexcept nogil:
-    cdef Product p
-    p.m, p.n, p.k = m, n, k
-    p.trans_a, p.trans_b = trans_a, trans_b
-    p.lda = m if trans_a else k
-    p.ldb = k if trans_b else n
-    p.flags = flags
-    return p
-
-
-cdef int _run(Product *p, cnp.ndarray a, cnp.ndarray b, cnp.ndarray c, void *bias, void *db,
-              int num_threads) except -1:
+cdef int _multiply(const Product *p, const real[:, ::1] a, const real[:, ::1] b, real[:, ::1] c, const real *bias,
+                   real *column_sums, int num_threads) except -1:
     cdef int status
-    cdef void *pa = cnp.PyArray_DATA(a)
-    cdef void *pb = cnp.PyArray_DATA(b)
-    cdef void *pc = cnp.PyArray_DATA(c)
-    cdef bint single = cnp.PyArray_TYPE(c) == cnp.NPY_FLOAT32
     with nogil:
-        if single:
-            status = gemm[float](p, <const float *>pa, <const float *>pb, <float *>pc,
-                                 <const float *>bias, <float *>db, num_threads)
-        else:
-            status = gemm[double](p, <const double *>pa, <const double *>pb, <double *>pc,
-                                  <const double *>bias, <double *>db, num_threads)
+        status = multiply(p, matrix_start(a), matrix_start(b), matrix_start(c), bias, column_sums, num_threads)
     if status != 0:
         raise MemoryError("matrix product: no memory for packed blocks")
     return 0
 
 
 def affine_forward(
-    cnp.ndarray x_nd not None,    # IN
-    cnp.ndarray w_dm not None,    # IN
-    cnp.ndarray b_m not None,     # IN
-    cnp.ndarray out_nm not None,  # OUT
+    const real[:, ::1] x_nd not None,  # IN
+    const real[:, ::1] w_dm not None,  # IN
+    const real[::1] b_m not None,      # IN
+    real[:, ::1] out_nm not None,      # OUT
     bint relu,
     int num_threads,
 ):
     """out = x w + b, or max(0, x w + b) when relu is true; NaN stays NaN."""
     cdef str me = "affine_forward"
-    cdef int t = cnp.PyArray_TYPE(x_nd)
-    cdef Py_ssize_t n, d, m
-    cdef Product p
-    _check_matrix(me, "x_nd", x_nd)
-    _check_matrix(me, "w_dm", w_dm)
-    n, d, m = cnp.PyArray_DIM(x_nd, 0), cnp.PyArray_DIM(x_nd, 1), cnp.PyArray_DIM(w_dm, 1)
-    _check(me, "x_nd", x_nd, t, n, d, False)
-    _check(me, "w_dm", w_dm, t, d, m, False)
-    _check(me, "b_m", b_m, t, m, -1, False)
-    _check(me, "out_nm", out_nm, t, n, m, True)
-    p = _product(n, m, d, False, False, TILE_BIAS | (TILE_RELU if relu else 0))
-    _run(&p, x_nd, w_dm, out_nm, cnp.PyArray_DATA(b_m), NULL, num_threads)
+    cdef Py_ssize_t n = x_nd.shape[0], d = x_nd.shape[1], m = w_dm.shape[1]
+    cdef Product p = product_of(n, m, d, False, False, TILE_BIAS | (TILE_RELU if relu else 0))
+    matrix(me, "x_nd", x_nd, n, d)
+    matrix(me, "w_dm", w_dm, d, m)
+    vector(me, "b_m", b_m, m)
+    matrix(me, "out_nm", out_nm, n, m)
+    _multiply(&p, x_nd, w_dm, out_nm, vector_start(b_m), NULL, num_threads)
 
 
 def affine_backward_dx(
-    cnp.ndarray dout_nm not None,  # IN
-    cnp.ndarray w_dm not None,     # IN
-    cnp.ndarray dx_nd not None,    # OUT
+    const real[:, ::1] dout_nm not None,  # IN
+    const real[:, ::1] w_dm not None,     # IN
+    real[:, ::1] dx_nd not None,          # OUT
     int num_threads,
 ):
     """dx = dout w^T."""
     cdef str me = "affine_backward_dx"
-    cdef int t = cnp.PyArray_TYPE(dout_nm)
-    cdef Py_ssize_t n, d, m
-    cdef Product p
-    _check_matrix(me, "dout_nm", dout_nm)
-    _check_matrix(me, "w_dm", w_dm)
-    n, m, d = cnp.PyArray_DIM(dout_nm, 0), cnp.PyArray_DIM(dout_nm, 1), cnp.PyArray_DIM(w_dm, 0)
-    _check(me, "dout_nm", dout_nm, t, n, m, False)
-    _check(me, "w_dm", w_dm, t, d, m, False)
-    _check(me, "dx_nd", dx_nd, t, n, d, True)
-    p = _product(n, d, m, False, True, 0)
-    _run(&p, dout_nm, w_dm, dx_nd, NULL, NULL, num_threads)
+    cdef Py_ssize_t n = dout_nm.shape[0], m = dout_nm.shape[1], d = w_dm.shape[0]
+    cdef Product p = product_of(n, d, m, False, True, 0)
+    matrix(me, "dout_nm", dout_nm, n, m)
+    matrix(me, "w_dm", w_dm, d, m)
+    matrix(me, "dx_nd", dx_nd, n, d)
+    _multiply(&p, dout_nm, w_dm, dx_nd, NULL, NULL, num_threads)
 
 
 def affine_backward_dw(
-    cnp.ndarray x_nd not None,     # IN
-    cnp.ndarray dout_nm not None,  # IN
-    cnp.ndarray dw_dm not None,    # OUT
-    cnp.ndarray db_m not None,     # OUT
+    const real[:, ::1] x_nd not None,     # IN
+    const real[:, ::1] dout_nm not None,  # IN
+    real[:, ::1] dw_dm not None,          # OUT
+    real[::1] db_m not None,              # OUT
     int num_threads,
 ):
     """dw = x^T dout, db = the column sums of dout."""
     cdef str me = "affine_backward_dw"
-    cdef int t = cnp.PyArray_TYPE(x_nd)
-    cdef Py_ssize_t n, d, m
-    cdef Product p
-    _check_matrix(me, "x_nd", x_nd)
-    _check_matrix(me, "dout_nm", dout_nm)
-    n, d, m = cnp.PyArray_DIM(x_nd, 0), cnp.PyArray_DIM(x_nd, 1), cnp.PyArray_DIM(dout_nm, 1)
-    _check(me, "x_nd", x_nd, t, n, d, False)
-    _check(me, "dout_nm", dout_nm, t, n, m, False)
-    _check(me, "dw_dm", dw_dm, t, d, m, True)
-    _check(me, "db_m", db_m, t, m, -1, True)
-    p = _product(d, m, n, True, False, 0)
-    _run(&p, x_nd, dout_nm, dw_dm, NULL, cnp.PyArray_DATA(db_m), num_threads)
+    cdef Py_ssize_t n = x_nd.shape[0], d = x_nd.shape[1], m = dout_nm.shape[1]
+    cdef Product p = product_of(d, m, n, True, False, 0)
+    matrix(me, "x_nd", x_nd, n, d)
+    matrix(me, "dout_nm", dout_nm, n, m)
+    matrix(me, "dw_dm", dw_dm, d, m)
+    vector(me, "db_m", db_m, m)
+    _multiply(&p, x_nd, dout_nm, dw_dm, NULL, vector_start(db_m), num_threads)
 
 
 def matmul(
-    cnp.ndarray a not None,    # IN
-    cnp.ndarray b not None,    # IN
-    cnp.ndarray out not None,  # OUT
+    const real[:, ::1] a not None,  # IN
+    const real[:, ::1] b not None,  # IN
+    real[:, ::1] out not None,      # OUT
     bint trans_a,
     bint trans_b,
     int num_threads,
 ):
     """out = A B, where A is a or its transpose, and B is b or its transpose."""
     cdef str me = "matmul"
-    cdef int t = cnp.PyArray_TYPE(a)
-    cdef Py_ssize_t m, n, k
-    cdef Product p
-    _check_matrix(me, "a", a)
-    _check_matrix(me, "b", b)
-    m, k = cnp.PyArray_DIM(a, 1 if trans_a else 0), cnp.PyArray_DIM(a, 0 if trans_a else 1)
-    n = cnp.PyArray_DIM(b, 0 if trans_b else 1)
-    _check(me, "a", a, t, cnp.PyArray_DIM(a, 0), cnp.PyArray_DIM(a, 1), False)
+    cdef Py_ssize_t m = a.shape[1 if trans_a else 0], k = a.shape[0 if trans_a else 1]
+    cdef Py_ssize_t n = b.shape[0 if trans_b else 1]
+    cdef Product p = product_of(m, n, k, trans_a, trans_b, 0)
+    matrix(me, "a", a, a.shape[0], a.shape[1])
     if trans_b:
-        _check(me, "b", b, t, n, k, False)
+        matrix(me, "b", b, n, k)
     else:
-        _check(me, "b", b, t, k, n, False)
-    _check(me, "out", out, t, m, n, True)
-    p = _product(m, n, k, trans_a, trans_b, 0)
-    _run(&p, a, b, out, NULL, NULL, num_threads)
+        matrix(me, "b", b, k, n)
+    matrix(me, "out", out, m, n)
+    _multiply(&p, a, b, out, NULL, NULL, num_threads)

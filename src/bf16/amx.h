@@ -1,8 +1,8 @@
 /* Register tiles of bfloat16 products by AMX: one instruction multiplies 16 x 32 by 32 x 16 numbers.
 
-   The operands lie as for bf16/microkernel.h: A's rows as pairs along k, B as a panel of one or two vectors a pair. A tile of
-   C has up to 32 rows and 32 columns: four of the eight registers, two of A and two of B. B's panel has zeros
-   behind its last pair, up to a multiple of AMX_PAIRS; A's rows may have anything there.
+   The operands lie as for bf16/microkernel.h: A's rows as pairs along k, B as a panel of one or two vectors a
+   pair. A tile of C has up to 32 rows and 32 columns: four of the eight registers, two of A and two of B. B's
+   panel has zeros behind its last pair, up to a multiple of AMX_PAIRS; A's rows may have anything there.
 
    Sums are float32 and round to nearest even; denormals count as zero, in and out. Within a pair and from step to
    step the order of the additions is fixed by the instruction, so rows and columns of a tile do not change bits.
@@ -75,7 +75,7 @@ AMX_CODE static void amx_configure(int rows)
         if (nv == 2) AMX_ADD(3, 5, 7);                                                       \
     }
 
-/* Rows of `tile`, `apart` numbers apart, = A B, while the lines are asked for. The registers are configured for
+/* Rows of `tile`, `apart` numbers apart, = A B, while the lines are prefetched. The registers are configured for
    these rows. */
 AMX_CODE static inline __attribute__((always_inline)) void
 amx_sums_by(int rows, const int tall, const int nv, ptrdiff_t pairs, const unsigned *a, ptrdiff_t pitch,
@@ -83,7 +83,7 @@ amx_sums_by(int rows, const int tall, const int nv, ptrdiff_t pairs, const unsig
 {
     const ptrdiff_t steps = pairs / AMX_PAIRS, rest = pairs % AMX_PAIRS;
     const int count = w ? w->count : 0, each = steps ? (int)((count + steps - 1) / steps) : count;
-    int asked = 0;
+    int done = 0;
     AMX_ZERO(0);
     if (nv == 2) AMX_ZERO(1);
     if (tall) {
@@ -92,11 +92,11 @@ amx_sums_by(int rows, const int tall, const int nv, ptrdiff_t pairs, const unsig
     }
     for (ptrdiff_t k = 0; k < steps; k++, a += AMX_PAIRS, b += nv * BF16_VL * AMX_PAIRS) {
         AMX_STEP(a, pitch, b)
-        for (const int past = asked + each < count ? asked + each : count; asked < past; asked++)
-            PREFETCH(w->at[asked]);
+        for (const int past = done + each < count ? done + each : count; done < past; done++)
+            PREFETCH(w->at[done]);
     }
-    for (; asked < count; asked++) PREFETCH(w->at[asked]);
-    if (rest) { /* what stands behind the last pair of A must not meet the panel's zeros: it could be infinite */
+    for (; done < count; done++) PREFETCH(w->at[done]);
+    if (rest) { /* what stands behind the last pair of A must not be multiplied by zero: it could be infinite */
         unsigned last[AMX_MR * AMX_PAIRS] __attribute__((aligned(64)));
         const __mmask16 mask = bf16_mask(rest);
         for (int i = 0; i < rows; i++)
@@ -142,7 +142,7 @@ AMX_CODE static void amx_tile(int rows, int cols, ptrdiff_t pairs,
 {
     __m512 tile[2 * AMX_MR];
     const int nv = cols > BF16_VL ? 2 : 1;
-    bf16_ask(rows, cols, c, ldc);
+    bf16_prefetch(rows, cols, c, ldc);
     amx_sums(rows, nv, pairs, a, pitch, b, (float *)tile, nv * BF16_VL, NULL, configured);
     bf16_out(rows, cols, tile, c, ldc, bias, flags);
 }

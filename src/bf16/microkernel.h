@@ -24,7 +24,7 @@
 
 #define BF16_MR 12   /* rows of a tile: 24 sums, two vectors of B, the rest for A */
 #define BF16_VL 16   /* columns of a vector of sums */
-#define BF16_AHEAD 8 /* rows of a transposed A that are asked for before they are packed */
+#define BF16_AHEAD 8 /* a transposed A is prefetched so many rows before it is packed */
 
 #ifndef HAVE_BF16
 
@@ -97,8 +97,8 @@ static const bf16_kernel bf16_kernels[BF16_MR][2] = {
     BF16_ENTRY(9), BF16_ENTRY(10), BF16_ENTRY(11), BF16_ENTRY(12),
 };
 
-/* The lines that a tile is written to, on their way while it is computed. */
-static inline void bf16_ask(int rows, int cols, const float *c, ptrdiff_t ldc)
+/* Prefetch the lines that a tile is written to, for the time when it is computed. */
+static inline void bf16_prefetch(int rows, int cols, const float *c, ptrdiff_t ldc)
 {
     for (int i = 0; i < rows; i++)
         for (int at = 0; at < cols + 15; at += 16)
@@ -138,7 +138,7 @@ BF16_CODE static void bf16_tile(int rows, int cols, ptrdiff_t pairs,
                                           const float *bias, int flags)                    /* IN */
 {
     __m512 tile[2 * BF16_MR];
-    bf16_ask(rows, cols, c, ldc);
+    bf16_prefetch(rows, cols, c, ldc);
     bf16_kernels[rows - 1][cols > BF16_VL](pairs, a, rs, cs, b, tile);
     bf16_out(rows, cols, tile, c, ldc, bias, flags);
 }

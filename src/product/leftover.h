@@ -1,4 +1,4 @@
-/* Tiles of the few last columns that would leave most of a vector empty.
+/* Tiles of the leftover columns: the last ones, when they would leave most of a vector empty.
 
    A vector holds four numbers along k of each of VL / 4 columns, and is multiplied by four numbers of a
    row of A as they lie, repeated for every column. So no lane is idle; the four sums of an element are
@@ -21,7 +21,7 @@
 /* The sums of `rows` rows of A, whose k lies side by side: A(i, k) is a[i * rs + k] inside a chunk of k (a
    multiple of four long, unless it is the only one), and `jump` more from one chunk to the next. */
 #define LEFTOVER_KERNEL(ROWS)                                                                \
-    static void PASTE(leftover_kernel, _##ROWS)(                                             \
+    KERNEL_CODE static void PASTE(leftover_kernel, _##ROWS)(                                 \
         ptrdiff_t kc, const real *a, ptrdiff_t rs, ptrdiff_t chunk, ptrdiff_t jump,          \
         const real *b, vec *sums)                                                            \
     {                                                                                        \

@@ -1,6 +1,6 @@
 /* Micro-kernels of the matrix product: tiles of C that stay in registers while k passes.
 
-   Names: MR rows of a tile; a tile is MR rows by one or two vectors. Every element of a tile is the
+   A tile is up to MR rows by one or two vectors. Every element of a tile is the
    same chain of additions (k = 0, 1, ...), whichever kernel computes it, so that the place of a tile
    in the matrix does not change the result. */
 
@@ -85,12 +85,15 @@ typedef struct {
 #define JOIN_H(i, p, r) *(half_vec_at *)(c + (i) * ldc) += c##i;
 #define JOIN_3(i, p, r) *(vec_at *)(c + (i) * ldc) += c##i; *(half_vec_at *)(c + (i) * ldc + cvs) += d##i;
 
+/* Where the hot loops lie in the lines of the cache shows in their speed: the same place in every module. */
+#define KERNEL_CODE __attribute__((aligned(64)))
+
 /* tile = A(rows x kc) B(kc x NV vectors). A(i, k) is a[i * rs + k * cs] inside a chunk of k, and
    `jump` more from one chunk to the next. Rows of B are ldb apart, its two vectors bvs apart.
    Without a tile the sums go to C, or are added to it. What is to be prefetched is spread over the
    chunks. */
 #define KERNEL(ROWS, NV)                                                                     \
-    static void PASTE(tile_kernel, _##ROWS##x##NV)(                                          \
+    KERNEL_CODE static void PASTE(tile_kernel, _##ROWS##x##NV)(                              \
         ptrdiff_t kc, const real *a, ptrdiff_t rs, ptrdiff_t cs,                             \
         ptrdiff_t chunk, ptrdiff_t jump,                                                     \
         const real *b, ptrdiff_t ldb, ptrdiff_t bvs, vec *tile,                              \

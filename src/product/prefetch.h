@@ -1,8 +1,8 @@
-/* Memory that is asked for while a tile is multiplied.
+/* Memory that is prefetched while a tile is multiplied.
 
-   Lines that a tile needs soon are written down; the kernel of the tile before list for them a few
-   at a time, between multiplications, because many at once would wait for each other and let the
-   tile wait too. They go to the second-level cache: the tile's own panels fill the first. */
+   The lines that come next are listed; the micro-kernel prefetches a few at a time, between its
+   multiplications, because many at once would wait for each other, and the tile for them. They go to
+   the second-level cache: the tile's own panels fill the first. */
 #ifndef PREFETCH_H
 #define PREFETCH_H
 
@@ -13,8 +13,10 @@
 
 #if defined(__GNUC__)
 #define PREFETCH(line) __builtin_prefetch((line), 0, 2)
+#define PREFETCH_NEAR(line) __builtin_prefetch((line), 0) /* to the first-level cache */
 #else
 #define PREFETCH(line) ((void)(line))
+#define PREFETCH_NEAR(line) ((void)(line))
 #endif
 
 typedef struct {
@@ -32,11 +34,11 @@ static inline void prefetch_range(prefetch_list *list, const void *from, ptrdiff
     }
 }
 
-/* Add rows from..to of `bytes` bytes each, which begin `pitch` bytes pitch. */
-static inline void prefetch_rows(prefetch_list *list, const void *first, ptrdiff_t pitch, ptrdiff_t bytes,
-                                   ptrdiff_t from, ptrdiff_t to)
+/* Add rows first..past of `bytes` bytes each, `stride` bytes apart. */
+static inline void prefetch_rows(prefetch_list *list, const void *start, ptrdiff_t stride, ptrdiff_t bytes,
+                                 ptrdiff_t first, ptrdiff_t past)
 {
-    for (ptrdiff_t i = from; i < to; i++) prefetch_range(list, (const char *)first + i * pitch, bytes);
+    for (ptrdiff_t i = first; i < past; i++) prefetch_range(list, (const char *)start + i * stride, bytes);
 }
 
 #endif

@@ -31,14 +31,3 @@ cdef inline int import_threads() except -1:
     from daseCV_c._compiled import runtime
     shared_functions = <const SharedFunctions *>PyCapsule_GetPointer(runtime.shared, SHARED_NAME)
     return 0
-
-
-cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    """a / b rounded up; neither is negative."""
-    return (a + b - 1) // b
-
-
-cdef inline Py_ssize_t part_start(Py_ssize_t count, Py_ssize_t parts, Py_ssize_t part) noexcept nogil:
-    """Where part begins when `count` things are shared out evenly: the first parts get one more."""
-    cdef Py_ssize_t rest = count % parts
-    return count // parts * part + (part if part < rest else rest)
