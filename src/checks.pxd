@@ -46,3 +46,8 @@ cdef inline real *vector_start(const real[::1] a) noexcept nogil:
 @cython.boundscheck(False)
 cdef inline real *matrix_start(const real[:, ::1] a) noexcept nogil:
     return <real *> &a[0, 0]
+
+
+@cython.boundscheck(False)
+cdef inline real *images_start(const real[:, :, :, ::1] a) noexcept nogil:
+    return <real *> &a[0, 0, 0, 0]

@@ -1,28 +1,27 @@
 """Max pooling: the maximum of each window, its place, and the gradient sent back to that place.
 
 The place is counted row by row within the window: ii * fw + jj, in a byte where the window has
-no more than 256 elements. The first of equal maxima keeps it; the first NaN wins over all. A
+no more than 256 elements. The first of equal maxima counts; the first NaN wins over all. A
 plane (one channel of one image) belongs to one thread, and its windows are taken in order.
+
+Legend: N images, C channels, H x W pixels; windows of fh x fw, stride apart, H' x W' of them.
 """
 
-include "common.pxi"
-include "images.pxi"
+cimport cython
+from cython.parallel cimport prange
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
 
+from checks cimport aligned, images
+from real cimport real
+from sharing cimport set_serial_picoseconds, threads_for
+from windows cimport Windows, set_windows
+
 cdef extern from "pool_rows.h" nogil:
-    void pool_row_float(const float *x, Py_ssize_t w, Py_ssize_t fh, Py_ssize_t fw, Py_ssize_t s, Py_ssize_t n,
-                             float *out, unsigned char *narrow, int *wide) noexcept
-    void pool_row_double(const double *x, Py_ssize_t w, Py_ssize_t fh, Py_ssize_t fw, Py_ssize_t s, Py_ssize_t n,
-                              double *out, unsigned char *narrow, int *wide) noexcept
-    void pool2x2_float(const float *upper, const float *lower, Py_ssize_t n, float *out,
-                            unsigned char *code) noexcept
-    void pool2x2_double(const double *upper, const double *lower, Py_ssize_t n, double *out,
-                             unsigned char *code) noexcept
-    void unpool2x2_float(const float *dout, const unsigned char *code, Py_ssize_t n, float *upper,
-                              float *lower) noexcept
-    void unpool2x2_double(const double *dout, const unsigned char *code, Py_ssize_t n, double *upper,
-                               double *lower) noexcept
+    void pool_row(const void *x, Py_ssize_t w, Py_ssize_t fh, Py_ssize_t fw, Py_ssize_t s, Py_ssize_t n,
+                  void *out, unsigned char *bytes, int32_t *words) noexcept
+    void pool_2x2(const void *upper, const void *lower, Py_ssize_t n, void *out, unsigned char *arg) noexcept
+    void unpool_2x2(const void *dout, const unsigned char *arg, Py_ssize_t n, void *upper, void *lower) noexcept
 
 ctypedef fused place:
     uint8_t
@@ -32,57 +31,55 @@ cdef enum:
     BYTE_PLACES = 256
 
 
-cdef inline bint _halves(Windows* p) noexcept nogil:
+def share_from(double picoseconds):
+    return set_serial_picoseconds(picoseconds)
+
+
+@cython.boundscheck(False)
+cdef inline const place *_places_start(const place[:, :, :, ::1] arg_nchw) noexcept nogil:
+    return &arg_nchw[0, 0, 0, 0]
+
+
+cdef int _check_places(str function, const place[:, :, :, ::1] arg_nchw, Py_ssize_t n, Py_ssize_t c,
+                       const Windows *p) except -1:
+    cdef Py_ssize_t k
+    if arg_nchw.shape[0] != n or arg_nchw.shape[1] != c or arg_nchw.shape[2] != p.oh or arg_nchw.shape[3] != p.ow:
+        raise ValueError(f"{function}: arg_nchw has shape {tuple([arg_nchw.shape[k] for k in range(4)])}, "
+                         f"expected {(n, c, p.oh, p.ow)}")
+    return aligned(function, "arg_nchw", _places_start(arg_nchw), sizeof(place))
+
+
+cdef inline bint _halves(Windows *p) noexcept nogil:
     """Windows of 2 x 2, two apart: the case with vector code of its own."""
     return p.fh == 2 and p.fw == 2 and p.stride == 2
 
 
-cdef inline void _pool_row(const real* x, real* out, place* arg, Windows* p) noexcept nogil:
-    """One row of windows; x is at the upper left corner of the first."""
-    cdef unsigned char* narrow = NULL
-    cdef int* wide = NULL
-    if place is uint8_t:
-        narrow = <unsigned char*> arg
-    else:
-        wide = <int*> arg
-    if real is float:
-        pool_row_float(x, p.w, p.fh, p.fw, p.stride, p.ow, out, narrow, wide)
-    else:
-        pool_row_double(x, p.w, p.fh, p.fw, p.stride, p.ow, out, narrow, wide)
-
-
-cdef void _pool_plane(const real* x, real* out, place* arg, Windows* p) noexcept nogil:
+cdef void _pool_plane(const real *x, real *out, place *arg, Windows *p) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(p.oh):
         if place is uint8_t:
             if _halves(p):
-                if real is float:
-                    pool2x2_float(x + 2 * i * p.w, x + (2 * i + 1) * p.w, p.ow, out + i * p.ow, arg + i * p.ow)
-                else:
-                    pool2x2_double(x + 2 * i * p.w, x + (2 * i + 1) * p.w, p.ow, out + i * p.ow, arg + i * p.ow)
-                continue
-        _pool_row(x + i * p.stride * p.w, out + i * p.ow, arg + i * p.ow, p)
+                pool_2x2(x + 2 * i * p.w, x + (2 * i + 1) * p.w, p.ow, out + i * p.ow, arg + i * p.ow)
+            else:
+                pool_row(x + i * p.stride * p.w, p.w, p.fh, p.fw, p.stride, p.ow, out + i * p.ow, arg + i * p.ow, NULL)
+        else:
+            pool_row(x + i * p.stride * p.w, p.w, p.fh, p.fw, p.stride, p.ow, out + i * p.ow, NULL, arg + i * p.ow)
 
 
-cdef inline Py_ssize_t _offset(Py_ssize_t k, Windows* p) noexcept nogil:
+cdef inline Py_ssize_t _offset(Py_ssize_t k, Windows *p) noexcept nogil:
     """From the corner of a window to its k-th element, in the image."""
     return k // p.fw * p.w + k % p.fw
 
 
-cdef void _unpool_plane(const real* dout, const place* arg, real* dx, const Py_ssize_t* offsets,
-                        Windows* p) noexcept nogil:
+cdef void _unpool_plane(const real *dout, const place *arg, real *dx, const Py_ssize_t *offsets,
+                        Windows *p) noexcept nogil:
     """offsets: of the places that a byte can hold, since a division for each window takes longest."""
     cdef Py_ssize_t i, j
-    cdef real* corner
+    cdef real *corner
     if place is uint8_t:
         if _halves(p):
             for i in range(p.oh):
-                if real is float:
-                    unpool2x2_float(dout + i * p.ow, arg + i * p.ow, p.ow,
-                                         dx + 2 * i * p.w, dx + (2 * i + 1) * p.w)
-                else:
-                    unpool2x2_double(dout + i * p.ow, arg + i * p.ow, p.ow,
-                                          dx + 2 * i * p.w, dx + (2 * i + 1) * p.w)
+                unpool_2x2(dout + i * p.ow, arg + i * p.ow, p.ow, dx + 2 * i * p.w, dx + (2 * i + 1) * p.w)
                 if p.w % 2:
                     dx[2 * i * p.w + p.w - 1] = dx[(2 * i + 1) * p.w + p.w - 1] = 0
             if p.h % 2:
@@ -99,116 +96,109 @@ cdef void _unpool_plane(const real* dout, const place* arg, real* dx, const Py_s
 
 
 cdef void pool_kernel(
-    const real* x_nchw,      # IN
-    real* out_nchw,          # OUT
-    place* arg_nchw,         # OUT
-    Windows* p, Py_ssize_t planes, int num_threads,
+    const real[:, :, :, ::1] x_nchw,
+    real[:, :, :, ::1] out_nchw,
+    place[:, :, :, ::1] arg_nchw,
+    Windows *p, int num_threads,
 ) noexcept nogil:
-    cdef Py_ssize_t k, size = p.h * p.w, out_size = p.oh * p.ow
-    if num_threads > 1:
-        for k in prange(planes, num_threads=num_threads, schedule="static"):
-            _pool_plane(x_nchw + k * size, out_nchw + k * out_size, arg_nchw + k * out_size, p)
-    else:
+    cdef Py_ssize_t k, c = x_nchw.shape[1], planes = x_nchw.shape[0] * c
+    if num_threads == 1:    # a parallel region costs half a microsecond, of one thread too
         for k in range(planes):
-            _pool_plane(x_nchw + k * size, out_nchw + k * out_size, arg_nchw + k * out_size, p)
+            _pool_plane(&x_nchw[k // c, k % c, 0, 0], &out_nchw[k // c, k % c, 0, 0], &arg_nchw[k // c, k % c, 0, 0], p)
+    else:
+        for k in prange(planes, num_threads=num_threads, schedule="static"):
+            _pool_plane(&x_nchw[k // c, k % c, 0, 0], &out_nchw[k // c, k % c, 0, 0], &arg_nchw[k // c, k % c, 0, 0], p)
 
 
 cdef void unpool_kernel(
-    const real* dout_nchw,   # IN
-    const place* arg_nchw,   # IN, each below fh * fw
-    real* dx_nchw,           # OUT
-    Windows* p, Py_ssize_t planes, int num_threads,
+    const real[:, :, :, ::1] dout_nchw,
+    const place[:, :, :, ::1] arg_nchw,     # each below fh * fw
+    real[:, :, :, ::1] dx_nchw,
+    Windows *p, int num_threads,
 ) noexcept nogil:
     cdef Py_ssize_t[BYTE_PLACES] offsets
-    cdef Py_ssize_t k, size = p.h * p.w, out_size = p.oh * p.ow
+    cdef Py_ssize_t k, c = dx_nchw.shape[1], planes = dx_nchw.shape[0] * c
     for k in range(BYTE_PLACES):
         offsets[k] = _offset(k, p)
-    if num_threads > 1:
-        for k in prange(planes, num_threads=num_threads, schedule="static"):
-            _unpool_plane(dout_nchw + k * out_size, arg_nchw + k * out_size, dx_nchw + k * size, offsets, p)
-    else:
+    if num_threads == 1:
         for k in range(planes):
-            _unpool_plane(dout_nchw + k * out_size, arg_nchw + k * out_size, dx_nchw + k * size, offsets, p)
+            _unpool_plane(&dout_nchw[k // c, k % c, 0, 0], &arg_nchw[k // c, k % c, 0, 0],
+                          &dx_nchw[k // c, k % c, 0, 0], offsets, p)
+    else:
+        for k in prange(planes, num_threads=num_threads, schedule="static"):
+            _unpool_plane(&dout_nchw[k // c, k % c, 0, 0], &arg_nchw[k // c, k % c, 0, 0],
+                          &dx_nchw[k // c, k % c, 0, 0], offsets, p)
 
 
-cdef Py_ssize_t _highest(const place* arg, Py_ssize_t size) noexcept nogil:
-    """The largest place; a negative one counts as huge."""
-    cdef Py_ssize_t i
+cdef bint _outside(const place[:, :, :, ::1] arg_nchw, Py_ssize_t size) noexcept nogil:
+    """Whether a place is not one of a window's `size` elements."""
+    cdef Py_ssize_t i, count = arg_nchw.shape[0] * arg_nchw.shape[1] * arg_nchw.shape[2] * arg_nchw.shape[3]
+    cdef const place *arg = _places_start(arg_nchw)
     cdef place low = 0, high = 0
-    for i in range(size):
+    for i in range(count):
         low = min(low, arg[i])
         high = max(high, arg[i])
-    return high if low >= 0 else 1 << 40
+    return low < 0 or high >= size
 
 
 def max_pool_forward(
-    cnp.ndarray x_nchw not None,    # IN
-    cnp.ndarray out_nchw not None,  # OUT
-    cnp.ndarray arg_nchw not None,  # OUT
+    const real[:, :, :, ::1] x_nchw not None,
+    real[:, :, :, ::1] out_nchw not None,
+    arg_nchw not None,  # uint8 or int32, written
     Py_ssize_t fh, Py_ssize_t fw, Py_ssize_t stride, int num_threads,
 ):
     """out = the maximum of each window, arg = its place: uint8 up to 256 elements, else int32."""
-    cdef str name = "max_pool_forward"
-    cdef int t = _real_type(name, "x", x_nchw)
     cdef Windows p
-    cdef bint byte = fh * fw <= BYTE_PLACES
-    _check(name, "x", x_nchw, t, 4)
-    cdef Py_ssize_t n = cnp.PyArray_DIM(x_nchw, 0), c = cnp.PyArray_DIM(x_nchw, 1)
-    _windows(&p, name, cnp.PyArray_DIM(x_nchw, 2), cnp.PyArray_DIM(x_nchw, 3), fh, fw, 0, stride)
-    _check_images(name, "out", out_nchw, t, n, c, p.oh, p.ow, True)
-    _check_images(name, "arg", arg_nchw, cnp.NPY_UINT8 if byte else cnp.NPY_INT32, n, c, p.oh, p.ow, True)
-    num_threads = _threads_for(x_nchw, 100, num_threads)
-    cdef void* xp = cnp.PyArray_DATA(x_nchw)
-    cdef void* op = cnp.PyArray_DATA(out_nchw)
-    cdef void* ap = cnp.PyArray_DATA(arg_nchw)
+    cdef Py_ssize_t n = x_nchw.shape[0], c = x_nchw.shape[1], h = x_nchw.shape[2], w = x_nchw.shape[3]
+    cdef uint8_t[:, :, :, ::1] byte_nchw
+    cdef int32_t[:, :, :, ::1] word_nchw
+    set_windows(&p, "max_pool_forward", h, w, fh, fw, 0, stride)
+    images("max_pool_forward", "x_nchw", x_nchw, n, c, p.h, p.w)
+    images("max_pool_forward", "out_nchw", out_nchw, n, c, p.oh, p.ow)
+    num_threads = threads_for(n * c * h * w * sizeof(real), 100, num_threads)
+    if fh * fw <= BYTE_PLACES:
+        byte_nchw = arg_nchw
+        _check_places("max_pool_forward", byte_nchw, n, c, &p)
+        with nogil:
+            pool_kernel(x_nchw, out_nchw, byte_nchw, &p, num_threads)
+    else:
+        word_nchw = arg_nchw
+        _check_places("max_pool_forward", word_nchw, n, c, &p)
+        with nogil:
+            pool_kernel(x_nchw, out_nchw, word_nchw, &p, num_threads)
+
+
+cdef int _unpool(const real[:, :, :, ::1] dout_nchw, const place[:, :, :, ::1] arg_nchw,
+                 real[:, :, :, ::1] dx_nchw, Windows *p, int num_threads) except -1:
+    _check_places("max_pool_backward", arg_nchw, dx_nchw.shape[0], dx_nchw.shape[1], p)
+    cdef bint outside
     with nogil:
-        if t == cnp.NPY_FLOAT:
-            if byte:
-                pool_kernel(<const float*> xp, <float*> op, <uint8_t*> ap, &p, n * c, num_threads)
-            else:
-                pool_kernel(<const float*> xp, <float*> op, <int32_t*> ap, &p, n * c, num_threads)
-        else:
-            if byte:
-                pool_kernel(<const double*> xp, <double*> op, <uint8_t*> ap, &p, n * c, num_threads)
-            else:
-                pool_kernel(<const double*> xp, <double*> op, <int32_t*> ap, &p, n * c, num_threads)
+        outside = _outside(arg_nchw, p.fh * p.fw)
+        if not outside:
+            unpool_kernel(dout_nchw, arg_nchw, dx_nchw, p, num_threads)
+    if outside:
+        raise ValueError(f"max_pool_backward: arg holds a place outside the window of {p.fh} x {p.fw}")
+    return 0
 
 
 def max_pool_backward(
-    cnp.ndarray dout_nchw not None,  # IN
-    cnp.ndarray arg_nchw not None,   # IN
-    cnp.ndarray dx_nchw not None,    # OUT
+    const real[:, :, :, ::1] dout_nchw not None,
+    arg_nchw not None,  # uint8 or int32, read
+    real[:, :, :, ::1] dx_nchw not None,
     Py_ssize_t fh, Py_ssize_t fw, Py_ssize_t stride, int num_threads,
 ):
     """dx = dout at the place of each maximum, summed where windows overlap, and 0 elsewhere."""
-    cdef str name = "max_pool_backward"
-    cdef int t = _real_type(name, "dout", dout_nchw)
     cdef Windows p
-    cdef bint byte = fh * fw <= BYTE_PLACES
-    _check_out(name, "dx", dx_nchw, t, 4)
-    cdef Py_ssize_t n = cnp.PyArray_DIM(dx_nchw, 0), c = cnp.PyArray_DIM(dx_nchw, 1), highest
-    _windows(&p, name, cnp.PyArray_DIM(dx_nchw, 2), cnp.PyArray_DIM(dx_nchw, 3), fh, fw, 0, stride)
-    _check_images(name, "dout", dout_nchw, t, n, c, p.oh, p.ow, False)
-    _check_images(name, "arg", arg_nchw, cnp.NPY_UINT8 if byte else cnp.NPY_INT32, n, c, p.oh, p.ow, False)
-    num_threads = _threads_for(dx_nchw, 110, num_threads)
-    cdef void* gp = cnp.PyArray_DATA(dout_nchw)
-    cdef void* ap = cnp.PyArray_DATA(arg_nchw)
-    cdef void* dp = cnp.PyArray_DATA(dx_nchw)
-    with nogil:
-        if byte:
-            highest = _highest(<const uint8_t*> ap, n * c * p.oh * p.ow)
-        else:
-            highest = _highest(<const int32_t*> ap, n * c * p.oh * p.ow)
-    if highest >= fh * fw:
-        raise ValueError(f"{name}: arg holds a place outside the window of {fh} x {fw}")
-    with nogil:
-        if t == cnp.NPY_FLOAT:
-            if byte:
-                unpool_kernel(<const float*> gp, <const uint8_t*> ap, <float*> dp, &p, n * c, num_threads)
-            else:
-                unpool_kernel(<const float*> gp, <const int32_t*> ap, <float*> dp, &p, n * c, num_threads)
-        else:
-            if byte:
-                unpool_kernel(<const double*> gp, <const uint8_t*> ap, <double*> dp, &p, n * c, num_threads)
-            else:
-                unpool_kernel(<const double*> gp, <const int32_t*> ap, <double*> dp, &p, n * c, num_threads)
+    cdef Py_ssize_t n = dx_nchw.shape[0], c = dx_nchw.shape[1], h = dx_nchw.shape[2], w = dx_nchw.shape[3]
+    cdef const uint8_t[:, :, :, ::1] byte_nchw
+    cdef const int32_t[:, :, :, ::1] word_nchw
+    set_windows(&p, "max_pool_backward", h, w, fh, fw, 0, stride)
+    images("max_pool_backward", "dx_nchw", dx_nchw, n, c, p.h, p.w)
+    images("max_pool_backward", "dout_nchw", dout_nchw, n, c, p.oh, p.ow)
+    num_threads = threads_for(n * c * h * w * sizeof(real), 110, num_threads)
+    if fh * fw <= BYTE_PLACES:
+        byte_nchw = arg_nchw
+        _unpool(dout_nchw, byte_nchw, dx_nchw, &p, num_threads)
+    else:
+        word_nchw = arg_nchw
+        _unpool(dout_nchw, word_nchw, dx_nchw, &p, num_threads)

@@ -1,39 +1,51 @@
 /* Max pooling, one row of windows at a time: any window, and 2 x 2 two apart in fewer steps.
 
-   One source for float and double: the file includes itself once per type (see the end).
-   A code is the place of the maximum in its window, counted row by row: ii * fw + jj. */
+   The place of a maximum is counted row by row within its window: ii * fw + jj. */
 
 #ifndef real /* ---- once ---- */
 #ifndef POOL_ROWS_H
 #define POOL_ROWS_H
 
+#include <stdint.h>
 #include "product/shuffles.h"
 
 #define TWICE(l, s) ((s) + (l) / 2)     /* lanes s, s, s + 1, s + 1, ... */
 
 #define EACH_TYPE "pool_rows.h"
 #include "each_type.h"
+#undef pool_row /* from here on the first argument chooses the type */
+#undef pool_2x2
+#undef unpool_2x2
+#define pool_row(x, ...) BY_TYPE(x, pool_row)(x, __VA_ARGS__)
+#define pool_2x2(upper, ...) BY_TYPE(upper, pool_2x2)(upper, __VA_ARGS__)
+#define unpool_2x2(dout, ...) BY_TYPE(dout, unpool_2x2)(dout, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */
 
-#define codes TYPED(codes)
-#define words_of TYPED(words)
+#define pool_row TYPED(pool_row)
+#define pool_2x2 TYPED(pool_2x2)
+#define unpool_2x2 TYPED(unpool_2x2)
 
 #if defined(HAVE_VECTORS) && defined(HAVE_SHUFFLES)
 
-typedef unsigned char codes __attribute__((vector_size(VL)));
-typedef int words_of __attribute__((vector_size(4 * VL)));
+#define vec_uint8 TYPED(vec_uint8)
+#define vec_int32 TYPED(vec_int32)
+typedef unsigned char vec_uint8 __attribute__((vector_size(VL)));
+typedef int vec_int32 __attribute__((vector_size(4 * VL)));
 
 /* Lanes in which b takes the place of a: b is larger, or the first NaN. */
-static inline vec_int TYPED(replaces)(vec a, vec b) { return (vec_int)(~(vec_int)(b <= a) & (vec_int)(a == a)); }
-static inline vec TYPED(choose)(vec_int mask, vec a, vec b)
+#define replaces TYPED(replaces)
+static inline vec_int replaces(vec a, vec b) { return (vec_int)(~(vec_int)(b <= a) & (vec_int)(a == a)); }
+#define choose TYPED(choose)
+static inline vec choose(vec_int mask, vec a, vec b)
 {
     return (vec)(((vec_int)b & mask) | ((vec_int)a & ~mask));
 }
 
 /* x[0], x[s], ..., m of them; nothing else is read but what lies between. */
-static inline vec TYPED(every)(const real *x, ptrdiff_t s, int m)
+#define every TYPED(every)
+static inline vec every(const real *x, ptrdiff_t s, int m)
 {
     if (s == 1) return vec_load(x, m);
     if (s == 2) {
@@ -46,36 +58,35 @@ static inline vec TYPED(every)(const real *x, ptrdiff_t s, int m)
     return *(const vec_at *)taken;
 }
 
-/* x: the upper left corner of the first of n windows; narrow or wide takes the codes. */
-static void TYPED(pool_row)(const real *x, ptrdiff_t w, ptrdiff_t fh, ptrdiff_t fw, ptrdiff_t s,
-                                ptrdiff_t n,                                             /* IN */
-                                real *out, unsigned char *narrow, int *wide)        /* OUT */
+/* x: the upper left corner of the first of n windows; bytes or words takes the places. */
+static void pool_row(const real *x, ptrdiff_t w, ptrdiff_t fh, ptrdiff_t fw, ptrdiff_t s, ptrdiff_t n, /* IN */
+                     real *out, unsigned char *bytes, int32_t *words)                               /* OUT */
 {
     for (ptrdiff_t j = 0; j < n; j += VL) {
         const int m = n - j < VL ? (int)(n - j) : VL;
-        vec best = TYPED(every)(x + j * s, s, m);
+        vec best = every(x + j * s, s, m);
         vec_int which = {0};
         for (ptrdiff_t ii = 0; ii < fh; ii++)
             for (ptrdiff_t jj = 0; jj < fw; jj++) {
-                const vec v = TYPED(every)(x + ii * w + jj + j * s, s, m);
-                const vec_int mask = TYPED(replaces)(best, v);
-                best = TYPED(choose)(mask, best, v);
+                const vec v = every(x + ii * w + jj + j * s, s, m);
+                const vec_int mask = replaces(best, v);
+                best = choose(mask, best, v);
                 which = (which & ~mask) | (mask & (lane_int)(ii * fw + jj));
             }
         vec_store(out + j, best, m);
-        if (narrow != NULL) {
-            const codes k = __builtin_convertvector(which, codes);
-            if (m == VL) memcpy(narrow + j, &k, VL);
-            else for (int i = 0; i < m; i++) narrow[j + i] = k[i];
+        if (bytes != NULL) {
+            const vec_uint8 k = __builtin_convertvector(which, vec_uint8);
+            if (m == VL) memcpy(bytes + j, &k, VL);
+            else for (int i = 0; i < m; i++) bytes[j + i] = k[i];
         } else {
-            const words_of k = __builtin_convertvector(which, words_of);
-            for (int i = 0; i < m; i++) wide[j + i] = k[i];
+            const vec_int32 k = __builtin_convertvector(which, vec_int32);
+            for (int i = 0; i < m; i++) words[j + i] = k[i];
         }
     }
 }
 
-static void TYPED(pool2x2)(const real *upper, const real *lower, ptrdiff_t n, /* IN */
-                               real *out, unsigned char *code)                         /* OUT */
+static void pool_2x2(const real *upper, const real *lower, ptrdiff_t n, /* IN */
+                     real *out, unsigned char *arg)                        /* OUT */
 {
     for (ptrdiff_t j = 0; j < n; j += VL) {
         const int m = n - j < VL ? (int)(n - j) : VL;
@@ -87,19 +98,19 @@ static void TYPED(pool2x2)(const real *upper, const real *lower, ptrdiff_t n, /*
         const vec b = __builtin_shufflevector(u0, u1, LANES(EVEN, 1));
         const vec c = __builtin_shufflevector(l0, l1, LANES(EVEN, 0));
         const vec d = __builtin_shufflevector(l0, l1, LANES(EVEN, 1));
-        const vec_int ab = TYPED(replaces)(a, b), cd = TYPED(replaces)(c, d);
-        const vec high = TYPED(choose)(ab, a, b), low = TYPED(choose)(cd, c, d);
-        const vec_int down = TYPED(replaces)(high, low);
+        const vec_int ab = replaces(a, b), cd = replaces(c, d);
+        const vec high = choose(ab, a, b), low = choose(cd, c, d);
+        const vec_int down = replaces(high, low);
         const vec_int k = (ab & ~down & (lane_int)1) | (down & ((cd & (lane_int)1) | (lane_int)2));
-        const codes bytes = __builtin_convertvector(k, codes);
-        vec_store(out + j, TYPED(choose)(down, high, low), m);
-        if (m == VL) memcpy(code + j, &bytes, VL);
-        else for (int i = 0; i < m; i++) code[j + i] = bytes[i];
+        const vec_uint8 bytes = __builtin_convertvector(k, vec_uint8);
+        vec_store(out + j, choose(down, high, low), m);
+        if (m == VL) memcpy(arg + j, &bytes, VL);
+        else for (int i = 0; i < m; i++) arg[j + i] = bytes[i];
     }
 }
 
-static void TYPED(unpool2x2)(const real *dout, const unsigned char *code, ptrdiff_t n, /* IN */
-                                 real *upper, real *lower)                            /* OUT */
+static void unpool_2x2(const real *dout, const unsigned char *arg, ptrdiff_t n, /* IN */
+                       real *upper, real *lower)                            /* OUT */
 {
     vec_int side; /* 0 1 0 1 ... */
     for (int i = 0; i < VL; i++) side[i] = i & 1;
@@ -107,9 +118,9 @@ static void TYPED(unpool2x2)(const real *dout, const unsigned char *code, ptrdif
         const int m = n - j < VL ? (int)(n - j) : VL;
         const int first = 2 * m < VL ? 2 * m : VL, second = 2 * m - first;
         const vec g = vec_load(dout + j, m);
-        codes bytes = {0};
-        if (m == VL) memcpy(&bytes, code + j, VL);
-        else for (int i = 0; i < m; i++) bytes[i] = code[j + i];
+        vec_uint8 bytes = {0};
+        if (m == VL) memcpy(&bytes, arg + j, VL);
+        else for (int i = 0; i < m; i++) bytes[i] = arg[j + i];
         const vec_int k = __builtin_convertvector(bytes, vec_int);
         const vec_int g0 = (vec_int)__builtin_shufflevector(g, g, LANES(TWICE, 0));
         const vec_int k0 = __builtin_shufflevector(k, k, LANES(TWICE, 0));
@@ -126,8 +137,8 @@ static void TYPED(unpool2x2)(const real *dout, const unsigned char *code, ptrdif
 
 #else /* no vector extensions: the same functions in plain loops */
 
-static void TYPED(pool_row)(const real *x, ptrdiff_t w, ptrdiff_t fh, ptrdiff_t fw, ptrdiff_t s,
-                                ptrdiff_t n, real *out, unsigned char *narrow, int *wide)
+static void pool_row(const real *x, ptrdiff_t w, ptrdiff_t fh, ptrdiff_t fw, ptrdiff_t s, ptrdiff_t n,
+                     real *out, unsigned char *bytes, int32_t *words)
 {
     for (ptrdiff_t j = 0; j < n; j++) {
         real best = x[j * s];
@@ -141,13 +152,12 @@ static void TYPED(pool_row)(const real *x, ptrdiff_t w, ptrdiff_t fh, ptrdiff_t 
                 }
             }
         out[j] = best;
-        if (narrow != NULL) narrow[j] = (unsigned char)which;
-        else wide[j] = (int)which;
+        if (bytes != NULL) bytes[j] = (unsigned char)which;
+        else words[j] = (int32_t)which;
     }
 }
 
-static void TYPED(pool2x2)(const real *upper, const real *lower, ptrdiff_t n,
-                               real *out, unsigned char *code)
+static void pool_2x2(const real *upper, const real *lower, ptrdiff_t n, real *out, unsigned char *arg)
 {
     for (ptrdiff_t j = 0; j < n; j++) {
         const real v[4] = {upper[2 * j], upper[2 * j + 1], lower[2 * j], lower[2 * j + 1]};
@@ -155,23 +165,19 @@ static void TYPED(pool2x2)(const real *upper, const real *lower, ptrdiff_t n,
         for (int k = 1; k < 4; k++)
             if (!(v[k] <= v[best]) && v[best] == v[best]) best = k;
         out[j] = v[best];
-        code[j] = (unsigned char)best;
+        arg[j] = (unsigned char)best;
     }
 }
 
-static void TYPED(unpool2x2)(const real *dout, const unsigned char *code, ptrdiff_t n,
-                                 real *upper, real *lower)
+static void unpool_2x2(const real *dout, const unsigned char *arg, ptrdiff_t n, real *upper, real *lower)
 {
     for (ptrdiff_t j = 0; j < n; j++) {
-        upper[2 * j] = code[j] == 0 ? dout[j] : 0;
-        upper[2 * j + 1] = code[j] == 1 ? dout[j] : 0;
-        lower[2 * j] = code[j] == 2 ? dout[j] : 0;
-        lower[2 * j + 1] = code[j] == 3 ? dout[j] : 0;
+        upper[2 * j] = arg[j] == 0 ? dout[j] : 0;
+        upper[2 * j + 1] = arg[j] == 1 ? dout[j] : 0;
+        lower[2 * j] = arg[j] == 2 ? dout[j] : 0;
+        lower[2 * j + 1] = arg[j] == 3 ? dout[j] : 0;
     }
 }
 
 #endif
-
-#undef codes
-#undef words_of
 #endif

@@ -2,7 +2,6 @@
 
 from daseCV_c._types import Array
 
-def share_from(picoseconds: float) -> float: ...
 def conv_forward(
     x_nchw: Array, w_fchw: Array, b_f: Array, out_nfhw: Array, stride: int, pad: int, relu: bool, num_threads: int,
 ) -> None: ...
