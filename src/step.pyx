@@ -4,9 +4,11 @@ The kernel is step/step.h. The entry acquires every array by hand: a step has do
 """
 
 include "common.pxi"
-from cpython.dict cimport PyDict_SetItem
+from cpython.dict cimport PyDict_Next, PyDict_SetItem
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
+from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int64_t, uint8_t
 
 cdef extern from "threads/scratch.h" nogil:
@@ -297,11 +299,12 @@ cdef int _commit(list changes, list losses, object loss) except -1:
 
 
 cdef bint _plain(object mapping):
-    cdef object key
+    cdef PyObject *key
+    cdef Py_ssize_t place = 0
     if type(mapping) is not dict:
         return False
-    for key in <dict> mapping:
-        if type(key) is not str:
+    while PyDict_Next(mapping, &place, &key, NULL):
+        if not PyUnicode_CheckExact(<object> key):
             return False
     return True
 
@@ -314,9 +317,13 @@ def plain_dict(mapping):
 def count_up(dict configs not None, dict arrays not None, list changes not None):
     """Add to the changes of a step that the count `t` of each parameter in `arrays` goes up."""
     cdef dict config
+    cdef object t, last = None, next_t = None
     for name in arrays:
         config = configs[name]
-        changes.append((config, "t", config.get("t", 0) + 1))
+        t = config.get("t", 0)
+        if t is not last:  # they mostly share the number itself
+            last, next_t = t, t + 1
+        changes.append((config, "t", next_t))
 
 
 cdef bint _is(object array, object held):
@@ -333,8 +340,10 @@ def settings_of(dict params not None, dict configs not None, dict arrays not Non
     this is read at each of them.
     """
     cdef dict found = {}
-    cdef object config, value, last = None
-    cdef bint shared = True
+    cdef object config, value
+    cdef tuple last = None
+    cdef bint shared = True, same
+    cdef Py_ssize_t k
     if len(params) != len(arrays) or not _plain(params) or not _plain(configs):
         return None
     for name, w in params.items():
@@ -347,16 +356,15 @@ def settings_of(dict params not None, dict configs not None, dict arrays not Non
         for key, mine in zip(states, state):
             if not _is((<dict> config).get(key), mine):
                 return None
-        values = []
-        for key in keys:
-            value = (<dict> config).get(key, arrays)
+        same = last is not None
+        for k in range(len(keys)):
+            value = (<dict> config).get(keys[k], arrays)
             if value is arrays:
                 return None
-            values.append(value)
-        value = tuple(values)
-        if value != last:
+            same = same and (value is last[k] or value == last[k])
+        if not same:
             shared = shared and last is None
-            last = value
+            last = tuple([(<dict> config).get(key) for key in keys])
         found[name] = last
     return last if shared else found
 

@@ -20,7 +20,7 @@ import numpy as np
 Action = Callable[[], Any]
 
 # Runs an iterator to its end within one call.
-exhaust = functools.partial(collections.deque, maxlen=0)
+exhaust: Callable[[Iterable[Any]], object] = functools.partial(collections.deque, maxlen=0)
 
 
 def in_one_call(actions: Iterable[Action]) -> Iterator[Any]:
