@@ -3,6 +3,7 @@
 import operator
 import pickle
 from functools import partial
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from daseCV_c._layers.batch import gather_batch
 from daseCV_c._step import conv_net as _engine_cnn
 from daseCV_c._step import fully_connected as _engine
 from daseCV_c._step import whole
+from daseCV_c._types import Array, ArrayLike
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 
@@ -22,11 +24,11 @@ _FLOATS = (np.float32, np.float64)
 _OWN_LOSS = (FullyConnectedNet.loss, TwoLayerNet.loss, ThreeLayerConvNet.loss)
 
 
-def _positive(name, value):
+def _positive(name: str, value: object) -> int:
     return _checks.integer("Solver", name, value, 1, wrong_type=ValueError)
 
 
-def _mean_image(data, *splits):
+def _mean_image(data: dict[str, Any], *splits: Array) -> Array | None:
     """The mean image of `data` in float64 if one of the splits is of uint8; else None: they have lost it."""
     images = [X for X in splits if X.dtype == np.uint8]
     if not images or "mean_image" not in data:
@@ -39,7 +41,7 @@ def _mean_image(data, *splits):
     return _checks.settle(mean, np.dtype(np.float64))
 
 
-def _statistics(model):
+def _statistics(model: Any) -> list[dict[str, Array]]:
     """Copies of the running mean and variance of each entry of the model's bn_params."""
     return [
         {key: np.array(entry[key]) for key in ("running_mean", "running_var") if key in entry}
@@ -120,7 +122,15 @@ class Solver:
     1.0
     """
 
-    def __init__(self, model, data, **kwargs):
+    X_train: Array
+    y_train: Array
+    X_val: Array
+    y_val: Array
+    mean_image: Any  # an array, or None
+    best_params: dict[str, Array]
+    best_bn_params: list[dict[str, Array]]
+
+    def __init__(self, model: Any, data: dict[str, Any], **kwargs: Any) -> None:
         self.model = model
         missing = [k for k in ("X_train", "y_train", "X_val", "y_val") if k not in data]
         if missing:
@@ -170,28 +180,28 @@ class Solver:
         self._bar = None
         self._reset()
 
-    def _reset(self):
+    def _reset(self) -> None:
         self.epoch = 0
         self.best_val_acc = 0
         self._checked = False
         self._keep_best()
-        self.loss_history = []
-        self.train_acc_history = []
-        self.val_acc_history = []
+        self.loss_history: list[float] = []
+        self.train_acc_history: list[float] = []
+        self.val_acc_history: list[float] = []
         self.optim_configs = {name: dict(self.optim_config) for name in self.model.params}
 
-    def _keep_best(self, **more):
+    def _keep_best(self, **more: Any) -> None:
         """Copies of the parameters and of what belongs to them, all at once."""
         vars(self).update(best_params={name: p.copy() for name, p in self.model.params.items()},
                           best_bn_params=_statistics(self.model), **more)
 
-    def _say(self, line):
+    def _say(self, line: str) -> None:
         if self._bar is not None:
             tqdm.write(line)
         else:
             print(line)
 
-    def _step(self):
+    def _step(self) -> None:
         """One batch: loss, gradients, update. What interrupts it leaves everything as before, or a step further."""
         # The numbers that np.random.choice draws, without what it does around them; int32 on some systems.
         index = np.random.randint(0, self.X_train.shape[0], self.batch_size)
@@ -203,7 +213,7 @@ class Solver:
                 return
         self._step_by_layers(index)
 
-    def _step_by_layers(self, index):
+    def _step_by_layers(self, index: Array) -> None:
         """The same with the model's own `loss`, and the update rule parameter by parameter."""
         back = self._back()
         undo = whole.in_one_call(back)
@@ -218,7 +228,7 @@ class Solver:
             whole.exhaust(undo)
             raise
 
-    def _back(self):
+    def _back(self) -> list[whole.Action]:
         """Actions that undo what a step by layers may have done."""
         params, configs = self.model.params, self.optim_configs
         entries = [entry for entry in configs.values() if isinstance(entry, dict)]
@@ -231,13 +241,13 @@ class Solver:
                 for action in whole.restoring(held)]
         return back + whole.refilling(array for array in changed if isinstance(array, np.ndarray))
 
-    def _fusible(self):
+    def _fusible(self) -> bool:
         """Every part of the step is the package's own: none was overridden, and none was put in its place."""
         model = self.model
         return (type(self)._batch is Solver._batch and self._rule is _engine._RULES.get(self.update_rule)
                 and getattr(type(model), "loss", None) in _OWN_LOSS and "loss" not in vars(model))
 
-    def _batch(self, index):
+    def _batch(self, index: Array) -> Array:
         """Rows of X_train, cast on the way where the model says to what."""
         X = self.X_train
         if self._has_mean(X):
@@ -247,18 +257,19 @@ class Solver:
         dtype = dtype if dtype in _FLOATS else X.dtype
         if X.dtype.kind in "biuf" and X.dtype.itemsize <= 8 and dtype in _FLOATS:
             return gather_batch(X, index, dtype=dtype)
-        return X[index]
+        rows: Array = X[index]
+        return rows
 
-    def _has_mean(self, X):
+    def _has_mean(self, X: Array) -> bool:
         """True for images that the mean image is still to be subtracted from."""
         return self.mean_image is not None and X.dtype == np.uint8
 
-    def _centred(self, X, index):
+    def _centred(self, X: Array, index: Array) -> Array:
         """Rows of X minus the mean image: subtracted in float64, rounded once to the model's dtype."""
         dtype = getattr(self.model, "dtype", None)
         return gather_batch(X, index, self.mean_image, dtype if dtype in _FLOATS else np.float64)
 
-    def _save_checkpoint(self):
+    def _save_checkpoint(self) -> None:
         if self.checkpoint_name is None:
             return
         state = {
@@ -274,7 +285,9 @@ class Solver:
         with replacing(path) as file:
             pickle.dump(state, file)
 
-    def check_accuracy(self, X, y, num_samples=None, batch_size=100):
+    def check_accuracy(
+        self, X: ArrayLike, y: ArrayLike, num_samples: int | None = None, batch_size: int = 100,
+    ) -> float:
         """Share of samples whose highest score is at their label.
 
         Parameters
@@ -329,9 +342,10 @@ class Solver:
                 else X[start:start + batch_size]), axis=1)
             for start in range(0, len(X), batch_size)
         ]
-        return np.mean(np.concatenate(predictions) == y)
+        accuracy: float = np.mean(np.concatenate(predictions) == y)
+        return accuracy
 
-    def _check(self):
+    def _check(self) -> None:
         """Both accuracies, the best parameters, one printed line."""
         train_acc = self.check_accuracy(self.X_train, self.y_train, num_samples=self.num_train_samples)
         val_acc = self.check_accuracy(self.X_val, self.y_val, num_samples=self.num_val_samples)
@@ -344,7 +358,7 @@ class Solver:
         if val_acc > self.best_val_acc or not self._checked:
             self._keep_best(best_val_acc=val_acc, _checked=True)
 
-    def train(self):
+    def train(self) -> None:
         """Run the optimization, then put the best parameters back into the model.
 
         Batch norm's running statistics are put back with them.

@@ -21,6 +21,6 @@ def train_step(
     images_nd: Array, index_n: Array | None, mean_d: Array | None, y_n: Array, layers: list[Any], rule: str | None,
     norm: str | None, num_threads: int, bf16: int = 0, dx_nd: Array | None = None,
     changes: list[tuple[dict[str, Any], str, Any]] | None = None, losses: list[float] | None = None,
-    penalty: float = 0, calls: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None,
+    penalty: float = 0.0, calls: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None,
     front: list[tuple[Any, ...]] | None = None,
 ) -> float: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from typing import Self, SupportsIndex
 
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import quota as _quota
@@ -34,7 +35,7 @@ def get_num_threads() -> int:
     return 1 if _runtime is None else _runtime.threads_for(_requested, True)
 
 
-def _checked(function: str, n) -> int:
+def _checked(function: str, n: SupportsIndex) -> int:
     try:
         if isinstance(n, bool):
             raise TypeError
@@ -83,16 +84,16 @@ class num_threads:
     1
     """
 
-    def __init__(self, n: int):
+    def __init__(self, n: int) -> None:
         self._n = _checked("num_threads", n)
         self._former: list[int | None] = []
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         global _requested
         self._former.append(_requested)
         _requested = self._n
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         global _requested
         _requested = self._former.pop()

@@ -8,16 +8,22 @@ parameter is written when nothing can fail any more, and the last one in the sam
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import DTypeLike
 
 from daseCV_c._runtime import precision as _precision
 from daseCV_c._runtime import threads as _threads
-from daseCV_c._step.fully_connected import FusedStep, _plain, penalty
+from daseCV_c._runtime.kernels import Kernels
+from daseCV_c._step.fully_connected import Arrays, Change, FusedStep, _plain, penalty
+from daseCV_c._types import Array
 
 _CONV, _AFFINE = ("W1", "b1"), (("W2", "b2"), ("W3", "b3"))
 
 
-def _fits(model, shape):
+def _fits(model: Any, shape: tuple[int, ...]) -> bool:
     """Every parameter is plain and of the model's dtype, and the layers fit images of `shape`."""
     params, dtype = model.params, np.dtype(model.dtype)
     if set(params) != {name for layer in (_CONV, *_AFFINE) for name in layer} or len(shape) != 3:
@@ -36,18 +42,18 @@ def _fits(model, shape):
 class ConvStep(FusedStep):
     """The Solver's step for ThreeLayerConvNet: see `FusedStep`."""
 
-    def __init__(self, rule):
+    def __init__(self, rule: str) -> None:
         super().__init__(rule)
-        self._scratch = {}  # name: a block of bytes that the arrays of a step lie in
+        self._scratch: dict[str, Array] = {}  # name: a block of bytes that the arrays of a step lie in
 
-    def _shape_of(self, model):
+    def _shape_of(self, model: Any) -> tuple[Any, ...]:
         # Products of bfloat16 are left to the layers.
         return self._X.shape[1:], np.dtype(model.dtype), _precision.reduced(model.dtype)
 
-    def _plan(self, model):
+    def _plan(self, model: Any) -> Any:
         return _AFFINE if _fits(model, self._X.shape[1:]) and not _precision.reduced(model.dtype) else None
 
-    def _array(self, name, shape, dtype):
+    def _array(self, name: str, shape: int | tuple[int, ...], dtype: DTypeLike) -> Array:
         """An array that is not kept by anybody; the next step writes over it."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         held = self._scratch.get(name)
@@ -56,7 +62,10 @@ class ConvStep(FusedStep):
         start = -held.ctypes.data % 64  # with a line of the cache
         return held[start:start + size].view(dtype).reshape(shape)
 
-    def _work(self, kernels, model, groups, index, mean, y, arrays, numbers, changes, losses):
+    def _work(
+        self, kernels: Kernels, model: Any, groups: list[Any], index: Array, mean: Array | None, y: Any,
+        arrays: Arrays, numbers: Any, changes: list[Change], losses: list[float] | None,
+    ) -> float | None:
         threads = _threads.effective()
         if type(numbers) is tuple:
             numbers = dict.fromkeys(arrays, numbers)
@@ -80,8 +89,9 @@ class ConvStep(FusedStep):
         front = [(arrays["W1"], dW1, reg * W1 if reg else None, numbers["W1"]),
                  (arrays["b1"], db1, None, numbers["b1"])]
         # From here on nothing takes memory, and nothing can be interrupted.
-        calls = [(kernels.pool.max_pool_backward, (dpooled, place, out, 2, 2, 2, threads)),
-                 (kernels.conv.conv_backward_dw, (*weights, scratch))]
+        calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
+            (kernels.pool.max_pool_backward, (dpooled, place, out, 2, 2, 2, threads)),
+            (kernels.conv.conv_backward_dw, (*weights, scratch))]
         try:
             return kernels.step.train_step(
                 pooled.reshape(n, -1), None, None, y, layers, self._rule, None, threads, 0, dpooled.reshape(n, -1),

@@ -9,30 +9,38 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from daseCV_c import _checks, optim
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import precision as _precision
 from daseCV_c._runtime import threads as _threads
+from daseCV_c._runtime.kernels import Kernels, Step
+from daseCV_c._types import Array, Params
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _SOURCES = (np.dtype(np.uint8), *_FLOATS)
 _NORMS = (None, "batchnorm", "layernorm")
 # The kernel lays the batch out anew: beyond this many samples that costs memory for little time.
 _MOST_SAMPLES = 4096
+Configs: TypeAlias = dict[str, dict[str, Any]]  # of the update rule, by the parameter's name
+Arrays: TypeAlias = dict[str, tuple[Any, ...]]  # (w, first state, second state) of each parameter
+Change: TypeAlias = tuple[dict[str, Any], str, Any]  # (dict, key, value)
 _RULES = {name: getattr(optim, name) for name in optim.__all__}
 
 
-def _plain(array, dtype, shape):
+def _plain(array: Any, dtype: DTypeLike, shape: tuple[int, ...]) -> bool:
     """An array that a kernel may touch as it is."""
     # Compared by ==: arrays that were pickled have a dtype object of their own.
     return (type(array) is np.ndarray and array.dtype == dtype and array.shape == shape
             and array.flags.c_contiguous and array.flags.aligned)
 
 
-def _rows(X):
+def _rows(X: Any) -> Array | None:
     """X as rows of numbers, or None. In another order of axes or bytes it is copied, so that the bits of a step
     do not depend on how images lie in memory."""
     if type(X) is not np.ndarray or X.ndim < 2 or not X.size:
@@ -44,19 +52,19 @@ def _rows(X):
     return rows if rows.ndim == 2 else rows.reshape(rows.shape[0], -1)
 
 
-def _labels(y):
+def _labels(y: Any) -> Array | None:
     """Labels as the kernel takes them, or None. Whether each is one of the classes is seen there."""
     return _checks.as_int64(y) if y.dtype.kind in "iu" and y.ndim == 1 else None
 
 
-def _names(model):
+def _names(model: Any) -> list[tuple[str | None, ...]]:
     """The parameters of each layer: weights, bias, and with a normalization gamma and beta."""
     last, normed = model.num_layers, model.normalization is not None
     return [tuple(f"{kind}{i}" if normed and i < last or kind in "Wb" else None for kind in ("W", "b", "gamma", "beta"))
             for i in range(1, last + 1)]
 
 
-def _fits(model, names, features):
+def _fits(model: Any, names: Any, features: int) -> bool:
     """Every parameter is there, of the model's dtype and plain, and the layers fit each other."""
     params, dtype = model.params, np.dtype(model.dtype)
     if dtype not in _FLOATS or set(params) != {name for layer in names for name in layer if name}:
@@ -71,18 +79,18 @@ def _fits(model, names, features):
     return True
 
 
-def penalty(reg, weights):
+def penalty(reg: float, weights: Iterable[Array]) -> float:
     """0.5 * reg * sum of squares, summed in double."""
     # Not a BLAS dot product: its bits depend on the number of its threads.
     return 0.5 * reg * sum(float(np.square(w).sum(dtype=np.float64)) for w in weights)
 
 
-def _number(value, low=-math.inf, high=math.inf):
+def _number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
     # NumPy's float64 is a float.
     return isinstance(value, (float, int)) and type(value) is not bool and low <= value <= high
 
 
-def _statistics(norm, bias, entry):
+def _statistics(norm: str | None, bias: Array, entry: Params) -> tuple[Any, ...] | None:
     """(running mean and variance, arrays for the next ones, eps, momentum), or None."""
     width, dtype = bias.size, bias.dtype
     eps, momentum = entry.get("eps", 1e-5), entry.get("momentum", 0.9)
@@ -98,21 +106,24 @@ def _statistics(norm, bias, entry):
     return mean, var, np.empty(width, dtype), np.empty(width, dtype), eps, momentum
 
 
-def _uniform(dropout, n, width):
+def _uniform(dropout: Params, n: int, width: int) -> tuple[Array, float]:
     """(numbers that decide what is dropped, probability to keep)."""
     if "seed" in dropout:
         np.random.seed(dropout["seed"])
     return np.random.rand(n, width), float(dropout["p"])
 
 
-def _run(step, model, groups, images, index, mean, y, by, changes, losses, rule):
+def _run(
+    step: Step, model: Any, groups: list[Any], images: Array, index: Array | None, mean: Array | None, y: Any,
+    by: list[Any], changes: list[Change], losses: list[float] | None, rule: str | None,
+) -> float | None:
     """The loss, or None: then nothing was changed. For each layer, `groups` holds the arrays of its weights, bias,
     gamma and beta, and `by` the rule's numbers for each, as the kernel takes them; so do `changes` and `losses`."""
     norm, last = model.normalization, len(groups) - 1
     dropout = model.dropout_param if model.use_dropout else None
     if dropout is not None and not (step.plain_dict(dropout) and _number(dropout.get("p"), 1e-300, 1)):
         return None
-    statistics = itertools.repeat(None)
+    statistics: Any = itertools.repeat(None)
     if norm:
         entries = model.bn_params[:last]
         if len(entries) < last or not all(map(step.plain_dict, entries)):
@@ -127,7 +138,7 @@ def _run(step, model, groups, images, index, mean, y, by, changes, losses, rule)
     if norm == "batchnorm":
         for entry, found in zip(entries, statistics[:-1], strict=True):
             changes += (entry, "mode", "train"), (entry, "running_mean", found[2]), (entry, "running_var", found[3])
-    uniform = itertools.repeat(None)
+    uniform: Any = itertools.repeat(None)
     if dropout is not None:
         uniform = [_uniform(dropout, len(y), group[1][0].size) for group in groups[:-1]] + [None]
     reg = float(model.reg)
@@ -142,7 +153,7 @@ def _run(step, model, groups, images, index, mean, y, by, changes, losses, rule)
         return None
 
 
-def gradients(model, X, y):
+def gradients(model: Any, X: Array, y: Any) -> tuple[float, dict[str, Array]] | None:
     """(loss, grads) of a batch, or None where the layers must do it: then nothing was changed."""
     y = _labels(np.asarray(y))
     if y is None or len(y) != len(X) or len(y) > _MOST_SAMPLES:
@@ -161,7 +172,7 @@ def gradients(model, X, y):
     return None if loss is None else (loss, grads)
 
 
-def _aligned_copy(array, slot):
+def _aligned_copy(array: Any, slot: int) -> Array:
     """A copy that begins with a cache line; the slots of a parameter's arrays begin differently.
 
     Were they all to begin at the same place of a page, a load would wait for the store to another
@@ -170,7 +181,7 @@ def _aligned_copy(array, slot):
     shift = 64 * (1 + 21 * slot)
     held = np.empty(array.nbytes + 64 + shift, np.uint8)
     start = shift + -held.ctypes.data % 64
-    copy = held[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy: Array = held[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
 
@@ -182,22 +193,23 @@ class FusedStep:
     user put into the model stays as it was. (The rule sgd is defined to work in place.)
     """
 
-    def __init__(self, rule):
+    def __init__(self, rule: str) -> None:
         self._rule = rule
-        self._X = self._rows = None  # the images, and the same as the kernel takes them: at most one copy
-        self._arrays = {}  # name: (w, first state, second state), as the kernel takes them
-        self._groups = None  # the same layer by layer: those of weights, bias, gamma and beta
+        self._X: Any = None  # the images
+        self._rows: Any = None  # the same as the kernel takes them: at most one copy
+        self._arrays: Arrays = {}  # name: (w, first state, second state), as the kernel takes them
+        self._groups: Any = None  # the same layer by layer: those of weights, bias, gamma and beta
         self._shape = None  # of the network whose arrays these are
         self._keys = (*optim.SETTINGS[rule], *(("t",) if rule == "adam" else ()))
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # All that is kept from step to step belongs to the Solver and its model, and is found there again.
         return {"_rule": self._rule}
 
-    def __setstate__(self, state):
-        self.__init__(state["_rule"])
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(vars(type(self)(state["_rule"])))
 
-    def _numbers(self, found):
+    def _numbers(self, found: Any) -> tuple[float, ...] | None:
         """The values of the rule's keys as the kernel takes them, or None."""
         if not all(map(_number, found)):
             return None
@@ -215,19 +227,19 @@ class FusedStep:
             return None
         return (rate / (1 - beta1 ** (t + 1)), beta1, beta2, eps, 1 / (1 - beta2 ** (t + 1)))
 
-    def _all_numbers(self, kernels, model, configs):
+    def _all_numbers(self, kernels: Kernels, model: Any, configs: Configs) -> Any:
         """The numbers of every parameter, or None. Every dict is plain, and none serves two parameters."""
         plain, defaults, found = kernels.step.plain_dict, optim.SETTINGS[self._rule] | {"t": 0}, {}
         if not (plain(model.params) and plain(configs)) or len(set(map(id, configs.values()))) < len(configs):
             return None
         for name in model.params:
             config = configs.get(name)
-            if not plain(config):
+            if config is None or not plain(config):
                 return None
             found[name] = self._numbers([config.get(key, defaults[key]) for key in self._keys])
         return None if None in found.values() else found
 
-    def _again(self, kernels, model, configs):
+    def _again(self, kernels: Kernels, model: Any, configs: Configs) -> Any:
         """The numbers of all parameters or, where they differ, of each by its name, if the model and the
         configurations hold the very arrays of the step before; else None."""
         if self._shape != self._shape_of(model):
@@ -242,10 +254,10 @@ class FusedStep:
         found = {name: self._numbers(values) for name, values in found.items()}
         return None if None in found.values() else found
 
-    def _shape_of(self, model):
+    def _shape_of(self, model: Any) -> tuple[Any, ...]:
         return self._rows.shape[1], model.num_layers, model.normalization, model.dtype
 
-    def _take_over(self, model, configs):
+    def _take_over(self, model: Any, configs: Configs) -> Any:
         """Arrays to update in place, copied from the model's and the configurations'; None if some do not fit."""
         dtype, states, arrays = np.dtype(model.dtype), optim.STATES[self._rule], {}
         in_place = self._rule == "sgd"
@@ -264,14 +276,17 @@ class FusedStep:
             arrays[name] = (*held, *[None] * (3 - len(held)))
         return arrays
 
-    def _plan(self, model):
+    def _plan(self, model: Any) -> Any:
         """The names of each layer's parameters, or None where the kernels do not take them."""
         if model.normalization not in _NORMS:
             return None
         names = _names(model)
         return names if _fits(model, names, self._rows.shape[1]) else None
 
-    def _work(self, kernels, model, groups, index, mean, y, arrays, numbers, changes, losses):
+    def _work(
+        self, kernels: Kernels, model: Any, groups: list[Any], index: Array, mean: Array | None, y: Any,
+        arrays: Arrays, numbers: Any, changes: list[Change], losses: list[float] | None,
+    ) -> float | None:
         """The loss after the update of `arrays`, which are also those of the groups, or None."""
         if type(numbers) is tuple:
             by = [(numbers,) * 4] * len(groups)
@@ -279,7 +294,7 @@ class FusedStep:
             by = [tuple(map(numbers.get, layer)) for layer in _names(model)]
         return _run(kernels.step, model, groups, self._rows, index, mean, y, by, changes, losses, self._rule)
 
-    def _changes(self, kernels, model, configs, arrays):
+    def _changes(self, kernels: Kernels, model: Any, configs: Configs, arrays: Arrays) -> list[Change]:
         """What changes in dicts when `arrays` are updated, as (dict, key, value)."""
         rule, changes = self._rule, []
         if arrays is not self._arrays:
@@ -294,7 +309,10 @@ class FusedStep:
             kernels.step.count_up(configs, arrays, changes)
         return changes
 
-    def __call__(self, model, configs, X, y, index, mean=None, losses=None):
+    def __call__(
+        self, model: Any, configs: Configs, X: Array, y: Any, index: Array, mean: Array | None = None,
+        losses: list[float] | None = None,
+    ) -> float | None:
         """The loss of the rows `index` before the update, also at the end of `losses`; or None: nothing was changed.
 
         One call of C makes all of the step: the arrays, the dicts and the list.

@@ -20,7 +20,7 @@ ROUNDS = 3
 
 BATCHNORM = {"normalization": "batchnorm"}
 # Name of the network, arguments of FullyConnectedNet (None: TwoLayerNet), update rule, batch.
-NETWORKS = (
+NETWORKS: tuple[tuple[str, dict[str, Any] | None, str, int], ...] = (
     ("3072-100-10 float64 sgd", None, "sgd", 100),
     ("3072-100-100-10 float32 batch norm adam", {"hidden_dims": [100] * 2, **BATCHNORM}, "adam", 200),
     ("3072-[100]x5-10 float32 adam", {"hidden_dims": [100] * 5}, "adam", 100),
@@ -102,6 +102,6 @@ def bench(threads: int | None = None, seconds: float = 0.15) -> None:
         rng = np.random.RandomState(0)
         images, labels = rng.randint(0, 256, (IMAGES, FEATURES)) - 127.5, rng.randint(0, CLASSES, IMAGES)
         print("one training step")
-        for name, *network, batch in NETWORKS:
-            steps = {backend: _step(*network, batch, images, labels) for backend in _backend.BACKENDS}
+        for name, arguments, rule, batch in NETWORKS:
+            steps = {backend: _step(arguments, rule, batch, images, labels) for backend in _backend.BACKENDS}
             _line(f"{name} batch {batch}", _measure(steps, seconds))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import struct
 import sys
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Machine:
     over: `skipped` stands for it, and it begins at `offset`.
     """
 
-    def __init__(self, file: BinaryIO, encoding: str, size: int | None = None, leave: int | None = None):
+    def __init__(self, file: IO[bytes], encoding: str, size: int | None = None, leave: int | None = None):
         self._file, self._encoding, self._size, self._leave = file, encoding, size, leave
         self._stack: list[Any] = []
         self._marks: list[int] = []

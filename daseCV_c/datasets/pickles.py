@@ -12,7 +12,7 @@ import os
 import pickle
 import stat
 import sys
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class _Data(Machine):
     """Gives the names that writers of arrays use their meaning. `models` permits the package's networks,
     `objects` arrays of objects."""
 
-    def __init__(self, file: BinaryIO, encoding: str, models: bool = False, objects: bool = False,
+    def __init__(self, file: IO[bytes], encoding: str, models: bool = False, objects: bool = False,
                  size: int | None = None, leave: int | None = None):
         super().__init__(file, encoding, size, leave)
         self._models, self._objects, self.was_left = models, objects, False
@@ -193,7 +193,7 @@ def _network(name: str) -> Any:
     return getattr(importlib.import_module(f"daseCV_c.classifiers.{_MODEL_MODULES[name]}"), name)
 
 
-def load(file: BinaryIO, name: str | None = None, *, encoding: str = "latin1", **options: Any) -> Any:
+def load(file: IO[bytes], name: str | None = None, *, encoding: str = "latin1", **options: Any) -> Any:
     """Read one pickle from an open binary file; `_Data` says what the options permit."""
     if name is None:
         name = getattr(file, "name", None) or "the pickle"
@@ -212,7 +212,7 @@ def _value(machine: _Data, name: str) -> Any:
         raise BadPickleError(f"{name} cannot be read: {what}") from error
 
 
-def _size(file: BinaryIO) -> int | None:
+def _size(file: IO[bytes]) -> int | None:
     """Of a regular file."""
     found = os.fstat(file.fileno())
     return found.st_size if stat.S_ISREG(found.st_mode) else None
