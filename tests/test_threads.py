@@ -48,13 +48,14 @@ def test_same_bits_for_transposed_products(kernels, dtype, trans_a, trans_b):
     assert len(ends) == 1
 
 
-def test_same_bits_for_products_with_few_columns(kernels, dtype):
-    """Vectors run along the rows of the result, whose last ones do not fill a vector."""
+@pytest.mark.parametrize(("m", "n"), [(301, 10), (64, 12), (64, 17), (128, 17)])
+def test_same_bits_for_products_with_few_columns(kernels, dtype, m, n):
+    """Vectors run along the rows of the result, whose last ones do not fill a vector; many threads cut columns, too."""
     rng = np.random.default_rng(2)
-    a, b = rng.standard_normal((530, 301)).astype(dtype), rng.standard_normal((530, 10)).astype(dtype)
+    a, b = rng.standard_normal((730, m)).astype(dtype), rng.standard_normal((730, n)).astype(dtype)
     ends = set()
-    for threads in (1, 2, 3, 5, 16):
-        out = np.full((301, 10), -12345, dtype)
+    for threads in (1, 2, 3, 5, 16, 32, 64):
+        out = np.full((m, n), -12345, dtype)
         kernels.affine.matmul(a, b, out, True, False, threads)
         ends.add(out.tobytes())
     assert len(ends) == 1
