@@ -1,26 +1,48 @@
 """Build the extension modules: one per kernel family and instruction-set level.
 
+A build in place, which an editable install is too, makes only the level that this machine runs.
+Any other build makes all levels, because what it builds may run elsewhere.
+
 Environment
 -----------
-DASECV_NO_OPENMP=1     build serial kernels
-DASECV_BUILD_ISA       comma-separated levels to build (default: all that fit the platform)
-DASECV_DEBUG=1         bounds checks on, light optimization, debug symbols
+DASECV_BUILD_ISA          comma-separated levels to build (default: as said above)
+DASECV_NO_OPENMP=1        build serial kernels
+DASECV_DEBUG=1            bounds checks on, light optimization, debug symbols
+DASECV_REQUIRE_KERNELS=1  fail where the kernels cannot be built, rather than install the NumPy twins alone
 """
 
 import os
 import platform
+import re
+import runpy
+import shutil
+import subprocess
 import sys
 import tempfile
+import time
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 ROOT = Path(__file__).resolve().parent
+STUBS = Path("build") / "stubs"
+COMPILED = "daseCV_c._compiled"
+SHARED = f"{COMPILED}.shared"  # what Cython would put into every module that has memoryviews
 FAMILIES = sorted(path.stem for path in (ROOT / "src").glob("*.pyx") if path.stem != "runtime")
+LONGEST = ("step", "affine")  # to compile: begun first, so that no processor waits for them at the end
+DIGEST = Path("daseCV_c", "_compiled", "sources.sha256")
+source_digest = runpy.run_path(str(ROOT / "daseCV_c" / "_compiled" / "sources.py"))["digest"]
+LEVELS_OF = {"affine_bf16": ("v4",)}  # families that are not for every level
+
 MSVC = sys.platform == "win32"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 DEBUG = os.environ.get("DASECV_DEBUG") == "1"
+NO_OPENMP = os.environ.get("DASECV_NO_OPENMP") == "1"
+REQUIRE_KERNELS = os.environ.get("DASECV_REQUIRE_KERNELS") == "1"
+PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 # level -> compiler flags: this table is all that tells the levels apart.
 LEVEL_FLAGS = {
@@ -31,10 +53,14 @@ LEVEL_FLAGS = {
         "-mprefer-vector-width=512",
     ],
 }
+LEVELS = tuple(LEVEL_FLAGS) if X86 else ("base",)
 if MSVC:
     COMMON_FLAGS = ["/Od", "/Zi"] if DEBUG else ["/O2"]
 else:
-    COMMON_FLAGS = ["-O1", "-g"] if DEBUG else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function"]
+    # -g0: Python's own flags ask for debug symbols, which nobody reads here and which take their time.
+    COMMON_FLAGS = ["-O1", "-g"] if DEBUG else [
+        "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function",
+    ]
 OPENMP_CHOICES = (
     [(["/openmp"], [])] if MSVC
     else [(["-Xpreprocessor", "-fopenmp"], ["-lomp"])] if sys.platform == "darwin"
@@ -43,10 +69,13 @@ OPENMP_CHOICES = (
 # Newer GCC writes some sums as separate multiplications and additions, narrow vectors' but not wide ones'. An
 # element's bits would follow from the vector that it falls into, and so from the number of threads.
 FUSED_FLAGS = [] if MSVC else ["--param=avoid-fma-max-bits=0"]
-FUSED_PROBE = "#ifdef __clang__\n#error it has no such flag, and needs none\n#endif\nint main(void) { return 0; }\n"
-OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
-# Whether compiler and assembler know the instructions for tiles of bfloat16: src/amx.h.
+EMPTY_PROBE = "int main(void) { return 0; }\n"
+HEADERS_PROBE = "#include <Python.h>\n#include <numpy/arrayobject.h>\n" + EMPTY_PROBE
+LEVEL_PROBE = '#include "cpu.h"\nint main(void) { return level_number(); }\n'
+FUSED_PROBE = f"#ifdef __clang__\n#error it has no such flag, and needs none\n#endif\n{EMPTY_PROBE}"
+OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+# Whether compiler and assembler know the instructions for tiles of bfloat16: src/bf16.
 AMX_PROBE = """
 __attribute__((target("amx-tile,amx-bf16"))) int main(void)
 {
@@ -56,63 +85,59 @@ __attribute__((target("amx-tile,amx-bf16"))) int main(void)
 """
 
 
-def wanted_levels():
-    possible = list(LEVEL_FLAGS) if X86 else ["base"]
-    asked = os.environ.get("DASECV_BUILD_ISA")
-    if not asked:
-        return possible
-    levels = [level.strip() for level in asked.split(",")]
-    unknown = sorted(set(levels) - set(possible))
+def say(text):
+    print(f"daseCV_c: {text}", file=sys.stderr, flush=True)
+
+
+def asked_levels():
+    """The levels that DASECV_BUILD_ISA names; None if it names none."""
+    levels = [level.strip() for level in os.environ.get("DASECV_BUILD_ISA", "").split(",") if level.strip()]
+    unknown = sorted(set(levels) - set(LEVELS))
     if unknown:
         raise SystemExit(f"DASECV_BUILD_ISA: {', '.join(unknown)} cannot be built here, "
-                         f"expected some of {', '.join(possible)}")
-    return levels
+                         f"expected some of {', '.join(LEVELS)}")
+    return levels or None
+
+
+def sources_of(name, found=None):
+    """The files of src that `name` is made of: what it includes or cimports, and what these do."""
+    found = set() if found is None else found
+    path = ROOT / "src" / name
+    if name not in found and path.is_file():
+        found.add(name)
+        text = path.read_text(encoding="utf-8")
+        for near in re.findall(r'"([\w./]+\.(?:h|pxi|pyx))"', text):
+            sources_of(near, found)
+            sources_of(os.path.normpath(os.path.join(os.path.dirname(name), near)).replace(os.sep, "/"), found)
+        for package, names in re.findall(r"^\s*(?:from ([\w.]+) )?cimport ([\w., ]+)", text, re.MULTILINE):
+            for module in [package] + [f"{package}.{name.split()[0]}".strip(".") for name in names.split(",")]:
+                sources_of(module.replace(".", "/") + ".pxd", found)
+    return found
 
 
 def write_if_changed(path, text):
     """Leave an unchanged stub alone, so that an unchanged module is not built again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
 
 
-def make_extensions():
-    """cythonize refuses one source for several modules, so each level gets a stub that includes it."""
-    import numpy as np
-    from Cython.Build import cythonize
+def extension(name, source):
+    return Extension(name, [str(source)], include_dirs=["src"], define_macros=[
+        ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+    ])
 
-    depends = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "src").rglob("*") if p.is_file())
-    units = [("daseCV_c._compiled.runtime", "runtime", "base")]
-    units += [(f"daseCV_c._compiled.{level}.{family}", family, level)
-              for level in wanted_levels() for family in FAMILIES]
-    # Each kind of build has stubs and objects of its own: flags are not part of a timestamp.
-    kind = "debug" if DEBUG else "release"
-    kind += "-serial" if os.environ.get("DASECV_NO_OPENMP") == "1" else ""
-    extensions = []
-    for name, family, level in units:
-        stub = Path("build") / "stubs" / kind / level / f"{family}_{level}.pyx"
-        text = f'# cython: language_level=3\ninclude "{family}.pyx"\n'
-        if family != "runtime":  # which has the pool of workers and the scratch memory of all others
-            text += "from threads.threads cimport import_threads\nimport_threads()\n"
-        write_if_changed(ROOT / stub, text)
-        extensions.append(Extension(
-            name, [str(stub)],
-            include_dirs=["src", np.get_include()],
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
-                           ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
-            extra_compile_args=COMMON_FLAGS + LEVEL_FLAGS[level],
-            depends=depends,
-        ))
-    return cythonize(
-        extensions,
-        include_path=["src"],
-        compiler_directives={
-            "language_level": 3, "boundscheck": DEBUG, "wraparound": False, "cdivision": True,
-            "initializedcheck": DEBUG, "embedsignature": True,
-        },
-        quiet=True,
-        nthreads=0 if MSVC or sys.platform == "darwin" else (os.cpu_count() or 1),
-    )
+
+def all_extensions():
+    """Every module that may be built; which ones are, the command decides when it has asked the compiler."""
+    units = [("runtime", "base", f"{COMPILED}.runtime")]
+    units += [(family, level, f"{COMPILED}.{level}.{family}")
+              for family in sorted(FAMILIES, key=lambda family: family not in LONGEST)
+              for level in LEVELS_OF.get(family, LEVELS) if level in LEVELS]
+    extensions = [extension(SHARED, STUBS / "shared.c")]
+    for family, level, name in units:
+        extensions.append(extension(name, STUBS / level / f"{family}_{level}.pyx"))
+        extensions[-1].family, extensions[-1].level = family, level
+    return extensions
 
 
 class BuildExt(build_ext):
@@ -121,70 +146,186 @@ class BuildExt(build_ext):
     def finalize_options(self):
         super().finalize_options()
         if self.parallel is None:
-            self.parallel = os.cpu_count()
+            self.parallel = PROCESSORS
+        self.here = bool(self.inplace)  # run() sets inplace aside while it builds
+        if self.here:
+            # Kept from build to build, so that only what changed is built again. An editable install would take
+            # temporary folders, and build everything each time.
+            self.build_temp = str(Path("build") / "inplace" / "temp")
+            self.build_lib = str(Path("build") / "inplace" / f"lib-{sys.implementation.cache_tag}")
 
     def copy_extensions_to_source(self):
-        # The folders of the levels are never in version control, and the copy does not make them.
-        for extension in self.extensions:
-            Path(self.get_ext_fullpath(extension.name)).parent.mkdir(parents=True, exist_ok=True)
+        if not self.extensions:
+            return
+        copied = [Path(self.get_ext_fullpath(e.name)) for e in self.extensions]
+        for path in copied:
+            # The folders of the levels are never in version control, and the copy does not make them.
+            path.parent.mkdir(parents=True, exist_ok=True)
         super().copy_extensions_to_source()
+        self.copy_file(str(Path(self.build_lib) / DIGEST), str(ROOT / DIGEST))
+        # What an earlier build has left, of other levels or of modules that are no more, does not fit these sources.
+        for path in (ROOT / "daseCV_c" / "_compiled").rglob(f"*{EXTENSION_SUFFIXES[0]}"):
+            if path not in copied:
+                path.unlink()
 
-    def _works(self, source, compile_args=(), link_args=()):
-        with tempfile.TemporaryDirectory() as folder:
+    def get_source_files(self):
+        return []  # MANIFEST.in names the sources; those of the extensions are written by the build
+
+    # What the compiler can do.
+
+    def _try(self, source, compile_args=(), link_args=(), link=True, run=False):
+        """Compile a program, link it, run it. Return (exit status, or 0 if it is not run, or None if it cannot be
+        built; what the compiler said)."""
+        with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "words"), "w+") as words:
             path = Path(folder) / "probe.c"
             path.write_text(source)
             # A refused flag is an expected answer: keep the compiler's words off the screen.
             saved = os.dup(2)
             try:
-                with open(os.devnull, "w") as null:
-                    os.dup2(null.fileno(), 2)
-                    objects = self.compiler.compile([str(path)], output_dir=folder,
-                                                    extra_postargs=list(compile_args))
+                os.dup2(words.fileno(), 2)
+                objects = self.compiler.compile([str(path)], output_dir=folder, extra_postargs=list(compile_args))
+                if link:
                     self.compiler.link_executable(objects, "probe", output_dir=folder,
                                                   extra_postargs=list(link_args))
-            except Exception:  # distutils raises several kinds; each means the same: it does not work
-                return False
+            except Exception as error:  # distutils raises several kinds; each means the same: it does not work
+                words.seek(0)
+                return None, words.read() or str(error)
             finally:
                 os.dup2(saved, 2)
                 os.close(saved)
-        return True
+            if not run:
+                return 0, ""
+            return subprocess.run([self.compiler.executable_filename(os.path.join(folder, "probe"))]).returncode, ""
+
+    def _works(self, source, compile_args=(), link_args=()):
+        return self._try(source, compile_args, link_args)[0] is not None
+
+    def _obstacle(self):
+        """What keeps the kernels from being built here; None if nothing does."""
+        if not self._works(EMPTY_PROBE):
+            return "no working C compiler"
+        status, words = self._try(HEADERS_PROBE, link=False)
+        if status is not None:
+            return None
+        if "Python.h" in words:
+            return "no Python.h (Debian and Ubuntu have it in python3-dev, Fedora in python3-devel)"
+        lines = [line.strip() for line in words.splitlines() if "error" in line] or [words.strip()]
+        return f"NumPy's headers do not compile: {lines[0]}"
+
+    def _levels(self):
+        """The levels to build."""
+        possible = [level for level in LEVELS
+                    if not LEVEL_FLAGS[level] or self._works(EMPTY_PROBE, LEVEL_FLAGS[level])]
+        wanted = asked_levels()
+        missing = [level for level in wanted or LEVELS if level not in possible]
+        if missing:
+            say(f"the compiler cannot build {', '.join(missing)}")
+        if wanted is None and self.here:
+            status, _ = self._try(LEVEL_PROBE, ["-Isrc"], run=True)
+            if status in range(len(LEVELS)):
+                return [level for level in possible if LEVELS.index(level) <= status][-1:]
+        return [level for level in possible if wanted is None or level in wanted]
 
     def _openmp_flags(self):
-        if os.environ.get("DASECV_NO_OPENMP") == "1":
-            print("daseCV_c: OpenMP is switched off by DASECV_NO_OPENMP: building serial kernels", file=sys.stderr)
+        if NO_OPENMP:
+            say("OpenMP is switched off by DASECV_NO_OPENMP: building serial kernels")
             return [], []
         for compile_args, link_args in OPENMP_CHOICES:
             if self._works(OPENMP_PROBE, compile_args, link_args):
                 return compile_args, link_args
-        print("daseCV_c: the compiler has no OpenMP: building serial kernels", file=sys.stderr)
+        say("the compiler has no OpenMP: building serial kernels")
         return [], []
 
+    # The kernels.
+
     def build_extensions(self):
-        if not self._works("int main(void) { return 0; }\n"):
-            print("daseCV_c: no working C compiler: installing without kernels, on the NumPy twins", file=sys.stderr)
-            self.extensions = []
-            return
+        try:
+            import numpy
+        except ImportError:
+            raise SystemExit("daseCV_c: building needs NumPy and Cython: "
+                             "python -m pip install 'setuptools>=77' 'cython>=3.1,<4' 'numpy>=2'") from None
+        self.compiler.add_include_dir(numpy.get_include())
+        cause = self._obstacle()
+        if cause is None:
+            try:
+                self._build_kernels()
+                return
+            except Exception as error:
+                # Who builds in place wants kernels, and sees why there are none. Who installs gets what works.
+                if self.here or REQUIRE_KERNELS:
+                    raise
+                cause = f"building them failed: {error}"
+        if REQUIRE_KERNELS:
+            raise SystemExit(f"daseCV_c: {cause}, and DASECV_REQUIRE_KERNELS is set")
+        say(f"{cause}: installing without kernels, on the NumPy twins")
+        self.extensions = []
+        shutil.rmtree(Path(self.build_lib) / "daseCV_c" / "_compiled", ignore_errors=True)
+
+    def _build_kernels(self):
+        levels = self._levels()
+        self.extensions = [e for e in self.extensions if getattr(e, "family", "runtime") == "runtime"
+                           or e.level in levels]
+        self._set_flags()
+        began = time.monotonic()
+        self._translate(levels)
+        stale = [e for e in self.extensions
+                 if self.force or newer_group(e.sources + e.depends, self.get_ext_fullpath(e.name), "newer")]
+        if stale:
+            say(f"compiling {len(stale)} modules for {', '.join(levels)}, {min(self.parallel, len(stale))} at a time: "
+                "this takes the most time")
+        super().build_extensions()
+        (Path(self.build_lib) / DIGEST).write_text(source_digest(ROOT / "src"))
+        if stale:
+            say(f"built in {time.monotonic() - began:.0f} s")
+        else:
+            say(f"the kernels for {', '.join(levels)} are up to date")
+
+    def _set_flags(self):
         compile_args, link_args = self._openmp_flags()
-        levels = {level for level, flags in LEVEL_FLAGS.items()
-                  if not flags or self._works("int main(void) { return 0; }\n", flags)}
-        missing = set(wanted_levels()) - levels
-        if missing:
-            print(f"daseCV_c: the compiler cannot build {', '.join(sorted(missing))}", file=sys.stderr)
-        self.extensions = [e for e in self.extensions
-                           if e.name.count(".") == 2 or e.name.split(".")[2] in levels]
         if self._works(FUSED_PROBE, FUSED_FLAGS):
             compile_args = compile_args + FUSED_FLAGS
         macros = [("DASECV_AMX", "1")] if X86 and not MSVC and self._works(AMX_PROBE) else []
-        for extension in self.extensions:
-            extension.define_macros += macros
-            extension.extra_compile_args += compile_args
-            extension.extra_link_args += link_args
-        super().build_extensions()
+        for e in self.extensions:
+            e.define_macros += macros
+            e.extra_compile_args += COMMON_FLAGS + LEVEL_FLAGS[getattr(e, "level", "base")] + compile_args
+            e.extra_link_args += link_args
+
+    def _translate(self, levels):
+        """Write each module's C file. cythonize refuses one source for several modules, so each level gets a stub
+        that includes it. The stub says with which settings it is built: others make it, and its module, anew."""
+        from Cython import __version__
+        from Cython.Build import cythonize
+
+        changed, compiler = 0, getattr(self.compiler, "compiler_so", [])
+        for e in self.extensions:
+            (ROOT / e.sources[0]).parent.mkdir(parents=True, exist_ok=True)
+            if e.name == SHARED:
+                continue
+            names = sources_of(f"{e.family}.pyx")
+            if e.family != "runtime":
+                sources_of("threads/threads.pxd", names)
+            e.depends = [f"src/{name}" for name in sorted(names)]
+            changed += newer_group(e.depends, e.sources[0].replace(".pyx", ".c"), "newer")
+            settings = [__version__, *compiler, *e.extra_compile_args, *e.define_macros, *e.extra_link_args]
+            text = f'# cython: language_level=3\n# {settings}\ninclude "{e.family}.pyx"\n'
+            if e.family != "runtime":  # which has the pool of workers and the scratch memory of all others
+                text += "from threads.threads cimport import_threads\nimport_threads()\n"
+            write_if_changed(ROOT / e.sources[0], text)
+        if changed:
+            say(f"translating {changed} modules to C with Cython {__version__}")
+        translated = cythonize(
+            self.extensions,
+            include_path=["src"],
+            compiler_directives={
+                "language_level": 3, "boundscheck": DEBUG, "wraparound": False, "cdivision": True,
+                "initializedcheck": DEBUG, "embedsignature": True,
+            },
+            shared_utility_qualified_name=SHARED,
+            quiet=True,
+            nthreads=0 if MSVC or sys.platform == "darwin" else PROCESSORS,
+        )
+        for e, c in zip(self.extensions, translated, strict=True):
+            e.sources = c.sources
 
 
-BUILDING = not set(sys.argv) & {"egg_info", "sdist", "dist_info", "clean", "--version", "--name"}
-
-setup(
-    ext_modules=make_extensions() if BUILDING else [Extension("daseCV_c._compiled.runtime", ["src/runtime.pyx"])],
-    cmdclass={"build_ext": BuildExt},
-)
+setup(ext_modules=all_extensions(), cmdclass={"build_ext": BuildExt})

@@ -11,12 +11,13 @@ from mypy import stubtest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from daseCV_c._runtime import backend  # noqa: E402
+from daseCV_c._runtime.kernels import families_of  # noqa: E402
 
 if backend.level is None:
     sys.exit(f"the compiled kernels are not built; run: {backend.build_command()}")
 PACKAGE = "daseCV_c._compiled"
 names = [f"{PACKAGE}.runtime"]
-for family in backend.FAMILIES:
+for family in families_of(backend.level):
     names.append(f"{PACKAGE}.{family}")
     sys.modules[names[-1]] = importlib.import_module(f"{PACKAGE}.{backend.level}.{family}")
 for name in names:

@@ -19,7 +19,7 @@ import daseCV_c  # noqa: E402
 from daseCV_c._runtime import backend as _backend  # noqa: E402
 from daseCV_c._runtime import precision as _precision  # noqa: E402
 from daseCV_c._runtime import threads as _threads  # noqa: E402
-from daseCV_c._runtime.kernels import specialised  # noqa: E402
+from daseCV_c._runtime.kernels import families_of, specialised  # noqa: E402
 
 
 def usable_levels():
@@ -34,7 +34,7 @@ def usable_levels():
 def share_small_work():
     """Arrays of a few thousand numbers are shared out to threads, which would not pay, so that tests see it."""
     for level in usable_levels():
-        for family in _backend.FAMILIES if level != "missing" else ():
+        for family in families_of(level) if level != "missing" else ():
             module = importlib.import_module(f"daseCV_c._compiled.{level}.{family}")
             if hasattr(module, "share_from"):
                 assert module.share_from(2e6) > 0
@@ -48,6 +48,11 @@ def pytest_collection_modifyitems(config, items):
         if {"kernels", "level"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.compiled)
             item.add_marker(pytest.mark.each_level)
+        if config.pluginmanager.hasplugin("xdist"):
+            # One after the other, on one of the processes: what they have built is shared, and they fill a machine.
+            for heavy in ("build", "notebook"):
+                if item.get_closest_marker(heavy):
+                    item.add_marker(pytest.mark.xdist_group(heavy))
     if not NO_EXTENSION:
         return
     kept, dropped = [], []
@@ -106,7 +111,7 @@ def kernels(request):
         pytest.fail(f"the compiled kernels are not built; run: {_backend.build_command()}")
     return SimpleNamespace(**{
         family: importlib.import_module(f"daseCV_c._compiled.{request.param}.{family}")
-        for family in _backend.FAMILIES
+        for family in families_of(request.param)
     })
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from daseCV_c._compiled import sources
+
 ROOT = Path(__file__).resolve().parents[1]
 LEFT_BEHIND = shutil.ignore_patterns(
     ".git", "build", "dist", "*.so", "*.pyd", "__pycache__", "*.egg-info", ".venv*", ".hypothesis", "runs", "input",
@@ -54,9 +56,11 @@ def artefacts(checkout, tmp_path_factory):
 def test_sdist_holds_every_source(artefacts):
     with tarfile.open(artefacts[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = {f"src/{p.name}" for p in (ROOT / "src").iterdir() if p.is_file()}
-    wanted |= {"setup.py", "pyproject.toml", "LICENSE", "README.md", "daseCV.py", "daseCV_c/datasets/digits.npz"}
-    wanted |= {str(p.relative_to(ROOT)) for p in (ROOT / "daseCV_c").rglob("*.py")}
+    wanted = {str(p.relative_to(ROOT)) for p in (ROOT / "src").rglob("*") if p.is_file()}
+    wanted |= {"setup.py", "pyproject.toml", "LICENSE", "README.md", "Makefile", "CONTRIBUTING.md",
+               "daseCV_c/datasets/digits.npz", "daseCV/py.typed"}
+    wanted |= {str(p.relative_to(ROOT)) for name in ("daseCV", "daseCV_c") for p in (ROOT / name).rglob("*.py*")
+               if p.suffix in (".py", ".pyi")}
     wanted |= {str(p.relative_to(ROOT)) for p in (ROOT / "tests").rglob("*.py")}
     assert wanted <= names, sorted(wanted - names)
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
@@ -68,9 +72,10 @@ def test_wheel_holds_the_package_alone(artefacts):
     with zipfile.ZipFile(artefacts[1]) as wheel:
         names = wheel.namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {t for t in tops if not t.endswith(".dist-info")} == {"daseCV.py", "daseCV_c"}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {"daseCV", "daseCV_c"}
     assert not [name for name in names if name.endswith((".pyx", ".c", ".pxi", ".h"))]
     assert any(name.startswith("daseCV_c/_compiled/base/affine.") for name in names)
+    assert {"daseCV_c/_compiled/sources.sha256", "daseCV/layers.py", "daseCV/py.typed"} <= set(names)
 
 
 @pytest.mark.build
@@ -111,6 +116,50 @@ def test_without_kernels_one_warning_names_the_build_command(tmp_path):
                             "import daseCV_c; daseCV_c.use_backend('compiled')"],
                            cwd=tmp_path, env=clean_env(PYTHONPATH=str(tmp_path)), capture_output=True, text=True)
     assert "RuntimeError: use_backend: the compiled kernels are not built" in asked.stderr
+
+
+@pytest.fixture
+def unbuilt(tmp_path):
+    """(a clone that is not built, a folder with a built copy that was made of the same sources)."""
+    clone, site = tmp_path / "clone", tmp_path / "site"
+    shutil.copytree(ROOT / "daseCV_c", clone / "daseCV_c", ignore=LEFT_BEHIND)
+    shutil.copytree(ROOT / "src", clone / "src")
+    (clone / "setup.py").touch()
+    shutil.copytree(ROOT / "daseCV_c", site / "daseCV_c")
+    (site / "daseCV_c" / "_compiled" / "sources.sha256").write_text(sources.digest(clone / "src"))
+    return clone, site
+
+
+def backend_in(clone, site):
+    code = "import daseCV_c; print(daseCV_c.get_backend()); print(daseCV_c.__file__)"
+    done = run(["-c", code], clone, PYTHONPATH=str(site))
+    backend, file = done.stdout.splitlines()
+    assert Path(file).is_relative_to(clone)
+    return backend, done.stderr
+
+
+@pytest.mark.compiled
+def test_a_clone_takes_the_installed_kernels_of_the_same_sources(unbuilt):
+    assert backend_in(*unbuilt) == ("compiled", "")
+
+
+@pytest.mark.compiled
+def test_a_clone_takes_no_kernels_of_other_sources(unbuilt):
+    with open(unbuilt[0] / "src" / "affine.pyx", "a") as file:
+        file.write("# changed\n")
+    backend, said = backend_in(*unbuilt)
+    assert backend == "numpy" and said.count("Warning") == 1
+    assert f"those in {unbuilt[1] / 'daseCV_c'} were built from other sources" in said
+    assert "python setup.py build_ext --inplace" in said
+
+
+@pytest.mark.compiled
+def test_a_clone_that_is_built_takes_its_own_kernels(unbuilt):
+    clone, site = unbuilt
+    shutil.copytree(ROOT / "daseCV_c" / "_compiled", clone / "daseCV_c" / "_compiled", dirs_exist_ok=True)
+    code = "from daseCV_c._compiled import runtime; print(runtime.__file__)"
+    where = run(["-c", code], clone, PYTHONPATH=str(site)).stdout.strip()
+    assert Path(where).is_relative_to(clone)
 
 
 @pytest.mark.compiled

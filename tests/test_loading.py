@@ -104,7 +104,7 @@ def test_each_dtype_has_the_entries_of_its_own(kernels):
     for dtype, c_type in ((np.float32, "float"), (np.float64, "double")):
         of_dtype = found[np.dtype(dtype)]
         assert isinstance(of_dtype, Kernels)
-        for family in FAMILIES:
+        for family in vars(kernels):
             entries, module = getattr(of_dtype, family), getattr(kernels, family)
             for name, value in vars(module).items():
                 if not name.startswith("_"):

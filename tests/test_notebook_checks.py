@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+
 from daseCV.classifiers.fc_net import *
 from daseCV.gradient_check import eval_numerical_gradient, eval_numerical_gradient_array
 from daseCV.optim import adam, rmsprop, sgd_momentum
@@ -316,7 +317,6 @@ def test_best_model_in_two_stages(images):
 def test_names_are_the_same_modules():
     import daseCV.classifiers.fc_net
     import daseCV.layers
-
     import daseCV_c.classifiers.fc_net
     import daseCV_c.layers
     from daseCV import layers

@@ -81,7 +81,7 @@ def test_runs_from_top_to_bottom(source, tmp_path):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
-    root = str(Path(daseCV.__file__).parent)
+    root = str(Path(daseCV.__file__).parents[1])
     inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *inherited])}
     environment.pop("MPLBACKEND", None)  # the kernel's own draws into the notebook

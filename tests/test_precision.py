@@ -181,11 +181,12 @@ def test_nan_stays_through_relu(bfloat16):
 
 
 def test_levels_without_the_kernels_refuse(kernels):
-    if not kernels.affine_bf16.built():
+    entries = getattr(kernels, "affine_bf16", None)
+    if entries is not None and not entries.built():
         x = np.ones((2, 2), np.float32)
         with pytest.raises(RuntimeError, match="^matmul: .*without bfloat16"):
-            kernels.affine_bf16.matmul(x, x, np.empty_like(x), False, False, 1)
-    assert kernels.affine_bf16.built() in (True, False)
+            entries.matmul(x, x, np.empty_like(x), False, False, 1)
+    assert entries is None or entries.built() in (True, False)
 
 
 def _wrong(array, out):

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from daseCV_c._runtime.kernels import FAMILIES, Kernels, specialised
+from daseCV_c import _compiled
+from daseCV_c._runtime.kernels import Kernels, families_of, specialised
 from daseCV_c._runtime.restore import Restore
 
 LEVELS = ("base", "v3", "v4")
@@ -63,8 +64,6 @@ def _load_runtime() -> ModuleType:
 
 def _built_levels() -> list[str]:
     """Levels that have a folder with modules, lowest first."""
-    from daseCV_c import _compiled
-
     found = []
     for level in LEVELS:
         for root in _compiled.__path__:
@@ -104,14 +103,15 @@ def _load() -> tuple[Any, dict[np.dtype[Any], Kernels] | None, str | None]:
             raise ImportError(f"they are built for NumPy 2, and this is NumPy {np.__version__}")
         runtime = _load_runtime()
         level = _choose_level(runtime.cpu_level(), _built_levels())
-        modules = {name: importlib.import_module(f"daseCV_c._compiled.{level}.{name}") for name in FAMILIES}
+        modules = {name: importlib.import_module(f"daseCV_c._compiled.{level}.{name}") for name in families_of(level)}
         return runtime, specialised(modules), level
     except LevelError:
         raise
     except Exception as error:  # a module of another platform, NumPy or compiler may raise anything
         state = "are missing" if isinstance(error, ModuleNotFoundError) else "cannot be loaded"
+        cause = f"those in {_compiled.unfit} were built from other sources" if _compiled.unfit else error
         warnings.warn(
-            f"daseCV_c: the compiled kernels {state} ({error}), so the slower NumPy twins are used. "
+            f"daseCV_c: the compiled kernels {state} ({cause}), so the slower NumPy twins are used. "
             f"{remedy or f'Build them with: {build_command()}'}",
             RuntimeWarning,
             stacklevel=3,

@@ -151,7 +151,7 @@ class Kernels:
 
     activation: Activation
     affine: Affine
-    affine_bf16: AffineBf16
+    affine_bf16: AffineBf16 | None  # no level below v4 has it
     batch: Batch
     conv: Conv
     dropout: Dropout
@@ -164,13 +164,19 @@ class Kernels:
     step: Step
 
 
-_CLASSES: dict[str, Callable[[ModuleType, str], Any]] = get_type_hints(Kernels)
+_CLASSES: dict[str, Callable[[ModuleType, str], Any]] = {**get_type_hints(Kernels), "affine_bf16": AffineBf16}
 FAMILIES = tuple(_CLASSES)
 
 
+def families_of(level: str) -> tuple[str, ...]:
+    """The families that are built for `level`: setup.py has the same rule."""
+    return tuple(family for family in FAMILIES if family != "affine_bf16" or level == "v4")
+
+
 def specialised(modules: Mapping[str, ModuleType]) -> dict[np.dtype[Any], Kernels]:
-    """The `Kernels` of float32 and of float64, from the module of each family."""
-    return {
-        dtype: Kernels(**{family: make(modules[family], c_type) for family, make in _CLASSES.items()})
-        for dtype, c_type in _C_TYPES.items()
-    }
+    """The `Kernels` of float32 and of float64, from the module of each family of a level."""
+    def of(c_type: str) -> dict[str, Any]:
+        return {family: make(modules[family], c_type) if family in modules else None
+                for family, make in _CLASSES.items()}
+
+    return {dtype: Kernels(**of(c_type)) for dtype, c_type in _C_TYPES.items()}

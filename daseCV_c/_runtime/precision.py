@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from daseCV_c._runtime import backend as _backend
-from daseCV_c._runtime.kernels import Affine, Kernels
+from daseCV_c._runtime.kernels import Affine, AffineBf16, Kernels
 from daseCV_c._runtime.restore import Restore
 
 PRECISIONS = ("highest", "bfloat16")
@@ -16,16 +16,22 @@ _SINGLE = np.dtype(np.float32)
 _active = "highest"
 
 
+def _built() -> AffineBf16 | None:
+    """The entries that multiply in bfloat16, of the backend and level in use; None where there are none."""
+    kernels = _backend.kernels_of(_SINGLE)
+    entries = None if kernels is None else kernels.affine_bf16
+    return entries if entries is not None and entries.built() else None
+
+
 def _obstacle() -> str | None:
     """Why bfloat16 products cannot be had now; None when they can."""
     if _backend.runtime is None:
         return f"the compiled kernels are not built; run: {_backend.build_command()}"
-    kernels = _backend.kernels_of(_SINGLE)
-    if kernels is None:
+    if _backend.kernels_of(_SINGLE) is None:
         return "the backend is 'numpy'"
     if not _backend.runtime.has_bf16():
         return "this CPU has no AVX512_BF16 instructions"
-    if not kernels.affine_bf16.built():
+    if _built() is None:
         if _backend.level != "v4":
             return f"the instruction-set level in use is {_backend.level!r}, and only 'v4' has them"
         return "the compiler that built the kernels has no AVX512_BF16"
@@ -37,23 +43,25 @@ def availability() -> str:
     return _obstacle() or ("available, by AMX" if of_step(np.float32) == 2 else "available")
 
 
+def _in_use(dtype: DTypeLike) -> AffineBf16 | None:
+    """The entries that compute products of `dtype` in bfloat16 now: float32 alone, where that is chosen."""
+    return None if _active == "highest" or dtype != np.float32 else _built()
+
+
 def reduced(dtype: DTypeLike) -> bool:
-    """Whether products of `dtype` are computed in bfloat16 now: those of float32 alone, by kernels that have it."""
-    if _active == "highest" or dtype != np.float32:
-        return False
-    kernels = _backend.kernels_of(_SINGLE)
-    return kernels is not None and kernels.affine_bf16.built()
+    """Whether products of `dtype` are computed in bfloat16 now."""
+    return _in_use(dtype) is not None
 
 
 def of_step(dtype: DTypeLike) -> int:
     """How the training step computes products of `dtype`: 0 as they are, 1 in bfloat16, 2 in bfloat16 by AMX."""
-    kernels = _backend.kernels_of(_SINGLE)
-    return 0 if kernels is None or not reduced(dtype) else 2 if kernels.affine_bf16.amx() else 1
+    entries = _in_use(dtype)
+    return 0 if entries is None else 2 if entries.amx() else 1
 
 
 def affine_kernels(kernels: Kernels, dtype: DTypeLike) -> Affine:
     """The entries of the affine layer for arrays of `dtype`."""
-    return kernels.affine_bf16 if reduced(dtype) else kernels.affine
+    return _in_use(dtype) or kernels.affine
 
 
 def _use(precision: str) -> None:
@@ -118,9 +126,9 @@ def set_matmul_precision(precision: str) -> Restore:
     obstacle = _obstacle() if precision == "bfloat16" else None
     if obstacle:
         raise RuntimeError(f"set_matmul_precision: 'bfloat16' is not available: {obstacle}")
-    former, kernels = _active, _backend.kernels_of(_SINGLE)
-    if precision == "bfloat16" and kernels is not None:
-        kernels.affine_bf16.use_amx(_backend.runtime.has_amx())
+    former, entries = _active, _built()
+    if precision == "bfloat16" and entries is not None:
+        entries.use_amx(_backend.runtime.has_amx())
     _use(precision)
     return Restore(_use, former)
 

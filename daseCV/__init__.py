@@ -1,7 +1,8 @@
 """The course's import name: `from daseCV.layers import *` gives daseCV_c.
 
-`daseCV.x` is the very module `daseCV_c.x`, never a second copy. A folder `daseCV/` of the
-course's own comes before this file on the import path and wins.
+`daseCV.x` is the very module `daseCV_c.x`, never a second copy: the finder below gives it. The files beside this one
+are for editors and type checkers, which look for files; Python does not run them. A folder `daseCV/` of the course's
+own comes before this one on the import path and wins.
 """
 
 import importlib
@@ -10,10 +11,8 @@ import importlib.util
 import sys
 
 import daseCV_c
-from daseCV_c import *  # noqa: F403
+from daseCV_c import *
 from daseCV_c import __all__, __version__  # noqa: F401
-
-__path__ = []  # makes this module a package: submodules are found by the finder below
 
 
 class _Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -1,0 +1,57 @@
+# Needs Python 3.11 or newer with its venv module and headers, make and a C compiler. Everything else goes into .venv,
+# which nobody has to activate. Begin with `make train` or `make test`; CONTRIBUTING.md has the rest.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+# As many tests at a time as there are processors; those that build, or run the notebook, one after the other.
+PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 8 --dist loadgroup
+
+.PHONY: train test check lint bench build
+
+train: build $(VENV)/plot.installed
+	@echo "--- training on the bundled digits"
+	@$(PY) -m daseCV_c train
+
+test: build $(VENV)/test.installed
+	@echo "--- all tests, the ones that build the package among them: this takes the most time"
+	@$(PYTEST)
+
+# What to run before each commit.
+check: lint
+	@echo "--- a selection of the tests"
+	@$(PYTEST) tests/test_equivalence_*.py tests/test_signatures.py tests/test_loading.py tests/test_bad_input.py
+
+lint: build $(VENV)/test.installed $(VENV)/dev.installed
+	@echo "--- ruff, cython-lint, mypy, stubs of the compiled modules"
+	@$(PY) -m ruff check .
+	@$(BIN)/cython-lint src
+	@$(PY) -m mypy
+	@$(PY) .ci/stubs.py
+
+bench: build $(VENV)/plot.installed
+	@$(PY) -m daseCV_c bench
+
+# The kernels in place, for this machine alone: what has not changed is not built again.
+build: $(VENV)/build.installed
+	@echo "--- building the kernels"
+	@$(PY) setup.py -q build_ext --inplace
+
+$(VENV)/build.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	@echo "--- making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "--- installing what the build needs"
+	@$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		> $(VENV)/build.txt
+	@$(INSTALL) -r $(VENV)/build.txt
+	@touch $@
+
+# The package, editable, with one of the extras of pyproject.toml. The kernels are built before, where one sees it.
+$(VENV)/%.installed: pyproject.toml | build
+	@echo "--- installing the package and what \"$*\" needs"
+	@$(INSTALL) --no-build-isolation --editable ".[$*]"
+	@touch $@

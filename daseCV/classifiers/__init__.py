@@ -1,0 +1,1 @@
+"""Read by editors; Python takes `daseCV_c.classifiers`: see daseCV/__init__.py."""

@@ -1,0 +1,3 @@
+"""Read by editors; Python takes `daseCV_c.gradient_check`: see daseCV/__init__.py."""
+
+from daseCV_c.gradient_check import *

@@ -1,0 +1,173 @@
+"""What setup.py builds and what it says, by a compiler that compiles nothing: which levels, what when it cannot."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.build
+ROOT = Path(__file__).resolve().parents[1]
+SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+# Writes what a compiler would have written. A program is a script that exits with the level of the CPU that it plays.
+COMPILER = f"""#!{sys.executable}
+import json, os, sys
+words = sys.argv[1:]
+out = words[words.index("-o") + 1]
+sources = [w for w in words if w.endswith(".c")]
+text = "".join(open(s).read() for s in sources)
+for piece, complaint in json.loads(os.environ["PLAY_REFUSED"]).items():
+    if piece in text or piece in words or any(piece in s for s in sources):
+        sys.exit(complaint)
+with open(out, "w") as file:
+    file.write("#!/bin/sh\\nexit " + os.environ["PLAY_LEVEL"])
+os.chmod(out, 0o755)
+"""
+
+
+def run_setup(tree, *command, level=1, refused=None, **env):
+    """Run setup.py for a CPU of `level`, with a compiler that refuses what holds a piece of text, with a complaint."""
+    compiler = tree.parents[1] / "compiler"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DASECV_")}
+    environment |= {"CC": str(compiler), "LDSHARED": f"{compiler} -shared", "PLAY_LEVEL": str(level),
+                    "PLAY_REFUSED": json.dumps(refused or {})}
+    return subprocess.run([sys.executable, "setup.py", "-q", *(command or ("build_ext", "--inplace"))], cwd=tree,
+                          timeout=250, capture_output=True, text=True, env=environment | env)
+
+
+@pytest.fixture(scope="module")
+def translated(tmp_path_factory):
+    """The project with three small modules instead of its kernels, after a build of all levels."""
+    root = tmp_path_factory.mktemp("choices")
+    (root / "compiler").write_text(COMPILER)
+    (root / "compiler").chmod(0o755)
+    tree = root / "first" / "tree"
+    left = shutil.ignore_patterns("*.so", "__pycache__", "sources.sha256")
+    for name in ("daseCV", "daseCV_c"):
+        shutil.copytree(ROOT / name, tree / name, ignore=left)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree / name)
+    (tree / "src" / "room").mkdir(parents=True)
+    for family in ("runtime", "affine", "affine_bf16"):
+        (tree / "src" / f"{family}.pyx").write_text('cdef extern from "room/one.h":\n    pass\n')
+    (tree / "src" / "threads").mkdir()
+    (tree / "src" / "threads" / "__init__.pxd").touch()
+    (tree / "src" / "threads" / "threads.pxd").write_text("cdef inline void import_threads() noexcept:\n    pass\n")
+    (tree / "src" / "room" / "one.h").write_text('#include "two.h"\n')
+    (tree / "src" / "room" / "two.h").touch()
+    (tree / "src" / "cpu.h").touch()
+    done = run_setup(tree, "build", "--build-lib", str(root / "lib"))
+    assert done.returncode == 0, done.stderr
+    return tree
+
+
+@pytest.fixture
+def tree(translated, request):
+    """A copy of it without what was built, but with what Cython wrote, which takes the time."""
+    tree = translated.parents[1] / request.node.name / "tree"
+    shutil.copytree(translated, tree, ignore=shutil.ignore_patterns("temp.*"))
+    return tree
+
+
+@pytest.fixture
+def build(tree):
+    def run(*command, **how):
+        return run_setup(tree, *command, **how)
+    return run
+
+
+def built(folder):
+    """Names of the modules in a folder, with their level."""
+    return sorted(p.relative_to(folder).as_posix().removesuffix(SUFFIX) for p in folder.rglob(f"*{SUFFIX}"))
+
+
+def in_place(tree):
+    return built(tree / "daseCV_c" / "_compiled")
+
+
+@pytest.mark.parametrize(("level", "modules"), [
+    (0, ["base/affine"]), (1, ["v3/affine"]), (2, ["v4/affine", "v4/affine_bf16"]),
+])
+def test_in_place_the_level_of_this_machine(build, tree, level, modules):
+    done = build(level=level)
+    assert done.returncode == 0, done.stderr
+    assert in_place(tree) == sorted(["runtime", "shared", *modules])
+
+
+def test_in_place_the_levels_that_were_asked_for(build, tree):
+    assert build(DASECV_BUILD_ISA="base, v4").returncode == 0
+    assert in_place(tree) == ["base/affine", "runtime", "shared", "v4/affine", "v4/affine_bf16"]
+    done = build(DASECV_BUILD_ISA="v9")
+    assert done.returncode != 0 and "v9 cannot be built here, expected some of base, v3, v4" in done.stderr
+
+
+def test_elsewhere_all_levels(build, tree, tmp_path):
+    done = build("build", "--build-lib", str(tmp_path / "lib"))
+    assert done.returncode == 0, done.stderr
+    assert built(tmp_path / "lib" / "daseCV_c" / "_compiled") == [
+        "base/affine", "runtime", "shared", "v3/affine", "v4/affine", "v4/affine_bf16",
+    ]
+    assert (tmp_path / "lib" / "daseCV_c" / "_compiled" / "sources.sha256").read_text()
+
+
+def test_a_level_that_the_compiler_lacks_is_left_out(build, tree, tmp_path):
+    done = build("build", "--build-lib", str(tmp_path / "lib"), refused={"-mavx512f": "unknown flag"})
+    assert done.returncode == 0 and "daseCV_c: the compiler cannot build v4\n" in done.stderr
+    assert "v3/affine" in built(tmp_path / "lib" / "daseCV_c" / "_compiled")
+
+
+def test_only_what_changed_is_built_again(build, tree):
+    def said():
+        return [line for line in build().stderr.splitlines() if "modules" in line or "up to date" in line]
+
+    assert "compiling 3 modules for v3" in said()[0]
+    assert said() == ["daseCV_c: the kernels for v3 are up to date"]
+    later = os.stat(tree / "src" / "room" / "two.h").st_mtime + 100
+    os.utime(tree / "src" / "room" / "two.h", (later, later))
+    assert any("compiling 2 modules" in line for line in said())
+
+
+def test_other_settings_build_again(build, tree):
+    assert build().returncode == 0
+    assert "compiling 2 modules" in build(DASECV_DEBUG="1").stderr
+
+
+def test_in_place_nothing_is_left_of_other_builds(build, tree):
+    assert build(DASECV_BUILD_ISA="base,v3").returncode == 0
+    (tree / "daseCV_c" / "_compiled" / "v3" / f"gone{SUFFIX}").touch()
+    (tree / "daseCV_c" / "_compiled" / "v3" / "affine.of-another-python.so").touch()
+    assert build().returncode == 0
+    assert in_place(tree) == ["runtime", "shared", "v3/affine"]
+    assert (tree / "daseCV_c" / "_compiled" / "v3" / "affine.of-another-python.so").exists()
+
+
+OBSTACLES = [
+    ({"main": "no"}, "no working C compiler"),
+    ({"Python.h": "probe.c:1: fatal error: Python.h: No such file or directory"}, "no Python.h (Debian"),
+    ({"arrayobject.h": "x\nprobe.c:2: error: strange\ny"}, "NumPy's headers do not compile: probe.c:2: error: strange"),
+]
+
+
+@pytest.mark.parametrize(("refused", "cause"), OBSTACLES, ids=["compiler", "python", "numpy"])
+def test_what_keeps_the_kernels_from_being_built_is_named_in_one_line(build, tree, refused, cause):
+    done = build(refused=refused)
+    assert done.returncode == 0 and in_place(tree) == []
+    assert len(done.stderr.splitlines()) == 1 and cause in done.stderr and "on the NumPy twins" in done.stderr
+    asked = build(refused=refused, DASECV_REQUIRE_KERNELS="1")
+    assert asked.returncode != 0 and cause in asked.stderr
+
+
+def test_kernels_that_do_not_compile(build, tree, tmp_path):
+    """An install goes on without them; who builds in place, or requires them, is told that it failed."""
+    refused = {"affine_v3.c": "affine_v3.c:1: error: of ours"}
+    install = "build", "--build-lib", str(tmp_path / "lib")
+    done = build(*install, refused=refused)
+    assert done.returncode == 0 and "error: of ours" in done.stderr
+    assert "building them failed" in done.stderr.splitlines()[-1]
+    assert built(tmp_path / "lib") == []
+    assert build(*install, refused=refused, DASECV_REQUIRE_KERNELS="1").returncode != 0
+    assert build(refused=refused).returncode != 0
