@@ -52,6 +52,11 @@ def _checked(
     return rates, _checks.arrays(function, names, *values)
 
 
+def _flat(*arrays: Array) -> list[Array]:
+    """As the kernels take them: a rule takes each element for itself."""
+    return [array.reshape(-1) for array in arrays]
+
+
 def _filled(function: str, config: Params | None) -> Params:
     config = {} if config is None else config
     for key, default in SETTINGS[function].items():
@@ -106,7 +111,7 @@ def sgd(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Arra
     if kernels is None or w_ is not w or np.may_share_memory(w, dw_):
         reference.sgd(w, dw_, {"learning_rate": rate})
     else:
-        kernels.optim.sgd(w, dw_, rate, _threads.effective())
+        kernels.optim.sgd(w.reshape(-1), dw_.reshape(-1), rate, _threads.effective())
     return w, config
 
 
@@ -152,7 +157,8 @@ def sgd_momentum(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> t
         next_v = state["velocity"]
     else:
         next_w, next_v = np.empty_like(w_), np.empty_like(w_)
-        kernels.optim.sgd_momentum(w_, dw_, v, rate, momentum, next_w, next_v, _threads.effective())
+        kernels.optim.sgd_momentum(
+            *_flat(w_, dw_, v), rate, momentum, *_flat(next_w, next_v), _threads.effective())
     config = _filled(function, config)
     config["velocity"] = next_v
     return next_w, config
@@ -203,7 +209,8 @@ def rmsprop(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[
         next_cache = state["cache"]
     else:
         next_w, next_cache = np.empty_like(w_), np.empty_like(w_)
-        kernels.optim.rmsprop(w_, dw_, cache, rate, decay, eps, next_w, next_cache, _threads.effective())
+        kernels.optim.rmsprop(
+            *_flat(w_, dw_, cache), rate, decay, eps, *_flat(next_w, next_cache), _threads.effective())
     config = _filled(function, config)
     config["cache"] = next_cache
     return next_w, config
@@ -261,8 +268,7 @@ def adam(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Arr
     else:
         next_w, next_m, next_v = np.empty_like(w_), np.empty_like(w_), np.empty_like(w_)
         kernels.optim.adam(
-            w_, dw_, m, v, rate, beta1, beta2, eps, t, next_w, next_m, next_v, _threads.effective()
-        )
+            *_flat(w_, dw_, m, v), rate, beta1, beta2, eps, t, *_flat(next_w, next_m, next_v), _threads.effective())
     config = _filled(function, config)
     config.update(m=next_m, v=next_v, t=t)
     return next_w, config

@@ -1,6 +1,7 @@
 """One training step of a fully-connected network: batch, loss, gradients and update in one call.
 
-The kernel is step/step.h. The entry acquires every array by hand: a step has dozens of them.
+The kernel is step/phases.pxd: see step/README.md. The entry acquires every array by hand: a step has dozens
+of them.
 """
 
 include "common.pxi"
@@ -11,71 +12,16 @@ from cpython.ref cimport Py_DECREF
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int64_t, uint8_t
 
-cdef extern from "threads/scratch.h" nogil:
-    void *dase_scratch_take(size_t size) noexcept
-    void dase_scratch_give(void *scratch) noexcept
+from bf16.rounding cimport BY_AMX, HAVE_AMX, HAVE_BF16
+from step.layout cimport (
+    BATCH_NORM, LAYER_NORM, NO_NORM, image_source, lay_out, step_layer, step_state)
+from step.phases cimport run_step
+from step.rules cimport (
+    STORE, rule_param, rule_update, rules, rules_by_name, set_update, update_vector)
+from threads.threads cimport scratch_give, scratch_take
 
 cdef extern from "Python.h":
     void Py_SET_SIZE(list items, Py_ssize_t size)
-
-cdef extern from "step/step.h" nogil:
-    enum:
-        HAVE_BF16
-        HAVE_AMX
-        BY_AMX
-        STORE
-        SGD
-        MOMENTUM
-        RMSPROP
-        ADAM
-        NO_NORM
-        BATCH_NORM
-        LAYER_NORM
-    ctypedef struct image_source:
-        const void *images
-        int bytes
-        const int64_t *index
-        const double *mean
-        Py_ssize_t n, features
-    ctypedef struct rule_param:
-        const void *w
-        const void *first
-        const void *second
-        void *next_w
-        void *next_first
-        void *next_second
-        void *grad
-        double rate, keep1, keep2, eps, scale, reg
-    ctypedef struct step_layer:
-        Py_ssize_t fan_in, fan_out
-        rule_param weights, bias, gamma, beta
-        const void *running_mean
-        const void *running_var
-        void *next_mean
-        void *next_var
-        double eps, momentum
-        const double *uniform
-        double keep
-    ctypedef struct step_state:
-        image_source source
-        const int64_t *labels
-        void *dx
-        int rule, norm, layers
-        int bf16
-        step_layer *layer
-        char *scratch
-    size_t step_layout_float(step_state *s, int num_threads) noexcept
-    size_t step_layout_double(step_state *s, int num_threads) noexcept
-    double step_run_float(step_state *s, int num_threads) noexcept
-    double step_run_double(step_state *s, int num_threads) noexcept
-    ctypedef struct update_float:
-        pass
-    ctypedef struct update_double:
-        pass
-    update_float update_of_float(const rule_param *p, int rule) noexcept
-    update_double update_of_double(const rule_param *p, int rule) noexcept
-    void update_vector_float(const update_float *u, const float *g, Py_ssize_t at, Py_ssize_t n) noexcept
-    void update_vector_double(const update_double *u, const double *g, Py_ssize_t at, Py_ssize_t n) noexcept
 
 # A parameter of what lies in front of the network, with its gradient and what is added to that.
 cdef struct Front:
@@ -84,7 +30,7 @@ cdef struct Front:
     const void *decay
     Py_ssize_t size
 
-RULES = {None: STORE, "sgd": SGD, "sgd_momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM}
+RULES = {None: STORE, **rules_by_name()}
 NORMS = {None: NO_NORM, "batchnorm": BATCH_NORM, "layernorm": LAYER_NORM}
 
 
@@ -124,9 +70,9 @@ cdef int _set_param(rule_param *p, str label, tuple arrays, tuple numbers, doubl
         p.grad = _writable(label, first, t, rows, columns)
         return 0
     p.w = p.next_w = _writable(label, w, t, rows, columns)
-    if rule != SGD:
+    if rules[rule].states > 0:
         p.first = p.next_first = _writable(label, first, t, rows, columns)
-    if rule == ADAM:
+    if rules[rule].states > 1:
         p.second = p.next_second = _writable(label, second, t, rows, columns)
     p.rate, p.keep1, p.keep2, p.eps, p.scale = numbers
     return 0
@@ -236,9 +182,9 @@ cdef int _set_front(Front *front, tuple given, int rule, int t) except -1:
     if decay is not None:
         front.decay = _flat("a decay in front", decay, t, front.size)
     p.w = p.next_w = _flat("a parameter in front", w, t, front.size)
-    if rule != SGD:
+    if rules[rule].states > 0:
         p.first = p.next_first = _flat("a state in front", first, t, front.size)
-    if rule == ADAM:
+    if rules[rule].states > 1:
         p.second = p.next_second = _flat("a state in front", second, t, front.size)
     p.rate, p.keep1, p.keep2, p.eps, p.scale = numbers
     return 0
@@ -246,18 +192,13 @@ cdef int _set_front(Front *front, tuple given, int rule, int t) except -1:
 
 cdef void _update_front(const Front *front, int rule, real *grad) noexcept nogil:
     cdef const real *decay = <const real *> front.decay
-    cdef update_float single
-    cdef update_double double_
+    cdef rule_update u
     cdef Py_ssize_t i
     if decay != NULL:
         for i in range(front.size):
             grad[i] += decay[i]
-    if real is float:
-        single = update_of_float(&front.param, rule)
-        update_vector_float(&single, grad, 0, front.size)
-    else:
-        double_ = update_of_double(&front.param, rule)
-        update_vector_double(&double_, grad, 0, front.size)
+    set_update(&u, &front.param, rule, grad)
+    update_vector(&u, grad, 0, front.size)
 
 
 # What a step changes beside its arrays is settled before it: after it nothing may fail. Python code does not run
@@ -397,7 +338,7 @@ def train_step(
     cdef list former
     cdef object result
     cdef double loss = 0, work = 0
-    cdef size_t size
+    cdef size_t itemsize
     cdef int t
     if count == 0:
         raise ValueError("train_step: layers are empty, expected at least one")
@@ -438,21 +379,16 @@ def train_step(
         if 3 * work * step.source.n * PICOSECONDS < SERIAL_PICOSECONDS:
             num_threads = 1
         num_threads = max(1, num_threads)
+        itemsize = sizeof(float) if t == cnp.NPY_FLOAT else sizeof(double)
         with nogil:
-            size = step_layout_float(&step, num_threads) if t == cnp.NPY_FLOAT \
-                else step_layout_double(&step, num_threads)
-            step.scratch = <char *> dase_scratch_take(size)
+            step.scratch = <char *> scratch_take(lay_out(&step, itemsize, num_threads))
         if step.scratch == NULL:
             raise MemoryError("train_step: no memory for the activations")
         result = work  # any number
         former = _prepare(changes, losses)
         with nogil:
-            if t == cnp.NPY_FLOAT:
-                step_layout_float(&step, num_threads)
-                loss = step_run_float(&step, num_threads)
-            else:
-                step_layout_double(&step, num_threads)
-                loss = step_run_double(&step, num_threads)
+            lay_out(&step, itemsize, num_threads)
+            loss = run_step(&step, itemsize, num_threads)
         for function, arguments in calls:
             function(*arguments)
         with nogil:
@@ -467,6 +403,6 @@ def train_step(
         return result
     finally:
         if step.scratch != NULL:
-            dase_scratch_give(step.scratch)
+            scratch_give(step.scratch)
         PyMem_Free(layer)
         PyMem_Free(ahead)

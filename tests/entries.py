@@ -30,6 +30,11 @@ def _empty(dtype, *shape):
     return np.full(shape, -12345, dtype)
 
 
+def flat(*arrays):
+    """Views of arrays as the update rules take them; what is None stays."""
+    return [None if array is None else array.reshape(-1) for array in arrays]
+
+
 def _affine(name, dtype, n, d, m):
     x, w, b, dout = (normal(name, *s, dtype=dtype) for s in ((n, d), (d, m), (m,), (n, m)))
     if name == "affine_forward":
@@ -78,9 +83,9 @@ def _losses(name, dtype, n, d, m):
 
 
 def _optim(name, dtype, n, d, m):
-    w, dw, state1 = (normal((name, k), n, d, dtype=dtype) for k in range(3))
-    state2 = np.abs(normal((name, 3), n, d, dtype=dtype))
-    outs = [_empty(dtype, n, d) for _ in range(3)]
+    w, dw, state1 = (normal((name, k), n * d, dtype=dtype) for k in range(3))
+    state2 = np.abs(normal((name, 3), n * d, dtype=dtype))
+    outs = [_empty(dtype, n * d) for _ in range(3)]
     if name == "sgd":
         return [w, dw, 1e-2], (0,)
     if name == "sgd_momentum":

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from adversarial import frozen, normal
+from entries import flat
 
 import daseCV_c
 from daseCV_c import optim
@@ -237,9 +238,9 @@ def test_update_in_place_is_the_rules_step(level, kernels, dtype, rule):
         "adam": (0.1 / (1 - 0.9**5), 0.9, 0.999, 1e-8, 1 / (1 - 0.999**5)),
     }[rule]
     held = [w.copy(), first.copy() if rule != "sgd" else None, second.copy() if rule == "adam" else None]
-    kernels.optim.update(rule, *held, dw, *numbers, 2)
+    kernels.optim.update(rule, *flat(*held, dw), *numbers, 2)
     states = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v")}[rule]
     assert frozen(held[0]) == frozen(expected)
     assert frozen(held[1:1 + len(states)]) == frozen([config[key] for key in states])
     with pytest.raises(ValueError, match="rule is 'lion'"):
-        kernels.optim.update("lion", *held, dw, *numbers, 2)
+        kernels.optim.update("lion", *flat(*held, dw), *numbers, 2)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from adversarial import frozen
+from entries import flat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stepping import RULES, STATE_KEYS, Step, settings_of
@@ -89,12 +90,12 @@ def test_updates_are_those_of_the_rules(kernels, dtype, rule):
             config = settings_of(rule)
             numbers = [config[key] for key in config if key != "t"]
             if rule == "sgd":
-                kernels.optim.sgd(next_w, grad, *numbers, 1)
+                kernels.optim.sgd(*flat(next_w, grad), *numbers, 1)
                 outs = [next_w]
             elif rule == "adam":
-                kernels.optim.adam(w, grad, *states, *numbers, 3, *outs, 1)
+                kernels.optim.adam(*flat(w, grad, *states), *numbers, 3, *flat(*outs), 1)
             else:
-                getattr(kernels.optim, rule)(w, grad, *states, *numbers, *outs, 1)
+                getattr(kernels.optim, rule)(*flat(w, grad, *states), *numbers, *flat(*outs), 1)
             assert len(outs) == 1 + len(STATE_KEYS[rule])
             for mine, expected in zip(arrays[name], outs, strict=False):
                 np.testing.assert_array_equal(mine, expected, err_msg=name)

@@ -16,7 +16,6 @@ def adam(
     w: Array, dw: Array, m: Array, v: Array, learning_rate: float, beta1: float, beta2: float, epsilon: float,
     t: int, next_w: Array, next_m: Array, next_v: Array, num_threads: int,
 ) -> None: ...
-RULES: dict[str, int]
 def update(
     rule: str, w: Array, first: Array | None, second: Array | None, dw: Array, rate: float, keep1: float,
     keep2: float, eps: float, scale: float, num_threads: int,

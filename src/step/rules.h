@@ -1,91 +1,126 @@
-/* Update rules applied to a gradient while it is still in registers.
+/* Update rules: the arithmetic, applied to a gradient while it is still in registers.
 
-   One source for float and double, as product/microkernel.h. A rule reads the gradient, the parameter and
-   its state, and writes the next parameter and state: one pass over memory. In a training step
-   these are the same arrays, and the gradient of a matrix is never stored. STORE writes the
-   gradient instead.
+   A rule reads the gradient, the parameter and its state, and writes the next parameter and state: one pass
+   over memory. In a training step these are the same arrays, and the gradient of a matrix is never stored.
+   STORE writes the gradient instead.
 
    Multiply-adds are spelled out: left to the compiler they depend on where the code stands, and
    the step and the update rules called by themselves would differ in the last bit. */
 
-#ifndef real /* ---- once ---- */
-#ifndef UPDATE_H
-#define UPDATE_H
+#ifndef real /* ---- once: what both types share ---- */
+#ifndef RULES_H
+#define RULES_H
 
 #include <math.h>
 #include "product/microkernel.h"
 
-#define STORE 0
-#define SGD 1
-#define MOMENTUM 2
-#define RMSPROP 3
-#define ADAM 4
+/* Every rule: X(NAME, name in Python, arrays of state, picoseconds that an element of four bytes takes).
+   What a rule does stands in update_vec, and for compilers without vectors in update_element. */
+#define EACH_RULE(X)                                                                         \
+    X(STORE, NULL, 0, 0)                                                                     \
+    X(SGD, "sgd", 0, 100)                                                                    \
+    X(MOMENTUM, "sgd_momentum", 1, 220)                                                      \
+    X(RMSPROP, "rmsprop", 1, 330)                                                            \
+    X(ADAM, "adam", 2, 450)
 
-/* A parameter and its rule, for both types. */
+#define RULE_NUMBER(RULE, name, states, picoseconds) RULE,
+enum { EACH_RULE(RULE_NUMBER) RULE_COUNT };
 typedef struct {
-    const void *w, *first, *second;         /* IN */
+    const char *name; /* NULL: for nobody to choose */
+    int states;
+    double picoseconds;
+} rule_facts;
+#define RULE_FACTS(RULE, name, states, picoseconds) {name, states, picoseconds},
+static const rule_facts rules[RULE_COUNT] = {EACH_RULE(RULE_FACTS)};
+
+/* A parameter with its state and the numbers of its rule, as they are given. */
+typedef struct {
+    const void *w, *first, *second;          /* IN; the state: velocity, or cache, or m and v */
     void *next_w, *next_first, *next_second; /* OUT, may be the same arrays */
-    void *grad;                             /* OUT, STORE only */
-    double rate, keep1, keep2, eps, scale, reg;
+    void *grad;                              /* OUT, STORE only */
+    double rate;                             /* adam: divided by 1 - beta1 ** t */
+    double keep1, keep2;                     /* momentum, or the decay rate, or beta1 and beta2 */
+    double eps, scale;                       /* scale: 1 / (1 - beta2 ** t) */
+    double reg;                              /* the gradient gets reg * w on top */
 } rule_param;
+
+/* The same in the type of the arrays; take: 1 - keep. */
+#define UPDATE_OF(type)                                                                      \
+    struct {                                                                                 \
+        int rule, states;                                                                    \
+        type rate, keep1, take1, keep2, take2, eps, scale, reg;                              \
+        const type *w, *first, *second;                                                      \
+        type *next_w, *next_first, *next_second, *grad;                                      \
+    }
+typedef UPDATE_OF(float) update_float;
+typedef UPDATE_OF(double) update_double;
+typedef union {
+    update_float of_float;
+    update_double of_double;
+} rule_update;
 
 #define EACH_TYPE "step/rules.h"
 #include "each_type.h"
+#undef set_update /* from here on the argument chooses the type */
+#undef update_vector
+#undef update_tile
+#undef update_by
+#undef prefetch_update
+#define set_update(u, p, rule, w) BY_TYPE(w, set_update)(u, p, rule, w)
+#define update_vector(u, g, ...) BY_TYPE(g, update_vector)(u, g, __VA_ARGS__)
+#define update_tile(args, c, ...) BY_TYPE(c, update_tile)(args, c, __VA_ARGS__)
+#define update_by(u, tile, ...) BY_TYPE(tile, update_by)(u, tile, __VA_ARGS__)
+#define prefetch_update(u, lines, w, ...) BY_TYPE(w, prefetch_update)(u, lines, w, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */
 
+#define update TYPED(update)
+#define of_type TYPED(of)
 
-/* One parameter. first and second are the state: velocity, or cache, or m and v. */
-typedef struct {
-    int rule;
-    real rate;             /* adam: divided by 1 - beta1 ** t */
-    real keep1, take1;     /* beta1 and 1 - beta1; momentum; decay rate and 1 - decay rate */
-    real keep2, take2;     /* beta2 and 1 - beta2 */
-    real eps, scale;       /* scale: 1 / (1 - beta2 ** t) */
-    real reg;              /* the gradient gets reg * w on top */
-    const real *w, *first, *second;               /* IN */
-    real *next_w, *next_first, *next_second;      /* OUT, may be the same arrays */
-    real *grad;                                   /* OUT, STORE only */
-} TYPED(update);
-
-static TYPED(update) TYPED(update_of)(const rule_param *p, int rule)
+/* w: of the type that the arrays have. */
+#define set_update TYPED(set_update)
+static void set_update(rule_update *to, const rule_param *p, int rule, const real *w)
 {
-    const TYPED(update) u = {
-        rule, (real)p->rate, (real)p->keep1, (real)(1 - p->keep1), (real)p->keep2,
+    const update u = {
+        rule, rules[rule].states, (real)p->rate, (real)p->keep1, (real)(1 - p->keep1), (real)p->keep2,
         (real)(1 - p->keep2), (real)p->eps, (real)p->scale, (real)p->reg,
         p->w, p->first, p->second, p->next_w, p->next_first, p->next_second, p->grad,
     };
-    return u;
+    (void)w;
+    to->of_type = u;
 }
 
-/* A tile of the parameter and its state, which is updated next. */
-static inline void TYPED(ask_tile)(const TYPED(update) *u, prefetch_list *asks, ptrdiff_t rows, ptrdiff_t cols,
-                                       ptrdiff_t at, ptrdiff_t ld)
+/* List the lines of a tile of the parameter and its state, which is updated next. */
+#define prefetch_update TYPED(prefetch_update)
+static inline void prefetch_update(const rule_update *from, prefetch_list *lines, const real *w, ptrdiff_t rows,
+                                   ptrdiff_t cols, ptrdiff_t at, ptrdiff_t ld)
 {
+    const update *u = &from->of_type;
     const ptrdiff_t bytes = cols * (ptrdiff_t)sizeof(real);
     if (u->rule == STORE) return;
     for (ptrdiff_t i = 0; i < rows; i++, at += ld) {
-        prefetch_range(asks, u->w + at, bytes);
-        if (u->rule >= MOMENTUM) prefetch_range(asks, u->first + at, bytes);
-        if (u->rule == ADAM) prefetch_range(asks, u->second + at, bytes);
+        prefetch_range(lines, w + at, bytes);
+        if (u->states > 0) prefetch_range(lines, u->first + at, bytes);
+        if (u->states > 1) prefetch_range(lines, u->second + at, bytes);
     }
-}
-
-/* The lines of one element. */
-static inline void TYPED(ask_element)(const TYPED(update) *u, ptrdiff_t at)
-{
-    if (u->rule == STORE) return;
-    PREFETCH(u->w + at);
-    if (u->rule >= MOMENTUM) PREFETCH(u->first + at);
-    if (u->rule == ADAM) PREFETCH(u->second + at);
 }
 
 #ifdef HAVE_VECTORS
 
-/* n elements at `at`, with gradient g. */
-static inline void TYPED(update_vec)(const TYPED(update) *u, int rule, vec g, ptrdiff_t at, int n,
-                                         vec *squares)
+/* The lines of one element. Always inlined: GCC takes a call that only prefetches for one without effect. */
+#define prefetch_element TYPED(prefetch_element)
+static inline __attribute__((always_inline)) void prefetch_element(const update *u, ptrdiff_t at)
+{
+    if (u->rule == STORE) return;
+    PREFETCH(u->w + at);
+    if (u->states > 0) PREFETCH(u->first + at);
+    if (u->states > 1) PREFETCH(u->second + at);
+}
+
+/* n elements at `at`, with gradient g. squares: INOUT, of the parameter; NULL where there is no reg. */
+#define update_vec TYPED(update_vec)
+static inline void update_vec(const update *u, int rule, vec g, ptrdiff_t at, int n, vec *squares)
 {
     vec w = {0}, s, t;
     if (rule != STORE || squares != NULL) w = vec_load(u->w + at, n);
@@ -107,7 +142,7 @@ static inline void TYPED(update_vec)(const TYPED(update) *u, int rule, vec g, pt
         s = vec_fma(vec_fill(u->keep1), vec_load(u->first + at, n), u->take1 * (g * g));
         vec_store(u->next_first + at, s, n);
         w -= u->rate * g / (vec_sqrt(s) + u->eps);
-    } else {
+    } else { /* ADAM */
         s = vec_fma(vec_fill(u->keep1), vec_load(u->first + at, n), u->take1 * g);
         t = vec_fma(vec_fill(u->keep2), vec_load(u->second + at, n), u->take2 * (g * g));
         vec_store(u->next_first + at, s, n);
@@ -118,52 +153,51 @@ static inline void TYPED(update_vec)(const TYPED(update) *u, int rule, vec g, pt
 }
 
 /* A whole vector, whatever the rule. */
-static inline void TYPED(update_any)(const TYPED(update) *u, vec g, ptrdiff_t at, vec *squares)
+#define update_whole_vec TYPED(update_whole_vec)
+static inline void update_whole_vec(const update *u, vec g, ptrdiff_t at, vec *squares)
 {
-#define CASE(RULE)                                                                           \
+#define CASE(RULE, ...)                                                                      \
     case RULE:                                                                               \
-        if (u->reg != 0) TYPED(update_vec)(u, RULE, g, at, VL, squares);                     \
-        else TYPED(update_vec)(u, RULE, g, at, VL, NULL);                                    \
+        if (u->reg != 0) update_vec(u, RULE, g, at, VL, squares);                            \
+        else update_vec(u, RULE, g, at, VL, NULL);                                           \
         break;
-    switch (u->rule) {
-        CASE(STORE) CASE(SGD) CASE(MOMENTUM)
-        CASE(RMSPROP) CASE(ADAM)
-    }
+    switch (u->rule) { EACH_RULE(CASE) }
 #undef CASE
 }
 
-static inline void TYPED(update_rows)(const TYPED(update) *u, int rule, const vec *tile, int nv,
-                                          int rows, int cols, ptrdiff_t at, ptrdiff_t ld, vec *squares)
+#define update_rows TYPED(update_rows)
+static inline void update_rows(const update *u, int rule, const vec *tile, int nv, int rows, int cols,
+                               ptrdiff_t at, ptrdiff_t ld, vec *squares)
 {
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < nv; v++) {
             const int from = v * VL, n = cols - from < VL ? cols - from : VL;
-            TYPED(update_vec)(u, rule, tile[i * nv + v], at + i * ld + from, n, squares);
+            update_vec(u, rule, tile[i * nv + v], at + i * ld + from, n, squares);
         }
 }
 
 /* The update by a tile of a gradient, nv vectors a row; the parameter's tile begins at element `at`
    and its rows are ld apart. Returns the sum of squares of the parameter before, 0 without reg. */
-static inline double TYPED(update_by)(const TYPED(update) *u, const vec *tile, int nv, int rows, int cols,
-                                          ptrdiff_t at, ptrdiff_t ld)
+#define update_by TYPED(update_by)
+static inline double update_by(const rule_update *by, const real *tile, int nv, int rows, int cols,
+                               ptrdiff_t at, ptrdiff_t ld)
 {
+    const update *u = &by->of_type;
     vec squares = {0};
-#define CASE(RULE)                                                                           \
+#define CASE(RULE, ...)                                                                      \
     case RULE:                                                                               \
-        if (u->reg != 0) TYPED(update_rows)(u, RULE, tile, nv, rows, cols, at, ld, &squares); \
-        else TYPED(update_rows)(u, RULE, tile, nv, rows, cols, at, ld, NULL);                \
+        if (u->reg != 0) update_rows(u, RULE, (const vec *)tile, nv, rows, cols, at, ld, &squares); \
+        else update_rows(u, RULE, (const vec *)tile, nv, rows, cols, at, ld, NULL);          \
         break;
-    switch (u->rule) {
-        CASE(STORE) CASE(SGD) CASE(MOMENTUM)
-        CASE(RMSPROP) CASE(ADAM)
-    }
+    switch (u->rule) { EACH_RULE(CASE) }
 #undef CASE
     return u->reg != 0 ? vec_total(squares) : 0;
 }
 
-/* The tile of a gradient, and its update. */
-static double TYPED(update_tile)(const tile_args *p, const real *c, int rows, int cols, ptrdiff_t kc,
-                                     const TYPED(update) *u, ptrdiff_t at, ptrdiff_t ld)
+/* The tile of a gradient, and its update. c: what is added where the flags tell. */
+#define update_tile TYPED(update_tile)
+static double update_tile(const tile_args *p, const real *c, int rows, int cols, ptrdiff_t kc,
+                          const rule_update *u, ptrdiff_t at, ptrdiff_t ld)
 {
     vec tile[2 * MR];
     const int nv = tile_sums(p, rows, cols, kc, tile);
@@ -173,32 +207,30 @@ static double TYPED(update_tile)(const tile_args *p, const real *c, int rows, in
                 const int from = v * VL, n = cols - from < VL ? cols - from : VL;
                 tile[i * nv + v] += vec_load(c + i * p->ldc + v * p->cvs, n);
             }
-    return TYPED(update_by)(u, tile, nv, rows, cols, at, ld);
+    return update_by(u, (const real *)tile, nv, rows, cols, at, ld);
 }
 
-/* The same for n gradients that lie in memory. */
-static void TYPED(update_vector)(const TYPED(update) *u, const real *g, ptrdiff_t at, ptrdiff_t n)
+/* The same for n gradients that lie in memory, from element `at` on. */
+#define update_vector TYPED(update_vector)
+static void update_vector(const rule_update *by, const real *g, ptrdiff_t at, ptrdiff_t n)
 {
-#define CASE(RULE)                                                                           \
+    const update *u = &by->of_type;
+#define CASE(RULE, ...)                                                                      \
     case RULE:                                                                               \
         for (; i + VL <= n; i += VL)                                                         \
-            TYPED(update_vec)(u, RULE, *(const vec_at *)(g + i), at + i, VL, NULL);          \
+            update_vec(u, RULE, *(const vec_at *)(g + i), at + i, VL, NULL);                 \
         if (i < n)                                                                           \
-            TYPED(update_vec)(u, RULE, vec_load(g + i, (int)(n - i)), at + i, (int)(n - i), NULL); \
+            update_vec(u, RULE, vec_load(g + i, (int)(n - i)), at + i, (int)(n - i), NULL);  \
         break;
     ptrdiff_t i = 0;
-    switch (u->rule) {
-        CASE(STORE) CASE(SGD) CASE(MOMENTUM)
-        CASE(RMSPROP) CASE(ADAM)
-    }
+    switch (u->rule) { EACH_RULE(CASE) }
 #undef CASE
 }
 
 #else /* no vector extensions */
 
-static inline real TYPED(scalar_sqrt)(real v) { return (real)sqrt(v); }
-
-static void TYPED(update_one)(const TYPED(update) *u, real g, ptrdiff_t at)
+#define update_element TYPED(update_element)
+static void update_element(const update *u, real g, ptrdiff_t at)
 {
     real s, t;
     if (u->reg != 0) g += u->reg * u->w[at];
@@ -211,35 +243,46 @@ static void TYPED(update_one)(const TYPED(update) *u, real g, ptrdiff_t at)
         break;
     case RMSPROP:
         s = u->next_first[at] = u->keep1 * u->first[at] + u->take1 * (g * g);
-        u->next_w[at] = u->w[at] - u->rate * g / (TYPED(scalar_sqrt)(s) + u->eps);
+        u->next_w[at] = u->w[at] - u->rate * g / ((real)sqrt(s) + u->eps);
         break;
-    default:
+    default: /* ADAM */
         s = u->next_first[at] = u->keep1 * u->first[at] + u->take1 * g;
         t = u->next_second[at] = u->keep2 * u->second[at] + u->take2 * (g * g);
-        u->next_w[at] = u->w[at] - u->rate * s / (TYPED(scalar_sqrt)(t * u->scale) + u->eps);
+        u->next_w[at] = u->w[at] - u->rate * s / ((real)sqrt(t * u->scale) + u->eps);
     }
 }
 
-static double TYPED(update_tile)(const tile_args *p, const real *c, int rows, int cols, ptrdiff_t kc,
-                                     const TYPED(update) *u, ptrdiff_t at, ptrdiff_t ld)
+/* The update by rows of a gradient, nv vectors apart. */
+#define update_by TYPED(update_by)
+static double update_by(const rule_update *by, const real *tile, int nv, int rows, int cols, ptrdiff_t at,
+                        ptrdiff_t ld)
 {
-    real tile[2 * MR * VL];
+    const update *u = &by->of_type;
     double total = 0;
-    const int nv = tile_sums(p, rows, cols, kc, tile);
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < cols; j++) {
-            real g = tile[i * nv * VL + j];
-            const real w = u->w[at + i * ld + j];
-            if (p->flags & TILE_ADD) g += c[i * p->ldc + (j < VL ? j : j - VL + p->cvs)];
-            if (u->reg != 0) total += (double)w * w;
-            TYPED(update_one)(u, g, at + i * ld + j);
+            if (u->reg != 0) total += (double)u->w[at + i * ld + j] * u->w[at + i * ld + j];
+            update_element(u, tile[i * nv * VL + j], at + i * ld + j);
         }
     return total;
 }
 
-static void TYPED(update_vector)(const TYPED(update) *u, const real *g, ptrdiff_t at, ptrdiff_t n)
+#define update_tile TYPED(update_tile)
+static double update_tile(const tile_args *p, const real *c, int rows, int cols, ptrdiff_t kc,
+                          const rule_update *u, ptrdiff_t at, ptrdiff_t ld)
 {
-    for (ptrdiff_t i = 0; i < n; i++) TYPED(update_one)(u, g[i], at + i);
+    real tile[2 * MR * VL];
+    const int nv = tile_sums(p, rows, cols, kc, tile);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < cols; j++)
+            if (p->flags & TILE_ADD) tile[i * nv * VL + j] += c[i * p->ldc + (j < VL ? j : j - VL + p->cvs)];
+    return update_by(u, tile, nv, rows, cols, at, ld);
+}
+
+#define update_vector TYPED(update_vector)
+static void update_vector(const rule_update *by, const real *g, ptrdiff_t at, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) update_element(&by->of_type, g[i], at + i);
 }
 
 #endif
