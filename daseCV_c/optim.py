@@ -10,7 +10,7 @@ from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._types import Array, ArrayLike, Params
 
-__all__ = ["adam", "rmsprop", "sgd", "sgd_momentum"]
+__all__ = ["adagrad", "adam", "rmsprop", "sgd", "sgd_momentum"]
 
 # What a rule reads from its configuration, with the defaults, and the state that it keeps there beside
 # adam's count t: in the order in which its kernel takes them. The training step reads the same tables.
@@ -19,10 +19,10 @@ SETTINGS: dict[str, dict[str, float]] = {
     "sgd_momentum": {"learning_rate": 1e-2, "momentum": 0.9},
     "rmsprop": {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8},
     "adam": {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+    "adagrad": {"learning_rate": 1e-2, "epsilon": 1e-8},
 }
 STATES: dict[str, tuple[str, ...]] = {
-    "sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v"),
-}
+    "sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v"), "adagrad": ("cache",)}
 
 
 def _checked(
@@ -52,9 +52,9 @@ def _checked(
     return rates, _checks.arrays(function, names, *values)
 
 
-def _flat(*arrays: Array) -> list[Array]:
-    """As the kernels take them: a rule takes each element for itself."""
-    return [array.reshape(-1) for array in arrays]
+def _flat(array: Array) -> Array:
+    """As the kernels take it: a rule takes each element for itself."""
+    return array.reshape(-1)
 
 
 def _filled(function: str, config: Params | None) -> Params:
@@ -111,7 +111,7 @@ def sgd(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Arra
     if kernels is None or w_ is not w or np.may_share_memory(w, dw_):
         reference.sgd(w, dw_, {"learning_rate": rate})
     else:
-        kernels.optim.sgd(w.reshape(-1), dw_.reshape(-1), rate, _threads.effective())
+        kernels.optim.sgd(_flat(w), _flat(dw_), rate, _threads.effective())
     return w, config
 
 
@@ -158,7 +158,7 @@ def sgd_momentum(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> t
     else:
         next_w, next_v = np.empty_like(w_), np.empty_like(w_)
         kernels.optim.sgd_momentum(
-            *_flat(w_, dw_, v), rate, momentum, *_flat(next_w, next_v), _threads.effective())
+            _flat(w_), _flat(dw_), _flat(v), rate, momentum, _flat(next_w), _flat(next_v), _threads.effective())
     config = _filled(function, config)
     config["velocity"] = next_v
     return next_w, config
@@ -210,7 +210,60 @@ def rmsprop(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[
     else:
         next_w, next_cache = np.empty_like(w_), np.empty_like(w_)
         kernels.optim.rmsprop(
-            *_flat(w_, dw_, cache), rate, decay, eps, *_flat(next_w, next_cache), _threads.effective())
+            _flat(w_), _flat(dw_), _flat(cache), rate, decay, eps, _flat(next_w), _flat(next_cache),
+            _threads.effective())
+    config = _filled(function, config)
+    config["cache"] = next_cache
+    return next_w, config
+
+
+def adagrad(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Array, Params]:
+    """AdaGrad: the sum of all squared gradients so far sets each parameter's rate.
+
+    ``cache = cache + dw**2``, ``next_w = w - learning_rate * dw / (sqrt(cache) + epsilon)``.
+
+    Parameters
+    ----------
+    w, dw : array, the same shape
+    config : dict, optional
+        ``learning_rate``, default 1e-2; ``epsilon``, default 1e-8; ``cache``, zeros at first and
+        replaced by a new array.
+
+    Returns
+    -------
+    next_w : array
+        float32 when all arrays are float32, else float64.
+    config : dict
+
+    Raises
+    ------
+    ValueError
+        Shapes differ.
+    TypeError
+        An array does not hold real numbers, or a setting is not a number.
+
+    References
+    ----------
+    Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", JMLR 2011.
+    CS231n, "Neural Networks Part 3", https://cs231n.github.io/neural-networks-3/#ada
+
+    Examples
+    --------
+    >>> next_w, config = adagrad([1.], [2.], {'learning_rate': 0.5, 'epsilon': 0.0, 'cache': [12.]})
+    >>> next_w.tolist(), config['cache'].tolist()
+    ([0.75], [16.0])
+    """
+    function = "adagrad"
+    (rate, eps), (w_, dw_, cache) = _checked(function, w, dw, config)
+    kernels = _backend.kernels_of(w_.dtype)
+    if kernels is None:
+        state: Params = {"learning_rate": rate, "epsilon": eps, "cache": cache}
+        next_w, _ = reference.adagrad(w_, dw_, state)
+        next_cache = state["cache"]
+    else:
+        next_w, next_cache = np.empty_like(w_), np.empty_like(w_)
+        kernels.optim.adagrad(
+            _flat(w_), _flat(dw_), _flat(cache), rate, eps, _flat(next_w), _flat(next_cache), _threads.effective())
     config = _filled(function, config)
     config["cache"] = next_cache
     return next_w, config
@@ -268,7 +321,8 @@ def adam(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Arr
     else:
         next_w, next_m, next_v = np.empty_like(w_), np.empty_like(w_), np.empty_like(w_)
         kernels.optim.adam(
-            *_flat(w_, dw_, m, v), rate, beta1, beta2, eps, t, *_flat(next_w, next_m, next_v), _threads.effective())
+            _flat(w_), _flat(dw_), _flat(m), _flat(v), rate, beta1, beta2, eps, t,
+            _flat(next_w), _flat(next_m), _flat(next_v), _threads.effective())
     config = _filled(function, config)
     config.update(m=next_m, v=next_v, t=t)
     return next_w, config

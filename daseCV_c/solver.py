@@ -70,7 +70,7 @@ class Solver:
         other types are taken as they are. Images in another order of memory (a view of N x H x W x C,
         Fortran order, reversed, byte-swapped) give the same bits: the step of the package's own
         networks copies X_train once, and does not see what is written into it after that.
-    update_rule : {'sgd', 'sgd_momentum', 'rmsprop', 'adam'}
+    update_rule : {'sgd', 'sgd_momentum', 'rmsprop', 'adam', 'adagrad'}
     optim_config : dict
         Settings of the update rule, such as learning_rate.
     lr_decay : float

@@ -13,7 +13,7 @@ from checks cimport vector, vector_start
 from real cimport real
 from sharing cimport set_serial_picoseconds, threads_for
 from step.rules cimport (
-    ADAM, MOMENTUM, RMSPROP, SGD, rule_param, rule_update, rules, rules_by_name, set_update, update_vector)
+    ADAGRAD, ADAM, MOMENTUM, RMSPROP, SGD, rule_param, rule_update, rules, rules_by_name, set_update, update_vector)
 
 cdef enum:
     BLOCK = 4096  # elements that a thread takes at once
@@ -89,6 +89,16 @@ def rmsprop(
     cdef rule_param param = numbers(learning_rate, decay_rate, 0, epsilon)
     set_arrays("rmsprop", "cache", cache, next_cache, w.shape[0], &param.first, &param.next_first)
     run("rmsprop", RMSPROP, &param, w, dw, next_w, num_threads)
+
+
+def adagrad(
+    const real[::1] w not None, const real[::1] dw not None, const real[::1] cache not None,
+    double learning_rate, double epsilon, real[::1] next_w not None, real[::1] next_cache not None, int num_threads,
+):
+    """next_cache = cache + dw^2, and the step divided by its root."""
+    cdef rule_param param = numbers(learning_rate, 0, 0, epsilon)
+    set_arrays("adagrad", "cache", cache, next_cache, w.shape[0], &param.first, &param.next_first)
+    run("adagrad", ADAGRAD, &param, w, dw, next_w, num_threads)
 
 
 def adam(

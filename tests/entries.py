@@ -92,6 +92,8 @@ def _optim(name, dtype, n, d, m):
         return [w, dw, state1, 1e-2, 0.9, *outs[:2]], (5, 6)
     if name == "rmsprop":
         return [w, dw, state2, 1e-2, 0.99, 1e-8, *outs[:2]], (6, 7)
+    if name == "adagrad":
+        return [w, dw, state2, 1e-2, 1e-8, *outs[:2]], (5, 6)
     if name == "update":
         return ["adam", w, state1, state2, dw, 1e-3, 0.9, 0.999, 1e-8, 1.5], (1, 2, 3)
     return [w, dw, state1, state2, 1e-3, 0.9, 0.999, 1e-8, 3, *outs], (9, 10, 11)
@@ -174,7 +176,7 @@ _MAKERS = {
     )),
     "dropout": (_dropout, ("dropout_forward", "dropout_backward")),
     "losses": (_losses, ("svm_loss", "softmax_loss")),
-    "optim": (_optim, ("sgd", "sgd_momentum", "rmsprop", "adam", "update")),
+    "optim": (_optim, ("sgd", "sgd_momentum", "rmsprop", "adam", "adagrad", "update")),
     "batch": (_batch, ("gather",)),
     "step": (_step, ("train_step",)),
     "im2col": (_im2col, ("im2col", "col2im", "col2im_6d")),

@@ -8,9 +8,10 @@ from comparing import close
 
 from daseCV_c import reference
 
-RULES = ("sgd", "sgd_momentum", "rmsprop", "adam")
-STATES = {None: 0, "sgd": 0, "sgd_momentum": 1, "rmsprop": 1, "adam": 2}
-STATE_KEYS = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v")}
+RULES = ("sgd", "sgd_momentum", "rmsprop", "adam", "adagrad")
+STATES = {None: 0, "sgd": 0, "sgd_momentum": 1, "rmsprop": 1, "adam": 2, "adagrad": 1}
+STATE_KEYS = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v"),
+              "adagrad": ("cache",)}
 RATE, T = 1e-2, 3  # the learning rate, and the step that is taken
 
 
@@ -21,6 +22,7 @@ def settings_of(rule):
         "sgd_momentum": {"learning_rate": RATE, "momentum": 0.9},
         "rmsprop": {"learning_rate": RATE, "decay_rate": 0.99, "epsilon": 1e-8},
         "adam": {"learning_rate": RATE, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "t": T - 1},
+        "adagrad": {"learning_rate": RATE, "epsilon": 1e-8},
     }[rule]
 
 
@@ -31,6 +33,7 @@ def numbers_of(rule):
         "sgd": (RATE, 0.0, 0.0, 0.0, 0.0),
         "sgd_momentum": (RATE, 0.9, 0.0, 0.0, 0.0),
         "rmsprop": (RATE, 0.99, 0.0, 1e-8, 0.0),
+        "adagrad": (RATE, 0.0, 0.0, 1e-8, 0.0),
         "adam": (RATE / (1 - 0.9**T), 0.9, 0.999, 1e-8, 1 / (1 - 0.999**T)),
     }[rule]
 

@@ -147,17 +147,18 @@ CASES = [
     (optim.sgd, lambda: ([1.0, 2.0], ones(2)), TypeError, "w"),
     (optim.sgd, lambda: (np.arange(3), ones(3)), TypeError, "w"),
     *[(function, lambda: (ones(3), ones(4)), ValueError, "dw")
-      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam)],
+      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad)],
     *[(function, lambda: (ones(3, 2), ones(2)), ValueError, "dw")
-      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam)],
+      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad)],
     *[(function, lambda: (ones(3), ones(3), [1e-2]), TypeError, "config")
-      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam)],
+      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad)],
     *[(function, lambda: (ones(3), ones(3), {"learning_rate": "1e-2"}), TypeError, "learning_rate")
-      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam)],
+      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad)],
     (optim.sgd_momentum, lambda: (ones(3), ones(3), {"velocity": ones(1)}), ValueError, "velocity"),
     (optim.sgd_momentum, lambda: (ones(3), ones(3), {"momentum": None}), TypeError, "momentum"),
     (optim.rmsprop, lambda: (ones(3), ones(3), {"cache": ones(3, 1)}), ValueError, "cache"),
     (optim.rmsprop, lambda: (ones(3), ones(3), {"epsilon": "a"}), TypeError, "epsilon"),
+    (optim.adagrad, lambda: (ones(3), ones(3), {"cache": ones(3, 1)}), ValueError, "cache"),
     (optim.adam, lambda: (ones(3), ones(3), {"m": ones(2)}), ValueError, "m"),
     (optim.adam, lambda: (ones(3), ones(3), {"v": ones(4)}), ValueError, "v"),
     (optim.adam, lambda: (ones(3), ones(3), {"t": -1}), ValueError, "t"),
@@ -233,9 +234,9 @@ for make in OBJECTS.values():
           for function in CONV_BACKWARD],
         (optim.sgd, lambda make=make: (make(3), ones(3)), TypeError, "w"),
         *[(rule, lambda make=make: (ones(3), make(3)), TypeError, "dw")
-          for rule in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam)],
+          for rule in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad)],
         *[(rule, lambda make=make: (make(3), ones(3)), TypeError, "w")
-          for rule in (optim.sgd_momentum, optim.rmsprop, optim.adam)],
+          for rule in (optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad)],
         (optim.sgd_momentum, lambda make=make: (ones(3), ones(3), {"velocity": make(3)}), TypeError, "velocity"),
         (optim.rmsprop, lambda make=make: (ones(3), ones(3), {"cache": make(3)}), TypeError, "cache"),
         (optim.adam, lambda make=make: (ones(3), ones(3), {"m": make(3)}), TypeError, "m"),
@@ -269,7 +270,7 @@ def test_sandwich_names_one_of_its_layers(backend, name, param, position):
     assert frozen(args) == before
 
 
-@pytest.mark.parametrize("function", [optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam])
+@pytest.mark.parametrize("function", [optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad])
 def test_a_refused_step_adds_no_default_to_the_config(backend, function):
     w, config = ones(3), {"learning_rate": 0.5}
     with pytest.raises(ValueError):

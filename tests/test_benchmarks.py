@@ -15,7 +15,7 @@ if (ROOT / "benchmarks" / "rows.py").is_file():
     from benchmarks import kernel_rows, products, rows
 
     # What PyTorch draws or keeps for itself cannot be compared.
-    OWN = {"dropout_forward", "dropout_backward", "sgd", "sgd_momentum", "rmsprop", "adam"}
+    OWN = {"dropout_forward", "dropout_backward", "sgd", "sgd_momentum", "rmsprop", "adam", "adagrad"}
     FACTOR = {"svm_loss": kernel_rows.CLASSES}  # PyTorch divides this loss by the number of classes
 
     def first(value):

@@ -90,6 +90,7 @@ def test_options_win_over_the_recipe(here):
 @pytest.mark.parametrize("options", [
     ["--norm", "layernorm"], ["--norm", "none", "--dropout", "0.5"], ["--update-rule", "sgd", "--lr", "1e-3"],
     ["--update-rule", "sgd_momentum", "--lr", "1e-3"], ["--update-rule", "rmsprop", "--lr", "1e-4"],
+    ["--update-rule", "adagrad", "--lr", "1e-2"],
     ["--reg", "0.1", "--weight-scale", "0.01", "--lr-decay", "0.5", "--batch-size", "5000"],
 ])
 def test_each_option_trains_and_evaluates(here, options, capsys):

@@ -10,9 +10,9 @@ from comparing import both, close, same_form
 import daseCV_c
 from daseCV_c import optim
 
-STATES = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v")}
+STATES = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v"), "adagrad": ("cache",)}
 RULES = pytest.mark.parametrize("rule", STATES)
-PURE = pytest.mark.parametrize("rule", ["sgd_momentum", "rmsprop", "adam"])
+PURE = pytest.mark.parametrize("rule", ["sgd_momentum", "rmsprop", "adam", "adagrad"])
 SHAPES = [(0,), (1,), (), (7,), (3, 0), (5, 7), (2, 3, 4), (257, 131), (1030, 70), (3072, 17)]
 
 
@@ -36,7 +36,7 @@ def scales(rule, w, dw, before, after):
     if rule == "sgd_momentum":
         velocity = after["momentum"] * old["velocity"] + rate * dw
         return {"w": w + velocity, "velocity": velocity}
-    if rule == "rmsprop":
+    if rule in ("rmsprop", "adagrad"):
         root = np.sqrt(np.asarray(after["cache"], np.float64)) + after["epsilon"]
         return {"w": w + rate * dw / root, "cache": old["cache"] + dw**2}
     m, t = old["m"] + dw, after["t"]
@@ -94,7 +94,8 @@ def test_rates(level, dtype, rule, rate):
     {"momentum": 1.0, "decay_rate": 1.0, "beta1": 0.1, "beta2": 0.1, "epsilon": 0.1},
 ], ids=["zero", "half", "one"])
 def test_settings(level, dtype, rule, settings):
-    known = {"sgd_momentum": ("momentum",), "rmsprop": ("decay_rate", "epsilon"), "adam": ("beta1", "beta2", "epsilon")}
+    known = {"sgd_momentum": ("momentum",), "rmsprop": ("decay_rate", "epsilon"), "adam": ("beta1", "beta2", "epsilon"),
+             "adagrad": ("epsilon",)}
     config = state_of(rule, (40, 30), dtype) | {k: v for k, v in settings.items() if k in known[rule]}
     check(rule, normal("w", 40, 30, dtype=dtype), normal("dw", 40, 30, dtype=dtype), config)
 
@@ -207,6 +208,7 @@ def test_first_state_has_the_dtype_of_w(backend, dtype, rule):
     ("sgd", {"learning_rate": 1e-2}),
     ("sgd_momentum", {"learning_rate": 1e-2, "momentum": 0.9}),
     ("rmsprop", {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8}),
+    ("adagrad", {"learning_rate": 1e-2, "epsilon": 1e-8}),
     ("adam", {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "t": 1}),
 ])
 def test_defaults(backend, rule, defaults):
@@ -215,7 +217,8 @@ def test_defaults(backend, rule, defaults):
 
 
 @pytest.mark.parametrize(("name", "positions"), [
-    ("sgd_momentum", {5: 0, 6: 2}), ("rmsprop", {6: 0, 7: 2}), ("adam", {9: 0, 10: 2, 11: 3}),
+    ("sgd_momentum", {5: 0, 6: 2}), ("rmsprop", {6: 0, 7: 2}), ("adagrad", {5: 0, 6: 2}),
+    ("adam", {9: 0, 10: 2, 11: 3}),
 ])
 def test_entries_work_in_place(kernels, dtype, name, positions):
     """The next arrays may be the old ones."""

@@ -24,7 +24,7 @@ def test_a_training_is_that_of_the_layers(monkeypatch, calls, rule, kind, hidden
         np.random.seed(9)
         # A larger eps of the rule: a gradient that is zero but for rounding is not blown up to a step.
         solver = solver_of(rule, net_of(kind, hidden), optim_config={"learning_rate": 1e-2} | (
-            {"epsilon": 1e-3} if rule in ("rmsprop", "adam") else {}))
+            {"epsilon": 1e-3} if rule in ("rmsprop", "adam", "adagrad") else {}))
         solver.train()
         return solver, np.random.get_state()[1:3]
 

@@ -145,7 +145,7 @@ def stepped(rule, threads):
 
 
 @where_available
-@pytest.mark.parametrize("rule", ["sgd", "sgd_momentum", "rmsprop", "adam"])
+@pytest.mark.parametrize("rule", ["sgd", "sgd_momentum", "rmsprop", "adam", "adagrad"])
 def test_update_is_that_of_the_gradients(bfloat16, monkeypatch, rule):
     calls = []
     monkeypatch.setattr(_engine, "_run", lambda *args, run=_engine._run: calls.append(args[-1]) or run(*args))

@@ -355,7 +355,7 @@ def test_unrecognized_arguments():
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"update_rule": "adamw"}, "'adamw', expected one of adam, rmsprop, sgd, sgd_momentum"),
+    ({"update_rule": "adamw"}, "'adamw', expected one of adagrad, adam, rmsprop, sgd, sgd_momentum"),
     ({"update_rule": "np"}, "update_rule is 'np'"),
     ({"batch_size": 0}, "batch_size is 0"),
     ({"batch_size": 2.0}, "batch_size is 2.0"),

@@ -44,7 +44,8 @@ def swapped(group, place, value):
 @pytest.mark.parametrize("norm", [None, "batchnorm", "layernorm"])
 @pytest.mark.parametrize("rule", [None, *RULES])
 def test_wrong_parameters(kernels, dtype, rule, norm):
-    written = {None: (1,), "sgd": (0,), "sgd_momentum": (0, 1), "rmsprop": (0, 1), "adam": (0, 1, 2)}[rule]
+    written = {None: (1,), "sgd": (0,), "sgd_momentum": (0, 1), "rmsprop": (0, 1), "adam": (0, 1, 2),
+               "adagrad": (0, 1)}[rule]
     step = step_of(rule, norm, dtype)
     for layer in (0, 1):
         for field in ("weights", "bias", "gamma", "beta"):

@@ -9,7 +9,7 @@ import daseCV_c
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.solver import Solver
 
-RATES = {"sgd": 1e-2, "sgd_momentum": 1e-2, "rmsprop": 1e-3, "adam": 1e-3}
+RATES = {"sgd": 1e-2, "sgd_momentum": 1e-2, "rmsprop": 1e-3, "adam": 1e-3, "adagrad": 1e-2}
 
 
 def data_of(dtype=np.float64):

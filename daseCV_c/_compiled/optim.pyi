@@ -12,6 +12,10 @@ def rmsprop(
     w: Array, dw: Array, cache: Array, learning_rate: float, decay_rate: float, epsilon: float, next_w: Array,
     next_cache: Array, num_threads: int,
 ) -> None: ...
+def adagrad(
+    w: Array, dw: Array, cache: Array, learning_rate: float, epsilon: float, next_w: Array, next_cache: Array,
+    num_threads: int,
+) -> None: ...
 def adam(
     w: Array, dw: Array, m: Array, v: Array, learning_rate: float, beta1: float, beta2: float, epsilon: float,
     t: int, next_w: Array, next_m: Array, next_v: Array, num_threads: int,

@@ -116,6 +116,7 @@ class Optim(_Family):
         sgd = staticmethod(_optim.sgd)
         sgd_momentum = staticmethod(_optim.sgd_momentum)
         rmsprop = staticmethod(_optim.rmsprop)
+        adagrad = staticmethod(_optim.adagrad)
         adam = staticmethod(_optim.adam)
         update = staticmethod(_optim.update)
 

@@ -220,6 +220,8 @@ class FusedStep:
             return (rate, found[1], 0.0, 0.0, 0.0)
         if self._rule == "rmsprop":
             return (rate, found[1], 0.0, found[2], 0.0)
+        if self._rule == "adagrad":
+            return (rate, 0.0, 0.0, found[1], 0.0)
         _, beta1, beta2, eps, t = found
         if type(t) is not int or not 0 <= t < 2**31 - 1:
             return None

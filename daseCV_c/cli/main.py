@@ -14,7 +14,7 @@ from daseCV_c._version import __version__
 from daseCV_c.cli.errors import CommandError, reason
 from daseCV_c.cli.recipes import DEFAULT_FOR, RECIPES, SETTINGS
 
-UPDATE_RULES = ("sgd", "sgd_momentum", "rmsprop", "adam")
+UPDATE_RULES = ("sgd", "sgd_momentum", "rmsprop", "adam", "adagrad")
 
 
 class _Parser(argparse.ArgumentParser):

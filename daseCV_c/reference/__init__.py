@@ -34,7 +34,7 @@ from .normalization import (
     layernorm_backward,
     layernorm_forward,
 )
-from .optim import adam, rmsprop, sgd, sgd_momentum
+from .optim import adagrad, adam, rmsprop, sgd, sgd_momentum
 from .pool import (
     max_pool_backward_fast,
     max_pool_backward_im2col,
@@ -67,6 +67,7 @@ from .spatial import (
 )
 
 __all__ = [
+    "adagrad",
     "adam",
     "affine_backward",
     "affine_bn_relu_backward",

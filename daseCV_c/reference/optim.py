@@ -41,6 +41,17 @@ def rmsprop(w: Array, dw: Array, config: Params | None = None) -> tuple[Array, P
     return np.asarray(next_w), config
 
 
+def adagrad(w: Array, dw: Array, config: Params | None = None) -> tuple[Array, Params]:
+    """cache = cache + dw^2; next_w = w - learning_rate * dw / (sqrt(cache) + eps)."""
+    config = _config(config, learning_rate=1e-2, epsilon=1e-8)
+    cache = config.get("cache")
+    cache = np.zeros_like(w) if cache is None else cache
+    cache = np.asarray(cache + dw * dw)
+    config["cache"] = cache
+    next_w = w - config["learning_rate"] * dw / (np.sqrt(cache) + config["epsilon"])
+    return np.asarray(next_w), config
+
+
 def adam(w: Array, dw: Array, config: Params | None = None) -> tuple[Array, Params]:
     """Moving averages of dw and dw^2, both corrected for their start at zero."""
     config = _config(config, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8)

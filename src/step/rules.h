@@ -21,7 +21,8 @@
     X(SGD, "sgd", 0, 100)                                                                    \
     X(MOMENTUM, "sgd_momentum", 1, 220)                                                      \
     X(RMSPROP, "rmsprop", 1, 330)                                                            \
-    X(ADAM, "adam", 2, 450)
+    X(ADAM, "adam", 2, 450)                                                                  \
+    X(ADAGRAD, "adagrad", 1, 330)
 
 #define RULE_NUMBER(RULE, name, states, picoseconds) RULE,
 enum { EACH_RULE(RULE_NUMBER) RULE_COUNT };
@@ -142,6 +143,10 @@ static inline void update_vec(const update *u, int rule, vec g, ptrdiff_t at, in
         s = vec_fma(vec_fill(u->keep1), vec_load(u->first + at, n), u->take1 * (g * g));
         vec_store(u->next_first + at, s, n);
         w -= u->rate * g / (vec_sqrt(s) + u->eps);
+    } else if (rule == ADAGRAD) {
+        s = vec_fma(g, g, vec_load(u->first + at, n));
+        vec_store(u->next_first + at, s, n);
+        w -= u->rate * g / (vec_sqrt(s) + u->eps);
     } else { /* ADAM */
         s = vec_fma(vec_fill(u->keep1), vec_load(u->first + at, n), u->take1 * g);
         t = vec_fma(vec_fill(u->keep2), vec_load(u->second + at, n), u->take2 * (g * g));
@@ -243,6 +248,10 @@ static void update_element(const update *u, real g, ptrdiff_t at)
         break;
     case RMSPROP:
         s = u->next_first[at] = u->keep1 * u->first[at] + u->take1 * (g * g);
+        u->next_w[at] = u->w[at] - u->rate * g / ((real)sqrt(s) + u->eps);
+        break;
+    case ADAGRAD:
+        s = u->next_first[at] = u->first[at] + g * g;
         u->next_w[at] = u->w[at] - u->rate * g / ((real)sqrt(s) + u->eps);
         break;
     default: /* ADAM */

@@ -8,6 +8,7 @@ cdef extern from "step/rules.h" nogil:
         MOMENTUM
         RMSPROP
         ADAM
+        ADAGRAD
         RULE_COUNT
     ctypedef struct rule_facts:
         const char *name
