@@ -17,10 +17,11 @@ import numpy as np
 import daseCV_c
 from daseCV_c import layer_utils, layers, optim
 from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime.kernels import families_of
 from daseCV_c._step import fully_connected as _engine
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 
-for family in _backend.FAMILIES:
+for family in families_of(_backend.level):
     module = importlib.import_module(f"daseCV_c._compiled.{_backend.level}.{family}")
     if hasattr(module, "share_from"):
         module.share_from(2e6)  # regions of work that would not pay, too
