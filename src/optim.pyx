@@ -25,7 +25,8 @@ def share_from(double picoseconds):
     return set_serial_picoseconds(picoseconds)
 
 
-cdef void update_blocks(int rule, const rule_param *param, const real *dw, Py_ssize_t size, int num_threads) noexcept nogil:
+cdef void update_blocks(int rule, const rule_param *param, const real *dw, Py_ssize_t size,
+                        int num_threads) noexcept nogil:
     """A step of the rule by the `size` gradients dw."""
     cdef rule_update u
     cdef Py_ssize_t block

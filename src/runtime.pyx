@@ -6,9 +6,6 @@ before a module of a higher level is loaded.
 
 from cpython.pycapsule cimport PyCapsule_New
 
-cdef extern from *:
-    "#define DASE_RUNTIME"
-
 cdef extern from "threads/pool.h" nogil:
     const char *SHARED_NAME
     int processors

@@ -10,7 +10,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from cpython.unicode cimport PyUnicode_CheckExact
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t
 
 from bf16.rounding cimport BY_AMX, HAVE_AMX, HAVE_BF16
 from step.layout cimport (
@@ -335,7 +335,7 @@ def train_step(
     cdef step_state step
     cdef Py_ssize_t count = len(layers), l, fan_in, fronts = len(front) if front is not None else 0
     cdef tuple arguments
-    cdef list former
+    cdef list _former
     cdef object result
     cdef double loss = 0, work = 0
     cdef size_t itemsize
@@ -385,7 +385,7 @@ def train_step(
         if step.scratch == NULL:
             raise MemoryError("train_step: no memory for the activations")
         result = work  # any number
-        former = _prepare(changes, losses)
+        _former = _prepare(changes, losses)  # what changes replace lives on until the step is over
         with nogil:
             lay_out(&step, itemsize, num_threads)
             loss = run_step(&step, itemsize, num_threads)

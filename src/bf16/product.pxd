@@ -57,7 +57,7 @@ cdef struct Plan:
     bint amx
     Py_ssize_t tile_rows, block_rows
     Py_ssize_t kc           # length of a block of k: even, and about KC
-    Py_ssize_t panel_stride # words from one packed panel of B to the next
+    Py_ssize_t panel_stride  # words from one packed panel of B to the next
     Grid grid               # parts of C handed to threads
     Py_ssize_t scratch_a, scratch  # words that a part needs: for its block of A, and in all
 

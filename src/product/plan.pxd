@@ -23,7 +23,7 @@ cdef struct Plan:             # how it is computed
     Py_ssize_t narrow         # or by narrow.h
     bint pack_a, pack_b
     Grid grid                 # parts of C handed to threads
-    size_t scratch_a, scratch # elements that a part needs: for its block of A, and in all
+    size_t scratch_a, scratch  # elements that a part needs: for its block of A, and in all
 
 
 cdef inline Product product_of(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint trans_a, bint trans_b,

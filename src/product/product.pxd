@@ -47,7 +47,7 @@ cdef struct Rectangle:        # a part of C under way
     Area area
     Py_ssize_t blocks         # of rows
     Py_ssize_t j0, j1         # the columns whose panels are kept now
-    bint prefetch, prefetch_b # C's tiles; B's panels
+    bint prefetch, prefetch_b  # C's tiles; B's panels
     bint second               # of the two places for panels that no other block of rows reads
     Py_ssize_t packed         # rows of the coming panel that are packed already
     tile_args args

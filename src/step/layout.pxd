@@ -49,7 +49,7 @@ cdef struct step_layer:
     void *dbias
     void *dgamma
     void *dbeta
-    double *squares           # sums of squares of the weights: of whole tiles, then of the others, for each row of tiles
+    double *squares           # sums of squares of the weights, for each row of tiles: of whole tiles, then of others
     rounded_panels h_bf16, dout_bf16
 
 cdef struct step_state:

@@ -28,7 +28,8 @@ cdef struct step_product:
 
 
 cdef inline step_product product_of(const void *a, Py_ssize_t stride, const void *b, Py_ssize_t ldb, bint transposed,
-                                    void *c, bint c_panels, Py_ssize_t cols, const rounded_panels *rounded) noexcept nogil:
+                                    void *c, bint c_panels, Py_ssize_t cols,
+                                     const rounded_panels *rounded) noexcept nogil:
     """Nothing but the product: no bias, no mask."""
     cdef step_product p
     p.a, p.stride, p.b, p.ldb, p.transposed = a, stride, b, ldb, transposed

@@ -107,7 +107,8 @@ cdef inline void multiply(const step_product *p, Py_ssize_t i0, Py_ssize_t i1, P
                 leftover_product(&args, c, <int> (end - i), <int> leftover, depth)
 
 
-cdef inline void share(const step_product *p, Grid grid, Py_ssize_t n, Py_ssize_t k, int part, real *pack) noexcept nogil:
+cdef inline void share(const step_product *p, Grid grid, Py_ssize_t n, Py_ssize_t k, int part,
+                       real *pack) noexcept nogil:
     """A thread's rectangle of C."""
     cdef Area own = area_of(grid, n, p.cols, column_unit(sizeof(real)), part)
     multiply(p, own.i0, own.i1, own.j0, own.j1, 0, k, pack)

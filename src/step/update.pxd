@@ -114,7 +114,8 @@ cdef inline void update_weights(step_state *s, int l, Py_ssize_t t0, Py_ssize_t 
     flush_pending(&pending, pending_sums, &u, m)
 
 
-cdef inline void update_first_weights(step_state *s, Py_ssize_t t0, Py_ssize_t t1, real *pack, real *scratch) noexcept nogil:
+cdef inline void update_first_weights(step_state *s, Py_ssize_t t0, Py_ssize_t t1, real *pack,
+                                      real *scratch) noexcept nogil:
     """The gradient of the images, which came out of ReLU, a few features at a time, and at once the update of
     the weights that it was computed from: these are still in the cache."""
     cdef step_layer *layer = &s.layer[0]

@@ -52,6 +52,4 @@ static void team(TeamWork body, void *arg, int num_threads)
 }
 
 #endif
-#include "former_names.h"
-
 #endif

@@ -6,9 +6,7 @@
    A job is a number of parts. The caller takes parts as the workers do, and waits for no worker that has
    not begun: where none comes, the job costs little more than alone. One job runs at a time; a caller
    that finds another's job running does all parts of its own. Which thread does a part changes no bit. */
-#ifndef DASE_RUNTIME
-#include "former_names.h"
-#elif !defined(DASE_POOL_H)
+#ifndef DASE_POOL_H
 #define DASE_POOL_H
 
 #include "threads.h"

@@ -3,9 +3,7 @@
    A fresh large block costs page faults at every use, so a few blocks are kept in slots. A slot is
    emptied and filled by one atomic exchange: threads never wait, and a child of fork finds the slots
    whole (a block that was in use then is lost to the child). */
-#ifndef DASE_RUNTIME
-#include "former_names.h"
-#elif !defined(DASE_SCRATCH_H)
+#ifndef DASE_SCRATCH_H
 #define DASE_SCRATCH_H
 
 #include <stddef.h>
