@@ -68,13 +68,6 @@
 #define leftover_entry TYPED(leftover_entry)
 #define leftover_kernels TYPED(leftover_kernels)
 
-/* So many of the last columns are computed here. */
-#define leftover_columns TYPED(leftover_columns)
-static inline ptrdiff_t leftover_columns(ptrdiff_t columns)
-{
-    return columns % VL <= VL / 4 ? columns % VL : 0;
-}
-
 /* Four numbers, as often as there is room. */
 #define vec_repeat4 TYPED(vec_repeat4)
 static inline vec vec_repeat4(const real *p)
@@ -153,8 +146,6 @@ static void leftover_product(const tile_args *p, real *c, int rows, int cols, pt
 
 
 #else
-#define leftover_columns TYPED(leftover_columns)
-static inline ptrdiff_t leftover_columns(ptrdiff_t columns) { return 0; }
 #define pack_leftover TYPED(pack_leftover)
 static inline void pack_leftover(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ks, ptrdiff_t cs,
                                          real *packed) {}
