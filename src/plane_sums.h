@@ -67,18 +67,20 @@ static inline void lane_add(lanes *sum, int k, double value)
 #define LOAD(p) ((double)(p)[k])
 #define ONE double
 #else
-typedef real TYPED(eight)
+#define eight_reals TYPED(eight_reals)
+typedef real eight_reals
     __attribute__((vector_size(8 * sizeof(real)), aligned(sizeof(real)), may_alias));
-static inline eight TYPED(widened)(const real *p)
+#define widened TYPED(widened)
+static inline eight widened(const real *p)
 {
 #if defined(__AVX512F__) /* what the line below says, which gcc 12 takes apart into halves */
     if (sizeof(real) == 4) return (eight)_mm512_cvtps_pd(_mm256_loadu_ps((const float *)p));
 #endif
-    return __builtin_convertvector(*(const TYPED(eight) *)p, eight);
+    return __builtin_convertvector(*(const eight_reals *)p, eight);
 }
 #define EACH for (int k = 0; k < 4; k++)
 #define LANE part[k]
-#define LOAD(p) TYPED(widened)((p) + 8 * k)
+#define LOAD(p) widened((p) + 8 * k)
 #define ONE eight
 #endif
 /* With the four parts of a lane sum in registers. */
