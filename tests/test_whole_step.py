@@ -148,7 +148,7 @@ def interrupted(solver, at):
     def trace(frame, event, arg):
         nonlocal passed
         name = frame.f_code.co_filename
-        if "daseCV_c" not in name or name.endswith("quota.py"):  # which is read once a second, wherever the step is then
+        if "daseCV_c" not in name or name.endswith("quota.py"):  # it is read once a second, wherever the step is then
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":
