@@ -28,7 +28,7 @@ check: lint
 lint: build $(VENV)/test.installed $(VENV)/dev.installed
 	@echo "--- ruff, cython-lint, mypy, stubs of the compiled modules"
 	@$(PY) -m ruff check .
-	@$(BIN)/cython-lint src
+	@PATH="$(abspath $(BIN)):$$PATH" cython-lint src # it calls pycodestyle
 	@$(PY) -m mypy
 	@$(PY) .ci/stubs.py
 
