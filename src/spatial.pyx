@@ -10,7 +10,7 @@ threads changes no sum and few channels still occupy all threads.
 from cython.parallel cimport prange
 from libc.math cimport sqrt
 
-from checks cimport images, matrix, matrix_start, vector, vector_start
+from checks cimport images, images_start, matrix, matrix_start, vector, vector_start
 from real cimport real
 from sharing cimport set_serial_picoseconds, threads_for
 from threads.threads cimport scratch_give, scratch_take
@@ -242,8 +242,8 @@ cdef int _forward(
                          "nothing to take statistics of")
     num_threads = threads_for(s.n * s.c * s.hw * sizeof(real), 150, num_threads)
     with nogil:
-        status = forward_kernel(&x[0, 0, 0, 0], &gamma_c[0], &beta_c[0], eps, &out[0, 0, 0, 0], &xhat[0, 0, 0, 0],
-                                mean_s, var_s, inv_s, &s, num_threads)
+        status = forward_kernel(images_start(x), vector_start(gamma_c), vector_start(beta_c), eps, images_start(out),
+                                images_start(xhat), mean_s, var_s, inv_s, &s, num_threads)
     if status != 0:
         raise MemoryError(f"{me}: no memory for partial sums")
     return 0
