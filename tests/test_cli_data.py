@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from daseCV_c.cli.classify import accuracy, classify
 from daseCV_c.cli.data import load_dataset
 from daseCV_c.cli.errors import CommandError
-from daseCV_c.cli.evaluate import accuracy, classify
 from daseCV_c.datasets import load_digits_images
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from daseCV_c import get_num_threads, layers, num_threads, optim, use_backend
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._types import Array
+from daseCV_c.cli import options
 from daseCV_c.cli.errors import CommandError
 
 BATCH, FEATURES, UNITS, CLASSES, IMAGES = 200, 3072, 100, 10, 1000
@@ -26,6 +28,20 @@ NETWORKS: tuple[tuple[str, dict[str, Any] | None, str, int], ...] = (
     ("3072-[100]x5-10 float32 adam", {"hidden_dims": [100] * 5}, "adam", 100),
     ("3072-[1024]x3-10 float32 batch norm adam", {"hidden_dims": [1024] * 3, **BATCHNORM}, "adam", 256),
 )
+
+
+def register(commands: Any) -> None:
+    p = commands.add_parser("bench", help="time the compiled kernels beside the NumPy twins",
+                            description="Time some layers and one training step of some networks, compiled and "
+                                        "with the NumPy twins, in turn. Takes some seconds.")
+    options.add_threads(p)
+    p.add_argument("--seconds", type=options.rate, default=0.15, metavar="S",
+                   help="spent on each number; default: 0.15")
+    p.set_defaults(run=_run)
+
+
+def _run(args: Namespace) -> None:
+    bench(threads=args.threads, seconds=args.seconds)
 
 
 def _layer_calls() -> dict[str, Callable[[], object]]:

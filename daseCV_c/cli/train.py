@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,14 +13,60 @@ import numpy as np
 from daseCV_c import get_num_threads, num_threads
 from daseCV_c._types import Array
 from daseCV_c._version import __version__
-from daseCV_c.cli import plots, runs
+from daseCV_c.cli import options, plots, runs
+from daseCV_c.cli.classify import accuracy
 from daseCV_c.cli.data import SPLITS, load_dataset
 from daseCV_c.cli.errors import CommandError, reason
-from daseCV_c.cli.evaluate import accuracy
-from daseCV_c.cli.recipes import settings
+from daseCV_c.cli.recipes import DEFAULT_FOR, RECIPES, SETTINGS, settings
 
 NORMALIZATIONS = {"none": None, "batchnorm": "batchnorm", "layernorm": "layernorm"}
+UPDATE_RULES = ("sgd", "sgd_momentum", "rmsprop", "adam", "adagrad")
 PRINT_EVERY = 100
+
+
+def register(commands: Any) -> None:
+    p = commands.add_parser(
+        "train", help="train a network and keep it in a folder",
+        description="Train a FullyConnectedNet or, with --model cnn, a ThreeLayerConvNet. Without options: "
+                    "a batch-normed network on the bundled digits. Options win over the recipe.")
+    add_settings(p)
+    options.add_threads(p)
+    p.add_argument("--out", metavar="RUN", default=None, help="new folder (default: runs/<dataset>-<n>)")
+    p.set_defaults(run=_run)
+
+
+def add_settings(p: argparse.ArgumentParser) -> None:
+    """The options that say what is trained and how; `given_settings` reads them back."""
+    def add(*names: str, **how: Any) -> None:
+        p.add_argument(*names, default=argparse.SUPPRESS, **how)
+
+    p.add_argument("--recipe", choices=sorted(RECIPES), default=None, help="named settings to start from")
+    add("--model", choices=sorted(DEFAULT_FOR), help="default: the recipe's, else fc")
+    add("--dataset", choices=sorted(DEFAULT_FOR["fc"]), help="default: digits")
+    p.add_argument("--data", metavar="DIR", default=None, help="folder that holds CIFAR-10")
+    add("--hidden", nargs="+", type=options.count, metavar="UNITS", help="sizes of the hidden layers (cnn: one)")
+    add("--filters", type=options.count, metavar="N", help="filters of the convolution (cnn)")
+    add("--filter-size", type=options.odd, metavar="N", help="their height and width, odd (cnn)")
+    add("--norm", choices=tuple(NORMALIZATIONS), help="(fc)")
+    add("--dropout", type=options.keep, metavar="KEEP", help="probability of keeping a unit (fc)")
+    add("--reg", type=options.not_negative, help="strength of the L2 penalty")
+    add("--weight-scale", type=options.rate, metavar="STD", help="deviation of the first weights")
+    add("--update-rule", choices=UPDATE_RULES)
+    add("--lr", type=options.rate, help="learning rate")
+    add("--lr-decay", type=options.rate, metavar="FACTOR", help="multiplies the rate after each epoch")
+    add("--batch-size", type=options.count, metavar="N")
+    add("--epochs", type=options.count, metavar="N")
+    add("--seed", type=options.seed)
+    add("--dtype", choices=("float32", "float64"))
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that stood on the command line."""
+    return {name: value for name, value in vars(args).items() if name in SETTINGS}
+
+
+def _run(args: argparse.Namespace) -> None:
+    train(given_settings(args), recipe=args.recipe, data_dir=args.data, threads=args.threads, out=args.out)
 
 
 def train(
