@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -10,11 +11,12 @@ from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str], durable: bool = False) -> Iterator[BinaryIO]:
     """A file to write into, which becomes `path` when the block ends, with the mode that the umask leaves.
 
     Where the block raises, `path` stays as it was: nobody ever finds half a file there. What is no
-    ordinary file, such as a pipe, is written to directly.
+    ordinary file, such as a pipe, is written to directly. `durable`: it is on the disk before `path`
+    is replaced, and its name is when the block has ended, so that a crash of the machine loses neither.
     """
     path = os.path.realpath(path)  # a link stays, and what it leads to is replaced
     if os.path.exists(path) and not os.path.isfile(path):
@@ -26,8 +28,25 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     try:
         with open(draft, "xb") as file:
             yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(draft, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft)
         raise
+    if durable and hasattr(os, "O_DIRECTORY"):  # other systems open no folder
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(held)
+        finally:
+            os.close(held)
+
+
+def remove_drafts(path: str | os.PathLike[str]) -> None:
+    """Remove what `replacing(path)` left when its process was killed. Nobody else may be writing `path`."""
+    folder, name = os.path.split(os.path.realpath(path))
+    for draft in glob.glob(os.path.join(glob.escape(folder), f".{glob.escape(name)}.{'[0-9a-f]' * 8}.part")):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
