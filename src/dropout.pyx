@@ -2,13 +2,23 @@
 
 from cython.parallel cimport prange
 
-from checks cimport vector
+from arithmetic cimport part_start
+from checks cimport vector, vector_start
 from real cimport real
 from sharing cimport set_serial_picoseconds, threads_for
 
 
 def share_from(double picoseconds):
     return set_serial_picoseconds(picoseconds)
+
+
+cdef void _forward(const real* x, const double* uniform, double p, real* mask, real* out, Py_ssize_t first,
+                   Py_ssize_t last) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real scale = <real> (1.0 / p)
+    for i in range(first, last):
+        mask[i] = scale if uniform[i] < p else 0
+        out[i] = x[i] * mask[i]
 
 
 def dropout_forward(
@@ -21,19 +31,27 @@ def dropout_forward(
 ):
     """mask = (uniform < p) / p, out = x * mask."""
     cdef str me = "dropout_forward"
-    cdef Py_ssize_t i, size = x.shape[0]
-    cdef real scale
+    cdef Py_ssize_t size = x.shape[0]
+    cdef int part
     vector(me, "x", x, size)
     vector(me, "uniform", uniform, size)
     vector(me, "mask", mask, size)
     vector(me, "out", out, size)
     if not 0 < p <= 1:
         raise ValueError(f"{me}: p is {p}, expected a probability of keeping in (0, 1]")
-    scale = <real> (1.0 / p)
     num_threads = threads_for(size * sizeof(real), 200, num_threads)
-    for i in prange(size, nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
-        mask[i] = scale if uniform[i] < p else 0
-        out[i] = x[i] * mask[i]
+    if num_threads == 1:
+        _forward(vector_start(x), vector_start(uniform), p, vector_start(mask), vector_start(out), 0, size)
+        return
+    for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
+        _forward(&x[0], &uniform[0], p, &mask[0], &out[0], part_start(size, num_threads, part),
+                 part_start(size, num_threads, part + 1))
+
+
+cdef void _backward(const real* dout, const real* mask, real* dx, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(first, last):
+        dx[i] = dout[i] * mask[i]
 
 
 def dropout_backward(
@@ -44,10 +62,15 @@ def dropout_backward(
 ):
     """dx = dout * mask."""
     cdef str me = "dropout_backward"
-    cdef Py_ssize_t i, size = dout.shape[0]
+    cdef Py_ssize_t size = dout.shape[0]
+    cdef int part
     vector(me, "dout", dout, size)
     vector(me, "mask", mask, size)
     vector(me, "dx", dx, size)
     num_threads = threads_for(size * sizeof(real), 150, num_threads)
-    for i in prange(size, nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
-        dx[i] = dout[i] * mask[i]
+    if num_threads == 1:
+        _backward(vector_start(dout), vector_start(mask), vector_start(dx), 0, size)
+        return
+    for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
+        _backward(&dout[0], &mask[0], &dx[0], part_start(size, num_threads, part),
+                  part_start(size, num_threads, part + 1))

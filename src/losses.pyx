@@ -4,6 +4,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
+from arithmetic cimport part_start
 from checks cimport aligned, matrix
 from real cimport real
 from sharing cimport set_serial_picoseconds, threads_for
@@ -41,12 +42,26 @@ cdef inline double svm_row(
     return loss
 
 
+cdef void _rows(
+    const real* x_nc, const int64_t* y_n, bint softmax, Py_ssize_t n, Py_ssize_t c,  # IN
+    real* dx_nc, double* loss_n,                                                     # OUT
+    Py_ssize_t first, Py_ssize_t last,
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(first, last):
+        if softmax:
+            loss_n[i] = softmax_row(x_nc + i * c, y_n[i], c, n, dx_nc + i * c)
+        else:
+            loss_n[i] = svm_row(x_nc + i * c, y_n[i], c, <real> n, dx_nc + i * c)
+
+
 cdef double _loss(str me, const real[:, ::1] x_nc, const int64_t[::1] y_n, real[:, ::1] dx_nc, bint softmax,
                   int num_threads) except? -1:
     """The mean loss; dx is written."""
     cdef Py_ssize_t i, n = x_nc.shape[0], c = x_nc.shape[1]
     cdef double total = 0
     cdef double *loss_n
+    cdef int part
     if n == 0 or c == 0:
         raise ValueError(f"{me}: x has shape ({n}, {c}), expected at least one sample and one class")
     if y_n.shape[0] != n:
@@ -61,11 +76,12 @@ cdef double _loss(str me, const real[:, ::1] x_nc, const int64_t[::1] y_n, real[
     if loss_n == NULL:
         raise MemoryError(f"{me}: no memory for the losses of {n} samples")
     num_threads = threads_for(n * c * sizeof(real), 3000 if softmax else 700, num_threads)
-    for i in prange(n, nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
-        if softmax:
-            loss_n[i] = softmax_row(&x_nc[i, 0], y_n[i], c, n, &dx_nc[i, 0])
-        else:
-            loss_n[i] = svm_row(&x_nc[i, 0], y_n[i], c, <real> n, &dx_nc[i, 0])
+    if num_threads == 1:
+        _rows(&x_nc[0, 0], &y_n[0], softmax, n, c, &dx_nc[0, 0], loss_n, 0, n)
+    else:
+        for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
+            _rows(&x_nc[0, 0], &y_n[0], softmax, n, c, &dx_nc[0, 0], loss_n, part_start(n, num_threads, part),
+                  part_start(n, num_threads, part + 1))
     # One order for any number of threads.
     for i in range(n):
         total += loss_n[i]

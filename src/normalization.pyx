@@ -8,7 +8,8 @@ kept in a fixed number of lanes, which compilers turn into vectors.
 from cython.parallel cimport prange
 from libc.math cimport sqrt
 
-from checks cimport matrix, vector
+from arithmetic cimport ceil_div, part_start
+from checks cimport matrix, matrix_start, vector, vector_start
 from real cimport real
 from sharing cimport set_serial_picoseconds, threads_for
 
@@ -19,10 +20,6 @@ cdef enum:
 
 def share_from(double picoseconds):
     return set_serial_picoseconds(picoseconds)
-
-
-cdef inline Py_ssize_t _blocks(Py_ssize_t d) noexcept nogil:
-    return (d + COLUMNS - 1) // COLUMNS
 
 
 cdef inline Py_ssize_t _width(Py_ssize_t block, Py_ssize_t d) noexcept nogil:
@@ -85,24 +82,29 @@ cdef void bn_apply(
             out_nd[i * d + j] = gamma[j] * xhat + beta[j]
 
 
-cdef void bn_train_block(
+cdef void bn_train_blocks(
     const real* x_nd, const real* gamma_d, const real* beta_d, double eps,  # IN
     real* out_nd, real* xhat_nd, real* mean_d, real* var_d, real* inv_d,    # OUT
-    Py_ssize_t n, Py_ssize_t d, Py_ssize_t block,
+    Py_ssize_t n, Py_ssize_t d, Py_ssize_t first, Py_ssize_t last,
 ) noexcept nogil:
-    cdef Py_ssize_t c = block * COLUMNS
-    cdef Py_ssize_t width = _width(block, d)
-    bn_statistics(x_nd + c, n, d, width, eps, mean_d + c, var_d + c, inv_d + c)
-    bn_apply(x_nd + c, gamma_d + c, beta_d + c, mean_d + c, inv_d + c, n, d, width, out_nd + c, xhat_nd + c)
+    cdef Py_ssize_t block, c, width
+    for block in range(first, last):
+        c = block * COLUMNS
+        width = _width(block, d)
+        bn_statistics(x_nd + c, n, d, width, eps, mean_d + c, var_d + c, inv_d + c)
+        bn_apply(x_nd + c, gamma_d + c, beta_d + c, mean_d + c, inv_d + c, n, d, width, out_nd + c, xhat_nd + c)
 
 
-cdef void bn_apply_block(
+cdef void bn_apply_blocks(
     const real* x_nd, const real* gamma_d, const real* beta_d, const real* mean_d, const real* inv_d,  # IN
-    Py_ssize_t n, Py_ssize_t d, Py_ssize_t block,
     real* out_nd, real* xhat_nd,                                                                       # OUT
+    Py_ssize_t n, Py_ssize_t d, Py_ssize_t first, Py_ssize_t last,
 ) noexcept nogil:
-    cdef Py_ssize_t c = block * COLUMNS
-    bn_apply(x_nd + c, gamma_d + c, beta_d + c, mean_d + c, inv_d + c, n, d, _width(block, d), out_nd + c, xhat_nd + c)
+    cdef Py_ssize_t block, c
+    for block in range(first, last):
+        c = block * COLUMNS
+        bn_apply(x_nd + c, gamma_d + c, beta_d + c, mean_d + c, inv_d + c, n, d, _width(block, d), out_nd + c,
+                 xhat_nd + c)
 
 
 cdef void column_sums_block(
@@ -203,16 +205,19 @@ cdef enum Backward:
     CONSTANT_STATISTICS
 
 
-cdef inline void bn_backward_block(
-    Backward kind, const real* dout_nd, const real* xhat_nd, const real* gamma_d, const real* inv_d,
-    real* dx_nd, real* dgamma_d, real* dbeta_d, Py_ssize_t n, Py_ssize_t d, Py_ssize_t block,
+cdef void bn_backward_blocks(
+    Backward kind, const real* dout_nd, const real* xhat_nd, const real* gamma_d, const real* inv_d,  # IN
+    real* dx_nd, real* dgamma_d, real* dbeta_d,                                                       # OUT
+    Py_ssize_t n, Py_ssize_t d, Py_ssize_t first, Py_ssize_t last,
 ) noexcept nogil:
-    if kind == STAGED:
-        bn_staged_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
-    elif kind == CLOSED_FORM:
-        bn_closed_form_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
-    else:
-        bn_constant_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
+    cdef Py_ssize_t block
+    for block in range(first, last):
+        if kind == STAGED:
+            bn_staged_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
+        elif kind == CLOSED_FORM:
+            bn_closed_form_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
+        else:
+            bn_constant_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
 
 
 cdef inline double _lane_total(const double* lanes) noexcept nogil:
@@ -261,6 +266,16 @@ cdef void ln_forward_row(
         out_d[j] = gamma_d[j] * xhat + beta_d[j]
 
 
+cdef void ln_forward_rows(
+    const real* x_nd, const real* gamma_d, const real* beta_d, double eps,  # IN
+    real* out_nd, real* xhat_nd, real* inv_n,                               # OUT
+    Py_ssize_t d, Py_ssize_t first, Py_ssize_t last,
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(first, last):
+        ln_forward_row(x_nd + i * d, gamma_d, beta_d, eps, out_nd + i * d, xhat_nd + i * d, inv_n + i, d)
+
+
 cdef void ln_backward_row(
     const real* dout_d, const real* xhat_d, const real* gamma_d, real inv,  # IN
     real* dx_d,                                                             # OUT
@@ -290,6 +305,27 @@ cdef void ln_backward_row(
         dx_d[j] = inv * (dout_d[j] * gamma_d[j] - mean_g - xhat_d[j] * mean_gx)
 
 
+cdef void ln_backward_rows(
+    const real* dout_nd, const real* xhat_nd, const real* gamma_d, const real* inv_n,  # IN
+    real* dx_nd,                                                                       # OUT
+    Py_ssize_t d, Py_ssize_t first, Py_ssize_t last,
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(first, last):
+        ln_backward_row(dout_nd + i * d, xhat_nd + i * d, gamma_d, inv_n[i], dx_nd + i * d, d)
+
+
+cdef void column_sums_blocks(
+    const real* dout_nd, const real* xhat_nd,  # IN
+    real* dgamma_d, real* dbeta_d,             # OUT
+    Py_ssize_t n, Py_ssize_t d, Py_ssize_t first, Py_ssize_t last,
+) noexcept nogil:
+    cdef Py_ssize_t block, c
+    for block in range(first, last):
+        c = block * COLUMNS
+        column_sums_block(dout_nd + c, xhat_nd + c, dgamma_d + c, dbeta_d + c, n, d, _width(block, d))
+
+
 def batchnorm_forward_train(
     const real[:, ::1] x_nd not None,   # IN
     const real[::1] gamma_d not None,   # IN
@@ -304,7 +340,8 @@ def batchnorm_forward_train(
 ):
     """Normalize by the batch's statistics, which are written too."""
     cdef str me = "batchnorm_forward_train"
-    cdef Py_ssize_t block, n = x_nd.shape[0], d = x_nd.shape[1]
+    cdef Py_ssize_t n = x_nd.shape[0], d = x_nd.shape[1], blocks = ceil_div(d, COLUMNS)
+    cdef int part
     matrix(me, "x", x_nd, n, d)
     matrix(me, "out", out_nd, n, d)
     matrix(me, "xhat", xhat_nd, n, d)
@@ -316,10 +353,15 @@ def batchnorm_forward_train(
     if n == 0:
         raise ValueError(f"{me}: x has no samples, expected at least one")
     num_threads = threads_for(n * d * sizeof(real), 400, num_threads)
-    for block in prange(_blocks(d), nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1,
-                        schedule="static"):
-        bn_train_block(&x_nd[0, 0], &gamma_d[0], &beta_d[0], eps, &out_nd[0, 0], &xhat_nd[0, 0], &mean_d[0], &var_d[0],
-                       &inv_std_d[0], n, d, block)
+    if num_threads == 1:
+        bn_train_blocks(matrix_start(x_nd), vector_start(gamma_d), vector_start(beta_d), eps, matrix_start(out_nd),
+                        matrix_start(xhat_nd), vector_start(mean_d), vector_start(var_d), vector_start(inv_std_d), n, d,
+                        0, blocks)
+        return
+    for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
+        bn_train_blocks(&x_nd[0, 0], &gamma_d[0], &beta_d[0], eps, &out_nd[0, 0], &xhat_nd[0, 0], &mean_d[0], &var_d[0],
+                        &inv_std_d[0], n, d, part_start(blocks, num_threads, part),
+                        part_start(blocks, num_threads, part + 1))
 
 
 def batchnorm_forward_test(
@@ -336,7 +378,8 @@ def batchnorm_forward_test(
 ):
     """Normalize by given statistics."""
     cdef str me = "batchnorm_forward_test"
-    cdef Py_ssize_t block, j, n = x_nd.shape[0], d = x_nd.shape[1]
+    cdef Py_ssize_t j, n = x_nd.shape[0], d = x_nd.shape[1], blocks = ceil_div(d, COLUMNS)
+    cdef int part
     matrix(me, "x", x_nd, n, d)
     matrix(me, "out", out_nd, n, d)
     matrix(me, "xhat", xhat_nd, n, d)
@@ -347,13 +390,14 @@ def batchnorm_forward_test(
     vector(me, "inv_std", inv_std_d, d)
     for j in range(d):
         inv_std_d[j] = <real> (1 / sqrt(<double> var_d[j] + eps))
-    if n == 0:
-        return
     num_threads = threads_for(n * d * sizeof(real), 350, num_threads)
-    for block in prange(_blocks(d), nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1,
-                        schedule="static"):
-        bn_apply_block(&x_nd[0, 0], &gamma_d[0], &beta_d[0], &mean_d[0], &inv_std_d[0], n, d, block, &out_nd[0, 0],
-                       &xhat_nd[0, 0])
+    if num_threads == 1:
+        bn_apply_blocks(matrix_start(x_nd), vector_start(gamma_d), vector_start(beta_d), vector_start(mean_d),
+                        vector_start(inv_std_d), matrix_start(out_nd), matrix_start(xhat_nd), n, d, 0, blocks)
+        return
+    for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
+        bn_apply_blocks(&x_nd[0, 0], &gamma_d[0], &beta_d[0], &mean_d[0], &inv_std_d[0], &out_nd[0, 0], &xhat_nd[0, 0],
+                        n, d, part_start(blocks, num_threads, part), part_start(blocks, num_threads, part + 1))
 
 
 cdef int _bn_backward(
@@ -362,7 +406,8 @@ cdef int _bn_backward(
     real[:, ::1] dx_nd, real[::1] dgamma_d, real[::1] dbeta_d,                                                   # OUT
     int num_threads,
 ) except -1:
-    cdef Py_ssize_t block, n = dout_nd.shape[0], d = dout_nd.shape[1]
+    cdef Py_ssize_t n = dout_nd.shape[0], d = dout_nd.shape[1], blocks = ceil_div(d, COLUMNS)
+    cdef int part
     matrix(me, "dout", dout_nd, n, d)
     matrix(me, "xhat", xhat_nd, n, d)
     matrix(me, "dx", dx_nd, n, d)
@@ -375,10 +420,15 @@ cdef int _bn_backward(
         dbeta_d[:] = 0
         return 0
     num_threads = threads_for(n * d * sizeof(real), 400, num_threads)
-    for block in prange(_blocks(d), nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1,
-                        schedule="static"):
-        bn_backward_block(kind, &dout_nd[0, 0], &xhat_nd[0, 0], &gamma_d[0], &inv_std_d[0], &dx_nd[0, 0], &dgamma_d[0],
-                          &dbeta_d[0], n, d, block)
+    if num_threads == 1:
+        bn_backward_blocks(kind, matrix_start(dout_nd), matrix_start(xhat_nd), vector_start(gamma_d),
+                           vector_start(inv_std_d), matrix_start(dx_nd), vector_start(dgamma_d), vector_start(dbeta_d),
+                           n, d, 0, blocks)
+        return 0
+    for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
+        bn_backward_blocks(kind, &dout_nd[0, 0], &xhat_nd[0, 0], &gamma_d[0], &inv_std_d[0], &dx_nd[0, 0], &dgamma_d[0],
+                           &dbeta_d[0], n, d, part_start(blocks, num_threads, part),
+                           part_start(blocks, num_threads, part + 1))
     return 0
 
 
@@ -439,7 +489,8 @@ def layernorm_forward(
 ):
     """Normalize each row by its own statistics."""
     cdef str me = "layernorm_forward"
-    cdef Py_ssize_t i, n = x_nd.shape[0], d = x_nd.shape[1]
+    cdef Py_ssize_t n = x_nd.shape[0], d = x_nd.shape[1]
+    cdef int part
     matrix(me, "x", x_nd, n, d)
     matrix(me, "out", out_nd, n, d)
     matrix(me, "xhat", xhat_nd, n, d)
@@ -449,8 +500,13 @@ def layernorm_forward(
     if d == 0:
         raise ValueError(f"{me}: x has no features, expected at least one")
     num_threads = threads_for(n * d * sizeof(real), 350, num_threads)
-    for i in prange(n, nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
-        ln_forward_row(&x_nd[i, 0], &gamma_d[0], &beta_d[0], eps, &out_nd[i, 0], &xhat_nd[i, 0], &inv_std_n[i], d)
+    if num_threads == 1:
+        ln_forward_rows(matrix_start(x_nd), &gamma_d[0], &beta_d[0], eps, matrix_start(out_nd), matrix_start(xhat_nd),
+                        vector_start(inv_std_n), d, 0, n)
+        return
+    for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
+        ln_forward_rows(&x_nd[0, 0], &gamma_d[0], &beta_d[0], eps, &out_nd[0, 0], &xhat_nd[0, 0], &inv_std_n[0], d,
+                        part_start(n, num_threads, part), part_start(n, num_threads, part + 1))
 
 
 def layernorm_backward(
@@ -465,7 +521,8 @@ def layernorm_backward(
 ):
     """Gradients of layer normalization."""
     cdef str me = "layernorm_backward"
-    cdef Py_ssize_t i, n = dout_nd.shape[0], d = dout_nd.shape[1]
+    cdef Py_ssize_t n = dout_nd.shape[0], d = dout_nd.shape[1], blocks = ceil_div(d, COLUMNS)
+    cdef int part
     matrix(me, "dout", dout_nd, n, d)
     matrix(me, "xhat", xhat_nd, n, d)
     matrix(me, "dx", dx_nd, n, d)
@@ -478,9 +535,15 @@ def layernorm_backward(
         dbeta_d[:] = 0
         return
     num_threads = threads_for(n * d * sizeof(real), 300, num_threads)
-    for i in prange(n, nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1, schedule="static"):
-        ln_backward_row(&dout_nd[i, 0], &xhat_nd[i, 0], &gamma_d[0], inv_std_n[i], &dx_nd[i, 0], d)
-    for i in prange(_blocks(d), nogil=True, num_threads=num_threads, use_threads_if=num_threads > 1,
-                    schedule="static"):
-        column_sums_block(&dout_nd[0, 0] + i * COLUMNS, &xhat_nd[0, 0] + i * COLUMNS, &dgamma_d[0] + i * COLUMNS,
-                          &dbeta_d[0] + i * COLUMNS, n, d, _width(i, d))
+    if num_threads == 1:
+        ln_backward_rows(matrix_start(dout_nd), matrix_start(xhat_nd), vector_start(gamma_d), vector_start(inv_std_n),
+                         matrix_start(dx_nd), d, 0, n)
+        column_sums_blocks(matrix_start(dout_nd), matrix_start(xhat_nd), vector_start(dgamma_d),
+                           vector_start(dbeta_d), n, d, 0, blocks)
+        return
+    for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
+        ln_backward_rows(&dout_nd[0, 0], &xhat_nd[0, 0], &gamma_d[0], &inv_std_n[0], &dx_nd[0, 0], d,
+                         part_start(n, num_threads, part), part_start(n, num_threads, part + 1))
+    for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
+        column_sums_blocks(&dout_nd[0, 0], &xhat_nd[0, 0], &dgamma_d[0], &dbeta_d[0], n, d,
+                           part_start(blocks, num_threads, part), part_start(blocks, num_threads, part + 1))

@@ -2,6 +2,10 @@
 #
 # Waking the threads of a parallel region takes 50 to 70 us where they sleep. Work that one thread does in
 # less than this is not shared out. Products are: they have threads of their own, see threads/README.md.
+#
+# A region on one thread still costs 1 us, as libgomp makes a team for it, and small layers take no longer
+# than that. So their loops run over a range: one call where there is one thread, and in a region one call
+# for each thread's part of the range.
 cdef extern from *:
     """
     static double serial_picoseconds = 200e6;
