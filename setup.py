@@ -106,7 +106,7 @@ def sources_of(name, found=None):
     if name not in found and path.is_file():
         found.add(name)
         text = path.read_text(encoding="utf-8")
-        for near in re.findall(r'"([\w./]+\.(?:h|pxi|pyx))"', text):
+        for near in re.findall(r'"([\w./]+\.(?:h|pyx))"', text):
             sources_of(near, found)
             sources_of(os.path.normpath(os.path.join(os.path.dirname(name), near)).replace(os.sep, "/"), found)
         for package, names in re.findall(r"^\s*(?:from ([\w.]+) )?cimport ([\w., ]+)", text, re.MULTILINE):

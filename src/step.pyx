@@ -4,7 +4,7 @@ The kernel is step/phases.pxd: see step/README.md. The entry acquires every arra
 of them.
 """
 
-include "common.pxi"
+cimport numpy as cnp
 from cpython.dict cimport PyDict_Next, PyDict_SetItem
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
@@ -13,6 +13,9 @@ from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int64_t
 
 from bf16.rounding cimport BY_AMX, HAVE_AMX, HAVE_BF16
+from real cimport real
+from sharing cimport serial_picoseconds, set_serial_picoseconds
+from step.arrays cimport check, check_out, check_shape, check_size, real_type
 from step.layout cimport (
     BATCH_NORM, LAYER_NORM, NO_NORM, image_source, lay_out, step_layer, step_state)
 from step.phases cimport run_step
@@ -22,6 +25,13 @@ from threads.threads cimport scratch_give, scratch_take
 
 cdef extern from "Python.h":
     void Py_SET_SIZE(list items, Py_ssize_t size)
+
+cnp.import_array()
+
+
+def share_from(double picoseconds):
+    return set_serial_picoseconds(picoseconds)
+
 
 # A parameter of what lies in front of the network, with its gradient and what is added to that.
 cdef struct Front:
@@ -38,25 +48,25 @@ class LabelError(ValueError):
     """A label is none of the classes; nothing was done."""
 
 
-# A multiply-add and what comes with it in a small network, against SERIAL_PICOSECONDS.
+# A multiply-add and what comes with it in a small network, against serial_picoseconds.
 cdef double PICOSECONDS = 100
 
 
 cdef void *_writable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t columns) except NULL:
     """Data of an array that the step writes; columns < 0 asks for a vector."""
     cdef void *data = _readable(label, array, t, rows, columns)
-    _check_out("train_step", label, array, t)
+    check_out("train_step", label, array, t)
     return data
 
 
 cdef void *_readable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t columns) except NULL:
     if not isinstance(array, cnp.ndarray):
         raise TypeError(f"train_step: {label} is a {type(array).__name__}, expected an ndarray")
-    _check("train_step", label, array, t, 1 if columns < 0 else 2)
+    check("train_step", label, array, t, 1 if columns < 0 else 2)
     if columns < 0:
-        _check_size("train_step", label, array, rows)
+        check_size("train_step", label, array, rows)
     else:
-        _check_shape("train_step", label, array, rows, columns)
+        check_shape("train_step", label, array, rows, columns)
     return cnp.PyArray_DATA(<cnp.ndarray> array)
 
 
@@ -120,13 +130,13 @@ cdef int _set_source(image_source *source, cnp.ndarray images_nd, cnp.ndarray in
     cdef Py_ssize_t rows, i
     if t != cnp.NPY_UINT8 and t != cnp.NPY_FLOAT and t != cnp.NPY_DOUBLE:
         raise TypeError(f"train_step: images have dtype {images_nd.dtype}, expected uint8, float32 or float64")
-    _check("train_step", "images", images_nd, t, 2)
+    check("train_step", "images", images_nd, t, 2)
     rows, source.features = cnp.PyArray_DIM(images_nd, 0), cnp.PyArray_DIM(images_nd, 1)
     source.images = cnp.PyArray_DATA(images_nd)
     source.bytes = 1 if t == cnp.NPY_UINT8 else 4 if t == cnp.NPY_FLOAT else 8
     source.n = rows
     if index_n is not None:
-        _check("train_step", "index", index_n, cnp.NPY_INT64, 1)
+        check("train_step", "index", index_n, cnp.NPY_INT64, 1)
         source.n = cnp.PyArray_DIM(index_n, 0)
         source.index = <const int64_t *> cnp.PyArray_DATA(index_n)
         for i in range(source.n):
@@ -141,8 +151,8 @@ cdef int _set_source(image_source *source, cnp.ndarray images_nd, cnp.ndarray in
 
 cdef int _set_labels(step_state *step, cnp.ndarray y_n, Py_ssize_t classes) except -1:
     cdef Py_ssize_t i
-    _check("train_step", "y", y_n, cnp.NPY_INT64, 1)
-    _check_size("train_step", "y", y_n, step.source.n)
+    check("train_step", "y", y_n, cnp.NPY_INT64, 1)
+    check_size("train_step", "y", y_n, step.source.n)
     step.labels = <const int64_t *> cnp.PyArray_DATA(y_n)
     for i in range(step.source.n):
         if step.labels[i] < 0 or step.labels[i] >= classes:
@@ -163,8 +173,8 @@ cdef void *_flat(str label, object array, int t, Py_ssize_t size) except NULL:
     """Data of an array of any shape that the step writes."""
     if not isinstance(array, cnp.ndarray):
         raise TypeError(f"train_step: {label} is a {type(array).__name__}, expected an ndarray")
-    _check_out("train_step", label, array, t)
-    _check_size("train_step", label, array, size)
+    check_out("train_step", label, array, t)
+    check_size("train_step", label, array, size)
     return cnp.PyArray_DATA(<cnp.ndarray> array)
 
 
@@ -356,7 +366,7 @@ def train_step(
         step.layer = layer
         step.bf16 = bf16
         _set_source(&step.source, images_nd, index_n, mean_d)
-        t = _real_type("train_step", "weights", _matrix(next(iter(layers[0]), None)))
+        t = real_type("train_step", "weights", _matrix(next(iter(layers[0]), None)))
         if bf16 and not HAVE_BF16:
             raise RuntimeError("train_step: this module was built without bfloat16 kernels")
         if bf16 == BY_AMX and not HAVE_AMX:
@@ -376,7 +386,7 @@ def train_step(
         step.dx = _set_dx(&step.source, images_nd, dx_nd, t)
         for l in range(fronts):
             _set_front(&ahead[l], front[l], step.rule, t)
-        if 3 * work * step.source.n * PICOSECONDS < SERIAL_PICOSECONDS:
+        if 3 * work * step.source.n * PICOSECONDS < serial_picoseconds:
             num_threads = 1
         num_threads = max(1, num_threads)
         itemsize = sizeof(float) if t == cnp.NPY_FLOAT else sizeof(double)
