@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from daseCV_c import _checks, reference
+from daseCV_c import _checks, _random, reference
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._types import Array, ArrayLike, Cache, Params
@@ -15,6 +15,9 @@ def _parameters(function: str, dropout_param: Params) -> tuple[float, str]:
     p = _checks.number(function, "dropout_param", dropout_param, "p")
     if not 0 < p <= 1:
         raise ValueError(f"{function}: dropout_param['p'] is {p}, expected a probability in (0, 1]")
+    own = dropout_param.get("generator")
+    if own is not None and not isinstance(own, _random.Generator):
+        raise TypeError(f"{function}: dropout_param['generator'] is {own!r}, expected a numpy.random.RandomState")
     return p, _checks.mode_of(function, "dropout_param", dropout_param)
 
 
@@ -26,7 +29,8 @@ def dropout_forward(x: ArrayLike, dropout_param: Params) -> tuple[Array, Cache]:
     x : array, any shape
     dropout_param : dict
         ``p``, the probability of keeping a unit, in (0, 1]; ``mode``, 'train' or 'test';
-        optional ``seed``, given to ``np.random.seed`` at every call, in either mode.
+        optional ``seed``, given to ``np.random.seed`` at every call, in either mode; optional ``generator``,
+        a numpy.random.RandomState that masks are drawn from, in place of NumPy's global one and its seed.
 
     Returns
     -------
@@ -58,11 +62,11 @@ def dropout_forward(x: ArrayLike, dropout_param: Params) -> tuple[Array, Cache]:
     kernels = _backend.kernels_of(x_.dtype)
     if kernels is None:
         return reference.dropout_forward(x_, dropout_param)
-    if "seed" in dropout_param:
-        np.random.seed(dropout_param["seed"])
     if mode == "test":
+        if "seed" in dropout_param and dropout_param.get("generator") is None:
+            np.random.seed(dropout_param["seed"])
         return x_.copy(), (dict(dropout_param), None)
-    uniform = np.asarray(np.random.rand(*x_.shape))
+    uniform = _random.uniform(dropout_param, *x_.shape)
     mask, out = np.empty_like(x_), np.empty_like(x_)
     kernels.dropout.dropout_forward(
         x_.reshape(-1), uniform.reshape(-1), p, mask.reshape(-1), out.reshape(-1), _threads.effective())

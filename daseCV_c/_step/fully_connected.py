@@ -10,12 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
+from types import NoneType
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from daseCV_c import _checks, optim
+from daseCV_c import _checks, _random, optim
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import precision as _precision
 from daseCV_c._runtime import threads as _threads
@@ -106,13 +107,6 @@ def _statistics(norm: str | None, bias: Array, entry: Params) -> tuple[Any, ...]
     return mean, var, np.empty(width, dtype), np.empty(width, dtype), eps, momentum
 
 
-def _uniform(dropout: Params, n: int, width: int) -> tuple[Array, float]:
-    """(numbers that decide what is dropped, probability to keep)."""
-    if "seed" in dropout:
-        np.random.seed(dropout["seed"])
-    return np.random.rand(n, width), float(dropout["p"])
-
-
 def _run(
     step: Step, model: Any, groups: list[Any], images: Array, index: Array | None, mean: Array | None, y: Any,
     by: list[Any], changes: list[Change], losses: list[float] | None, rule: str | None,
@@ -121,7 +115,8 @@ def _run(
     gamma and beta, and `by` the rule's numbers for each, as the kernel takes them; so do `changes` and `losses`."""
     norm, last = model.normalization, len(groups) - 1
     dropout = model.dropout_param if model.use_dropout else None
-    if dropout is not None and not (step.plain_dict(dropout) and _number(dropout.get("p"), 1e-300, 1)):
+    if dropout is not None and not (step.plain_dict(dropout) and _number(dropout.get("p"), 1e-300, 1)
+                                    and isinstance(dropout.get("generator"), (_random.Generator, NoneType))):
         return None
     statistics: Any = itertools.repeat(None)
     if norm:
@@ -140,7 +135,8 @@ def _run(
             changes += (entry, "mode", "train"), (entry, "running_mean", found[2]), (entry, "running_var", found[3])
     uniform: Any = itertools.repeat(None)
     if dropout is not None:
-        uniform = [_uniform(dropout, len(y), group[1][0].size) for group in groups[:-1]] + [None]
+        uniform = [(_random.uniform(dropout, len(y), group[1][0].size), float(dropout["p"]))
+                   for group in groups[:-1]] + [None]
     reg = float(model.reg)
     layers = [(*group, *numbers, reg, found, drawn)
               for group, numbers, found, drawn in zip(groups, by, statistics, uniform, strict=False)]

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from daseCV_c import _checks, fast_layers, layer_utils, layers
+from daseCV_c import _checks, _random, fast_layers, layer_utils, layers
+from daseCV_c._initial import spread
 from daseCV_c._layers.affine import _affine_backward
 from daseCV_c._layers.sandwich import (
     _affine_relu_backward,
@@ -14,6 +15,7 @@ from daseCV_c._layers.sandwich import (
     _conv_relu_pool_backward,
     _conv_relu_pool_forward,
 )
+from daseCV_c._network import Network
 from daseCV_c._step.fully_connected import penalty
 from daseCV_c._types import Array, ArrayLike
 from daseCV_c.classifiers.fc_net import _labels, _positive
@@ -39,7 +41,7 @@ def _image_shape(name: str, input_dim: object) -> tuple[int, int, int]:
     return channels, height, width
 
 
-class ThreeLayerConvNet:
+class ThreeLayerConvNet(Network):
     """conv - ReLU - 2x2 max pool - affine - ReLU - affine - softmax.
 
     The convolution has stride 1 and ``pad = (filter_size - 1) // 2``, so that it keeps the height
@@ -51,13 +53,17 @@ class ThreeLayerConvNet:
     input_dim : tuple of int, (C, H, W)
     num_filters, filter_size, hidden_dim, num_classes : int
         filter_size is odd.
-    weight_scale : float
-        Standard deviation of the initial weights, drawn W1, W2, W3 from NumPy's global generator
-        and then cast.
+    weight_scale : float, 'he' or 'glorot'
+        Standard deviation of the initial weights, drawn W1, W2, W3 and then cast. 'he' is
+        ``sqrt(2 / fan_in)`` and 'glorot' ``sqrt(2 / (fan_in + fan_out))``, layer by layer: the same
+        numbers, scaled otherwise. The fans of the convolution are C * HH * WW and F * HH * WW.
     reg : float
         Strength of the L2 penalty on the weights.
     dtype : dtype
         float32 or float64: parameters and arithmetic.
+    seed : int or numpy.random.RandomState, optional
+        The weights are drawn from a generator of their own, by default from NumPy's global one. A seed
+        gives the numbers that ``np.random.seed(seed)`` gives.
 
     Attributes
     ----------
@@ -65,17 +71,26 @@ class ThreeLayerConvNet:
         W1 (F, C, HH, WW), b1 (F,), W2 (F * H/2 * W/2, hidden_dim), b2, W3 (hidden_dim, num_classes), b3.
     reg, dtype
         May be changed between calls.
+    input_dim : tuple of int, (C, H, W)
+    mean_image : array or None
+    class_names : list of str or None
+        None at first. What belongs to a model file, see `daseCV_c.models.save_model`.
 
     Raises
     ------
     ValueError
-        A size is not a positive integer, an even filter_size, or an unknown dtype.
+        A size is not a positive integer, an even filter_size, an unknown dtype, or seed is out of range.
     TypeError
-        weight_scale or reg is not a number.
+        reg is not a number, weight_scale neither a number nor one of the names, or seed none of its kinds.
 
     References
     ----------
     CS231n, "Convolutional Networks", https://cs231n.github.io/convolutional-networks/
+
+    He et al., "Delving Deep into Rectifiers", ICCV 2015, equation 10, https://arxiv.org/abs/1502.01852
+
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+    AISTATS 2010, equation 12
 
     Examples
     --------
@@ -89,8 +104,8 @@ class ThreeLayerConvNet:
 
     def __init__(
         self, input_dim: Sequence[int] = (3, 32, 32), num_filters: int = 32, filter_size: int = 7,
-        hidden_dim: int = 100, num_classes: int = 10, weight_scale: float = 1e-3, reg: float = 0.0,
-        dtype: DTypeLike = np.float32,
+        hidden_dim: int = 100, num_classes: int = 10, weight_scale: float | str = 1e-3, reg: float = 0.0,
+        dtype: DTypeLike = np.float32, *, seed: int | _random.Generator | None = None,
     ) -> None:
         name = "ThreeLayerConvNet"
         C, H, W = _image_shape(name, input_dim)
@@ -99,15 +114,18 @@ class ThreeLayerConvNet:
             ("num_classes", num_classes)))
         if HH % 2 == 0:
             raise ValueError(f"{name}: filter_size is {HH}, expected an odd number, which keeps the size of the images")
-        scale = _checks.real_number(name, "weight_scale", weight_scale)
+        scale = spread(name, weight_scale)
+        random = _random.source(_random.generator(name, seed))
         self.reg = _checks.real_number(name, "reg", reg)
         self.dtype = np.dtype(dtype).type
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"{name}: dtype is {np.dtype(dtype)}, expected float32 or float64")
+        self.input_dim = (C, H, W)
         self.params = {}
         for i, shape in enumerate([(F, C, HH, HH), (F * (H // 2) * (W // 2), hidden), (hidden, classes)], 1):
             outputs = F if i == 1 else shape[1]
-            self.params[f"W{i}"] = (scale * np.random.randn(*shape)).astype(self.dtype)
+            fans = (C * HH * HH, F * HH * HH) if i == 1 else shape
+            self.params[f"W{i}"] = (scale(*fans) * random.randn(*shape)).astype(self.dtype)
             self.params[f"b{i}"] = np.zeros(outputs, self.dtype)
 
     def _images(self, X: ArrayLike) -> Array:

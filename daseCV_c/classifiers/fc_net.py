@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from daseCV_c import _checks, layer_utils, layers
+from daseCV_c import _checks, _random, layer_utils, layers
+from daseCV_c._initial import spread
 from daseCV_c._layers.affine import _affine_backward
 from daseCV_c._layers.sandwich import (
     _affine_bn_relu_backward,
@@ -14,6 +15,7 @@ from daseCV_c._layers.sandwich import (
     _affine_relu_backward,
     _affine_relu_forward,
 )
+from daseCV_c._network import Network
 from daseCV_c._step import fully_connected as _engine
 from daseCV_c._types import Array, ArrayLike, Cache
 from daseCV_c.layer_utils import *  # noqa: F403
@@ -61,7 +63,7 @@ def _positive(name: str, argument: str, value: object) -> int:
     return _checks.integer(name, argument, value, 1, 2**31 - 1, ValueError)
 
 
-class TwoLayerNet:
+class TwoLayerNet(Network):
     """affine - ReLU - affine - softmax, in float64.
 
     The loss is the softmax loss plus ``0.5 * reg * (sum(W1**2) + sum(W2**2))``.
@@ -69,10 +71,14 @@ class TwoLayerNet:
     Parameters
     ----------
     input_dim, hidden_dim, num_classes : int
-    weight_scale : float
-        Standard deviation of the initial weights, drawn W1 first from NumPy's global generator.
+    weight_scale : float, 'he' or 'glorot'
+        Standard deviation of the initial weights, drawn W1 first. 'he' is ``sqrt(2 / fan_in)`` and 'glorot'
+        ``sqrt(2 / (fan_in + fan_out))``, layer by layer: the same numbers, scaled otherwise.
     reg : float
         Strength of the L2 penalty on the weights.
+    seed : int or numpy.random.RandomState, optional
+        The weights are drawn from a generator of their own, by default from NumPy's global one. A seed
+        gives the numbers that ``np.random.seed(seed)`` gives.
 
     Attributes
     ----------
@@ -80,17 +86,26 @@ class TwoLayerNet:
         W1 (D, H), b1 (H,), W2 (H, C), b2 (C,).
     reg, dtype
         May be changed between calls.
+    input_dim : int
+    mean_image : array or None
+    class_names : list of str or None
+        None at first. What belongs to a model file, see `daseCV_c.models.save_model`.
 
     Raises
     ------
     ValueError
-        A size is not a positive integer.
+        A size is not a positive integer, or seed is out of range.
     TypeError
-        weight_scale or reg is not a number.
+        reg is not a number, weight_scale neither a number nor one of the names, or seed none of its kinds.
 
     References
     ----------
     CS231n, "Neural Networks Part 1", https://cs231n.github.io/neural-networks-1/
+
+    He et al., "Delving Deep into Rectifiers", ICCV 2015, equation 10, https://arxiv.org/abs/1502.01852
+
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+    AISTATS 2010, equation 12
 
     Examples
     --------
@@ -105,19 +120,22 @@ class TwoLayerNet:
 
     # What FullyConnectedNet lets a user choose.
     num_layers, normalization, use_dropout, reg_last_layer = 2, None, False, True
+    dtype: Any = np.float64  # also of a network that the course pickled, which has none
 
     def __init__(
-        self, input_dim: int = 3 * 32 * 32, hidden_dim: int = 100, num_classes: int = 10, weight_scale: float = 1e-3,
-        reg: float = 0.0,
+        self, input_dim: int = 3 * 32 * 32, hidden_dim: int = 100, num_classes: int = 10,
+        weight_scale: float | str = 1e-3, reg: float = 0.0, *, seed: int | _random.Generator | None = None,
     ) -> None:
         sizes = [_positive("TwoLayerNet", name, value) for name, value in (
             ("input_dim", input_dim), ("hidden_dim", hidden_dim), ("num_classes", num_classes))]
-        scale = _checks.real_number("TwoLayerNet", "weight_scale", weight_scale)
+        scale = spread("TwoLayerNet", weight_scale)
         self.reg = _checks.real_number("TwoLayerNet", "reg", reg)
+        random = _random.source(_random.generator("TwoLayerNet", seed))
+        self.input_dim = sizes[0]
         self.dtype = np.float64
         self.params = {}
         for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
-            self.params[f"W{i}"] = scale * np.random.randn(fan_in, fan_out)
+            self.params[f"W{i}"] = scale(fan_in, fan_out) * random.randn(fan_in, fan_out)
             self.params[f"b{i}"] = np.zeros(fan_out)
 
     def loss(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
@@ -168,7 +186,7 @@ class TwoLayerNet:
         return loss, grads
 
 
-class FullyConnectedNet:
+class FullyConnectedNet(Network):
     """{affine - [batch or layer norm] - ReLU - [dropout]} x (L - 1) - affine - softmax.
 
     The loss is the softmax loss plus ``0.5 * reg`` times the sum of squares of every W; biases,
@@ -185,13 +203,16 @@ class FullyConnectedNet:
         'batch_norm' and 'layer_norm' mean the same.
     reg : float
         Strength of the L2 penalty on the weights.
-    weight_scale : float
-        Standard deviation of the initial weights, drawn W1, W2, ... from NumPy's global generator
-        and then cast.
+    weight_scale : float, 'he' or 'glorot'
+        Standard deviation of the initial weights, drawn W1, W2, ... and then cast. 'he' is
+        ``sqrt(2 / fan_in)`` and 'glorot' ``sqrt(2 / (fan_in + fan_out))``, layer by layer: the same
+        numbers, scaled otherwise. Deep networks without a normalization need one of them to learn.
     dtype : dtype
         float32 or float64: parameters and arithmetic.
-    seed : int, optional
-        Given to dropout, which then draws the same mask at each call.
+    seed : int or numpy.random.RandomState, optional
+        An integer means what it means in the course: dropout gives it to ``np.random.seed`` and draws
+        the same mask at each call. A RandomState is a generator of the network's own, from which the
+        initial weights and every mask are drawn. By default all are drawn from NumPy's global generator.
     dropout_keep_ratio : float, optional
         Another name for `dropout`.
 
@@ -204,6 +225,12 @@ class FullyConnectedNet:
     dropout_param : dict
     use_dropout, normalization, num_layers, reg, dtype
         May be changed between calls.
+    input_dim : int
+    generator : numpy.random.RandomState or None
+        The one that `seed` gave.
+    mean_image : array or None
+    class_names : list of str or None
+        None at first. What belongs to a model file, see `daseCV_c.models.save_model`.
     reg_last_layer : bool
         True. False leaves the last layer's weights out of the penalty and its gradient; the
         course's printed loss of 5.940411485412347 for reg = 3.14 was computed that way, where
@@ -214,11 +241,17 @@ class FullyConnectedNet:
     ValueError
         A size is not a positive integer, p outside (0, 1], an unknown normalization or dtype.
     TypeError
-        dropout, weight_scale or reg is not a number.
+        dropout or reg is not a number, weight_scale neither a number nor one of the names, or seed is a
+        numpy.random.Generator.
 
     References
     ----------
     CS231n, "Neural Networks Part 2", https://cs231n.github.io/neural-networks-2/
+
+    He et al., "Delving Deep into Rectifiers", ICCV 2015, equation 10, https://arxiv.org/abs/1502.01852
+
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+    AISTATS 2010, equation 12
 
     Examples
     --------
@@ -230,10 +263,14 @@ class FullyConnectedNet:
     (2, 3)
     """
 
+    # Also of networks that the course pickled, which have none.
+    reg_last_layer = True
+
     def __init__(
         self, hidden_dims: Sequence[int], input_dim: int = 3 * 32 * 32, num_classes: int = 10, dropout: float = 1,
-        normalization: str | None = None, reg: float = 0.0, weight_scale: float = 1e-2, dtype: DTypeLike = np.float32,
-        seed: int | None = None, *, dropout_keep_ratio: float | None = None,
+        normalization: str | None = None, reg: float = 0.0, weight_scale: float | str = 1e-2,
+        dtype: DTypeLike = np.float32, seed: int | _random.Generator | None = None, *,
+        dropout_keep_ratio: float | None = None,
     ) -> None:
         name = "FullyConnectedNet"
         keep = dropout if dropout_keep_ratio is None else dropout_keep_ratio
@@ -248,15 +285,18 @@ class FullyConnectedNet:
         hidden = [_positive(name, "a width in hidden_dims", width) for width in hidden_dims]
         classes = _positive(name, "num_classes", num_classes)
         sizes = [_positive(name, "input_dim", input_dim), *hidden, classes]
-        scale = _checks.real_number(name, "weight_scale", weight_scale)
+        scale = spread(name, weight_scale)
+        # An integer is the course's: it says which masks are drawn, not which weights.
+        own = _random.generator(name, seed) if isinstance(seed, (_random.Generator, np.random.Generator)) else None
+        random = _random.source(own)
         self.reg = _checks.real_number(name, "reg", reg)
-        self.reg_last_layer = True
+        self.input_dim = sizes[0]
         self.normalization = _normalization(name, normalization)
         self.use_dropout = keep != 1
         self.num_layers = len(sizes) - 1
         self.params = {}
         for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
-            self.params[f"W{i}"] = (scale * np.random.randn(fan_in, fan_out)).astype(self.dtype)
+            self.params[f"W{i}"] = (scale(fan_in, fan_out) * random.randn(fan_in, fan_out)).astype(self.dtype)
             self.params[f"b{i}"] = np.zeros(fan_out, self.dtype)
             if self.normalization and i < self.num_layers:
                 self.params[f"gamma{i}"] = np.ones(fan_out, self.dtype)
@@ -265,7 +305,7 @@ class FullyConnectedNet:
         if self.use_dropout:
             self.dropout_param = {"mode": "train", "p": keep}
             if seed is not None:
-                self.dropout_param["seed"] = seed
+                self.dropout_param["seed" if own is None else "generator"] = seed
         self.bn_params = []
         if self.normalization == "batchnorm":
             self.bn_params = [{"mode": "train"} for _ in hidden]

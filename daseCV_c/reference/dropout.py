@@ -13,11 +13,13 @@ def dropout_forward(x: ArrayLike, dropout_param: Params) -> tuple[Array, Cache]:
     """out = x * mask, mask = (uniform < p) / p; p is the probability of keeping a unit."""
     p, mode = float(dropout_param["p"]), dropout_param["mode"]
     (x,) = as_float(x)
-    if "seed" in dropout_param:
+    own = dropout_param.get("generator")
+    if own is None and "seed" in dropout_param:
         np.random.seed(dropout_param["seed"])
     mask = None
     if mode == "train":
-        mask = np.asarray((np.random.rand(*x.shape) < p) / p, x.dtype)
+        uniform = (np.random if own is None else own).rand(*x.shape)
+        mask = np.asarray((uniform < p) / p, x.dtype)
         out = np.asarray(x * mask)
     elif mode == "test":
         out = x.copy()
