@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 
 from daseCV_c._version import __version__
-from daseCV_c.cli import bench, evaluate, predict, show, submit, train
+from daseCV_c.cli import bench, evaluate, lr_find, predict, show, submit, train
 from daseCV_c.cli.errors import CommandError, reason
 from daseCV_c.cli.options import Parser
 
 # In the order of --help. Each module has a `register(commands)` that adds its own parser.
-COMMANDS = (train, evaluate, predict, submit, bench, show)
+COMMANDS = (train, lr_find, evaluate, predict, submit, bench, show)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from daseCV_c import plots
 from daseCV_c._files import replacing
 from daseCV_c._training.curves import of_rows
 from daseCV_c.cli.runs import Row
+from daseCV_c.schedules import RangeTest
 
 
 def _save(path: Path, size: tuple[float, float], draw: Callable[[Any], object]) -> bool:
@@ -41,3 +42,21 @@ def save_curves(rows: Iterable[Row], path: Path) -> bool:
 def save_filters(w_fchw: np.ndarray, path: Path) -> bool:
     """Draw the filters of a convolution into `path`, each stretched to its own range; False without matplotlib."""
     return _save(path, (6, 6), lambda figure: plots.plot_weights(w_fchw, figure=figure))
+
+
+def save_range_test(found: RangeTest, path: Path) -> bool:
+    """Draw the losses of a range test into `path`; False without matplotlib."""
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        axes.plot(found.rates, found.losses, ".", markersize=3, color="0.6", label="each batch")
+        axes.plot(found.rates, found.smoothed, color=plots.COLOURS[0], label="smoothed")
+        if found.suggestion is not None:
+            axes.axvline(found.suggestion, color=plots.COLOURS[1], linestyle="--",
+                         label=f"falls fastest at {found.suggestion:.1e}")
+        low, high = found.losses.min(), found.smoothed.max()
+        margin = 0.1 * (high - low or 1.0)
+        axes.set(xscale="log", xlabel="learning rate", ylabel="training loss", ylim=(low - margin, high + margin))
+        axes.set_title("learning rate range test", loc="left", fontsize="medium")
+        axes.grid(True, alpha=0.3)
+        axes.legend(frameon=False)
+    return _save(path, (8, 5), draw)
