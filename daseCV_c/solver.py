@@ -1,7 +1,11 @@
 """Solver: trains a model with an update rule on batches drawn from a data set."""
 
+import contextlib
+import math
 import operator
 import pickle
+import time
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -14,6 +18,11 @@ from daseCV_c._layers.batch import gather_batch
 from daseCV_c._step import conv_net as _engine_cnn
 from daseCV_c._step import fully_connected as _engine
 from daseCV_c._step import whole
+from daseCV_c._training import data as _data
+from daseCV_c._training import divergence, hooks, signals
+from daseCV_c._training.history import ValidationLoss
+from daseCV_c._training.layer_step import by_layers
+from daseCV_c._training.weights import Weights
 from daseCV_c._types import Array, ArrayLike
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
@@ -22,31 +31,22 @@ _RULES = tuple(optim.__all__)
 _FLOATS = (np.float32, np.float64)
 # As they are defined: a loss that somebody puts in their place is called, not passed by.
 _OWN_LOSS = (FullyConnectedNet.loss, TwoLayerNet.loss, ThreeLayerConvNet.loss)
+# The keywords and their defaults. Each becomes an attribute of its name.
+_OPTIONS: dict[str, Any] = {
+    "update_rule": "sgd", "optim_config": {}, "lr_decay": 1.0, "batch_size": 100, "num_epochs": 10,
+    "num_train_samples": 1000, "num_val_samples": None, "checkpoint_name": None, "print_every": 10, "verbose": True,
+    "progress": False, "callbacks": (), "monitor": None, "on_divergence": "stop",
+}
 
 
 def _positive(name: str, value: object) -> int:
     return _checks.integer("Solver", name, value, 1, wrong_type=ValueError)
 
 
-def _mean_image(data: dict[str, Any], *splits: Array) -> Array | None:
-    """The mean image of `data` in float64 if one of the splits is of uint8; else None: they have lost it."""
-    images = [X for X in splits if X.dtype == np.uint8]
-    if not images or "mean_image" not in data:
-        return None
-    mean = _checks.as_array("Solver", "data['mean_image']", data["mean_image"])
-    for X in images:
-        if mean.shape != X.shape[1:]:
-            raise ValueError(
-                f"Solver: data['mean_image'] has shape {mean.shape}, but an image has shape {X.shape[1:]}")
-    return _checks.settle(mean, np.dtype(np.float64))
-
-
-def _statistics(model: Any) -> list[dict[str, Array]]:
-    """Copies of the running mean and variance of each entry of the model's bn_params."""
-    return [
-        {key: np.array(entry[key]) for key in ("running_mean", "running_var") if key in entry}
-        for entry in getattr(model, "bn_params", None) or []
-    ]
+def _one_of(name: str, value: Any, *known: str | None) -> Any:
+    if not isinstance(value, (str, type(None))) or value not in known:
+        raise ValueError(f"Solver: {name} is {value!r}, expected one of {', '.join(map(str, known))}")
+    return value
 
 
 class Solver:
@@ -129,45 +129,44 @@ class Solver:
     mean_image: Any  # an array, or None
     best_params: dict[str, Array]
     best_bn_params: list[dict[str, Array]]
+    update_rule: Any
+    optim_config: dict[str, Any]
+    lr_decay: float
+    batch_size: int
+    num_epochs: int
+    num_train_samples: int | None
+    num_val_samples: int | None
+    checkpoint_name: str | None
+    print_every: int
+    verbose: bool
+    progress: bool
+    callbacks: list[Any]
+    monitor: str | None
+    on_divergence: str
+    _begun: tuple[int, int, int]
+    _paused: tuple[Weights, Any] | None
 
     def __init__(self, model: Any, data: dict[str, Any], **kwargs: Any) -> None:
+        unknown = ", ".join(f'"{name}"' for name in kwargs if name not in _OPTIONS)
+        if unknown:
+            raise ValueError(f"Unrecognized arguments {unknown}")
         self.model = model
-        missing = [k for k in ("X_train", "y_train", "X_val", "y_val") if k not in data]
-        if missing:
-            raise ValueError(
-                f"Solver: data has no {', '.join(missing)}, expected X_train, y_train, X_val, y_val")
-        for split in ("train", "val"):
-            X, y = np.asarray(data[f"X_{split}"]), np.asarray(data[f"y_{split}"])
-            if y.ndim != 1 or X.ndim < 1 or len(X) != len(y):
-                raise ValueError(
-                    f"Solver: X_{split} has shape {X.shape} and y_{split} {y.shape}, "
-                    "expected one label per sample")
-            if len(X) == 0:
-                raise ValueError(f"Solver: X_{split} has shape {X.shape}, expected at least one sample")
-            setattr(self, f"X_{split}", X)
-            setattr(self, f"y_{split}", y)
-        self.mean_image = _mean_image(data, self.X_train, self.X_val)
-
-        self.update_rule = kwargs.pop("update_rule", "sgd")
+        vars(self).update(_data.splits(data))
+        self.mean_image = _data.mean_image(data, self.X_train, self.X_val)
+        vars(self).update(_OPTIONS | kwargs)
         # A copy: the rules write their state into the configurations made from it.
-        self.optim_config = dict(_checks.dictionary("Solver", "optim_config", kwargs.pop("optim_config", {})))
-        self.lr_decay = _checks.real_number("Solver", "lr_decay", kwargs.pop("lr_decay", 1.0))
-        self.batch_size = _positive("batch_size", kwargs.pop("batch_size", 100))
-        self.num_epochs = kwargs.pop("num_epochs", 10)
+        self.optim_config = dict(_checks.dictionary("Solver", "optim_config", self.optim_config))
+        self.lr_decay = _checks.real_number("Solver", "lr_decay", self.lr_decay)
+        self.batch_size = _positive("batch_size", self.batch_size)
         if self.num_epochs != 0:
             self.num_epochs = _positive("num_epochs", self.num_epochs)
-        self.num_train_samples = kwargs.pop("num_train_samples", 1000)
-        self.num_val_samples = kwargs.pop("num_val_samples", None)
         for name in ("num_train_samples", "num_val_samples"):
             if getattr(self, name) is not None:
                 _positive(name, getattr(self, name))
-        self.checkpoint_name = kwargs.pop("checkpoint_name", None)
-        self.print_every = _positive("print_every", kwargs.pop("print_every", 10))
-        self.verbose = kwargs.pop("verbose", True)
-        self.progress = kwargs.pop("progress", False)
-        if kwargs:
-            unknown = ", ".join(f'"{name}"' for name in kwargs)
-            raise ValueError(f"Unrecognized arguments {unknown}")
+        self.print_every = _positive("print_every", self.print_every)
+        _one_of("monitor", self.monitor, None, "val_acc", "val_loss")
+        _one_of("on_divergence", self.on_divergence, "stop", "ignore")
+        self.callbacks = hooks.checked(self.callbacks)
         if isinstance(self.update_rule, str):
             # Text that compares in a way of its own must not be asked in the middle of a step.
             self.update_rule = str.__str__(self.update_rule)
@@ -177,23 +176,57 @@ class Solver:
         self._rule = getattr(optim, self.update_rule)
         step = _engine_cnn.ConvStep if isinstance(model, ThreeLayerConvNet) else _engine.FusedStep
         self._fused = step(self.update_rule)
+        self._clip: Any = None  # gradients by name -> the same, clipped; asked for, the layers make the step
+        self._schedule: Any = None  # the number of steps done in this run -> the learning rate of the next
+        self._watchers: list[Any] = []  # callbacks of the Solver's own, which come before the user's
+        self._hooks = hooks.Hooks(())
         self._bar = None
+        self._val_loss: ValidationLoss | None = None  # while a check runs
+        self._index: Array | None = None  # the samples of the last batch
         self._reset()
 
     def _reset(self) -> None:
         self.epoch = 0
-        self.best_val_acc = 0
+        self.best_val_acc: float = 0
+        self.best_val_loss = math.inf
         self._checked = False
         self._keep_best()
         self.loss_history: list[float] = []
         self.train_acc_history: list[float] = []
         self.val_acc_history: list[float] = []
+        self.val_loss_history: list[float] = []
+        self.learning_rate_history: list[float] = []
+        self.seconds_history: list[float] = []
         self.optim_configs = {name: dict(self.optim_config) for name in self.model.params}
+        self._seconds = 0.0
+        self._begin_run()
+
+    def _begin_run(self) -> None:
+        """A run begins here: the lengths of what grows with it."""
+        self._begun = len(self.loss_history), self.epoch, len(self.val_acc_history)
+        self._ended, self._paused = False, None
+
+    @property
+    def iteration(self) -> int:
+        """How many steps of this run have been made."""
+        return len(self.loss_history) - self._begun[0]
+
+    @property
+    def _per_epoch(self) -> int:
+        return max(len(self.X_train) // self.batch_size, 1)
+
+    @property
+    def num_iterations(self) -> int:
+        """How many steps this run has."""
+        return self.num_epochs * self._per_epoch
 
     def _keep_best(self, **more: Any) -> None:
         """Copies of the parameters and of what belongs to them, all at once."""
-        vars(self).update(best_params={name: p.copy() for name, p in self.model.params.items()},
-                          best_bn_params=_statistics(self.model), **more)
+        best = Weights.of(self.model).copy()
+        vars(self).update(best_params=best.params, best_bn_params=best.statistics, **more)
+
+    def _put_back_best(self) -> None:
+        Weights(self.best_params, self.best_bn_params).copy().put_into(self.model)
 
     def _say(self, line: str) -> None:
         if self._bar is not None:
@@ -205,47 +238,21 @@ class Solver:
         """One batch: loss, gradients, update. What interrupts it leaves everything as before, or a step further."""
         # The numbers that np.random.choice draws, without what it does around them; int32 on some systems.
         index = np.random.randint(0, self.X_train.shape[0], self.batch_size)
-        index = _checks.integers("Solver", "index", index)
+        index = self._index = _checks.integers("Solver", "index", index)
         if self._fusible():
             mean = self.mean_image.reshape(-1) if self._has_mean(self.X_train) else None
             if self._fused(self.model, self.optim_configs, self.X_train, self.y_train, index, mean,
                            self.loss_history) is not None:
                 return
-        self._step_by_layers(index)
-
-    def _step_by_layers(self, index: Array) -> None:
-        """The same with the model's own `loss`, and the update rule parameter by parameter."""
-        back = self._back()
-        undo = whole.in_one_call(back)
-        try:
-            loss, grads = self.model.loss(self._batch(index), self.y_train[index])
-            params, configs = self.model.params, self.optim_configs
-            for name, w in params.items():
-                params[name], configs[name] = self._rule(w, grads[name], configs[name])
-            whole.commit(partial(self.loss_history.append, loss), back.clear)
-        except BaseException:
-            # One call, and nothing before it that could be interrupted.
-            whole.exhaust(undo)
-            raise
-
-    def _back(self) -> list[whole.Action]:
-        """Actions that undo what a step by layers may have done."""
-        params, configs = self.model.params, self.optim_configs
-        entries = [entry for entry in configs.values() if isinstance(entry, dict)]
-        mine = self._rule is _engine._RULES.get(self.update_rule)
-        # Rules of the package put new arrays in the place of old ones, but for sgd.
-        changed = [] if mine and self.update_rule != "sgd" else list(params.values())
-        if not mine:
-            changed += [value for entry in entries for value in entry.values()]
-        back = [action for held in (params, configs, *entries, *whole.layer_dicts(self.model))
-                for action in whole.restoring(held)]
-        return back + whole.refilling(array for array in changed if isinstance(array, np.ndarray))
+        by_layers(self, index)
 
     def _fusible(self) -> bool:
         """Every part of the step is the package's own: none was overridden, and none was put in its place."""
-        model = self.model
-        return (type(self)._batch is Solver._batch and self._rule is _engine._RULES.get(self.update_rule)
-                and getattr(type(model), "loss", None) in _OWN_LOSS and "loss" not in vars(model))
+        return (self._clip is None and type(self)._batch is Solver._batch and self._own_loss()
+                and self._rule is _engine._RULES.get(self.update_rule))
+
+    def _own_loss(self) -> bool:
+        return getattr(type(self.model), "loss", None) in _OWN_LOSS and "loss" not in vars(self.model)
 
     def _batch(self, index: Array) -> Array:
         """Rows of X_train, cast on the way where the model says to what."""
@@ -336,58 +343,140 @@ class Solver:
         if num_samples is not None and X.shape[0] > num_samples:
             index = np.random.choice(X.shape[0], num_samples)
             X, y = X[index], y[index]
-        predictions = [
-            np.argmax(self.model.loss(
-                self._centred(X, np.arange(start, min(start + batch_size, len(X)))) if centred
-                else X[start:start + batch_size]), axis=1)
-            for start in range(0, len(X), batch_size)
-        ]
+        predictions = []
+        for start in range(0, len(X), batch_size):
+            part = slice(start, start + batch_size)
+            batch = self._centred(X, np.arange(len(X))[part]) if centred else X[part]
+            scores = self.model.loss(batch)
+            if self._val_loss is not None:
+                self._val_loss.add(batch, scores, y[part])
+            predictions.append(np.argmax(scores, axis=1))
         accuracy: float = np.mean(np.concatenate(predictions) == y)
         return accuracy
 
     def _check(self) -> None:
         """Both accuracies, the best parameters, one printed line."""
         train_acc = self.check_accuracy(self.X_train, self.y_train, num_samples=self.num_train_samples)
-        val_acc = self.check_accuracy(self.X_val, self.y_val, num_samples=self.num_val_samples)
-        whole.commit(partial(self.train_acc_history.append, train_acc), partial(self.val_acc_history.append, val_acc))
+        self._val_loss = found = ValidationLoss(self.model, self._own_loss(), self.monitor == "val_loss")
+        try:
+            val_acc = self.check_accuracy(self.X_val, self.y_val, num_samples=self.num_val_samples)
+        finally:
+            self._val_loss = None
+        val_loss = found.mean
+        whole.commit(*(partial(history.append, value) for history, value in (
+            (self.train_acc_history, train_acc), (self.val_acc_history, val_acc), (self.val_loss_history, val_loss),
+            (self.seconds_history, self._seconds_now()))))
+        # Where an accuracy says nothing, what lowers the validation loss is better.
+        by_accuracy = self.monitor == "val_acc" or self.monitor is None and found.classes
+        better = val_acc > self.best_val_acc if by_accuracy else val_loss < self.best_val_loss
+        # The first check always counts, so an accuracy of 0 leaves parameters too.
+        if (better or not self._checked) and not divergence.not_finite(self.model.params):
+            self._keep_best(best_val_acc=val_acc, _checked=True,
+                            best_val_loss=math.inf if math.isnan(val_loss) else val_loss)
         self._save_checkpoint()
         if self.verbose:
             self._say(
                 f"(Epoch {self.epoch} / {self.num_epochs}) train acc: {train_acc:f}; val_acc: {val_acc:f}")
-        # The first check always counts, so an accuracy of 0 leaves parameters too.
-        if val_acc > self.best_val_acc or not self._checked:
-            self._keep_best(best_val_acc=val_acc, _checked=True)
+
+    def _seconds_now(self) -> float:
+        """Seconds of training so far."""
+        return time.perf_counter() - self._clock
 
     def train(self) -> None:
         """Run the optimization, then put the best parameters back into the model.
 
         Batch norm's running statistics are put back with them.
         """
+        if self._ended:
+            self._begin_run()
+        if self._paused is not None:
+            # Where it was: the best parameters were put into the model when it stopped.
+            weights, random = self._paused
+            weights.put_into(self.model)
+            np.random.set_state(random)
+            self._paused = None
         if not self._checked:
             # The model may have been given other parameters since the Solver was made.
             self._keep_best()
-        per_epoch = max(self.X_train.shape[0] // self.batch_size, 1)
-        iterations = self.num_epochs * per_epoch
-        with tqdm(total=iterations, unit="it", disable=not self.progress, dynamic_ncols=True) as bar:
+        with self._looked_at() as (asked, bar):
+            try:
+                self._run(asked, bar)
+                self._ended = self.iteration >= self.num_iterations
+                if not self._ended:
+                    self._paused = Weights.of(self.model), np.random.get_state()
+                self._put_back_best()
+            except divergence.DivergenceError:
+                self._ended = True
+                self._put_back_best()
+                raise
+        if asked.signal:
+            raise signals.stopped(asked.signal, f"training stopped after iteration {self.iteration} of "
+                                                f"{self.num_iterations}; train() goes on from there")
+
+    @contextlib.contextmanager
+    def _looked_at(self) -> Iterator[tuple[signals.Asked, Any]]:
+        """Around a run: signals, the clock, the progress bar, and callbacks, which hear of its end in any case."""
+        self._hooks = hooks.Hooks([*self._watchers, *self.callbacks])
+        self._clock = time.perf_counter() - self._seconds
+        with signals.deferred() as asked, tqdm(total=self.num_iterations, initial=self.iteration, unit="it",
+                                               disable=not self.progress, dynamic_ncols=True) as bar:
             self._bar = bar if self.progress else None
             try:
-                for t in range(iterations):
-                    self._step()
-                    bar.update()
-                    if self.verbose and t % self.print_every == 0:
-                        self._say(f"(Iteration {t + 1} / {iterations}) loss: {self.loss_history[-1]:f}")
-                    epoch_end = (t + 1) % per_epoch == 0
-                    if epoch_end:
-                        # A rule that was never told a rate has put its default there.
-                        # Not in place: the rate may be an array that the configurations share.
-                        whole.commit(partial(setattr, self, "epoch", self.epoch + 1), *(
-                            partial(operator.setitem, config, "learning_rate", config["learning_rate"] * self.lr_decay)
-                            for config in self.optim_configs.values()))
-                    if t == 0 or t == iterations - 1 or epoch_end:
-                        self._check()
+                yield asked, bar
             finally:
                 self._bar = None
-        entries = getattr(self.model, "bn_params", None) or []
-        whole.commit(partial(self.model.params.update, {name: p.copy() for name, p in self.best_params.items()}), *(
-            partial(entry.update, {key: value.copy() for key, value in best.items()})
-            for entry, best in zip(entries, self.best_bn_params, strict=False)))
+                self._seconds = self._seconds_now()
+                self._hooks.tell("on_train_end", self)
+
+    def _run(self, asked: signals.Asked, bar: Any) -> None:
+        """Steps until the end, or until somebody has asked to stop."""
+        stop, watched = self._hooks.tell("on_train_begin", self), self.on_divergence == "stop"
+        per_epoch, iterations = self._per_epoch, self.num_iterations
+        watch, on_step_end = divergence.Watch(), self._hooks.of["on_step_end"]
+        if self.iteration:
+            stop = self._after_step(self.iteration) or stop  # what an interruption has left undone
+        for t in range(self.iteration, iterations):
+            if stop or asked.signal:
+                break
+            if self._schedule is not None:
+                self._set_rate(self._schedule(t))
+            self._step()
+            self._note_rate()
+            bar.update()
+            loss = self.loss_history[-1]
+            if watched and not loss <= watch.limit:
+                watch.look(self)
+            if self.verbose and t % self.print_every == 0:
+                self._say(f"(Iteration {t + 1} / {iterations}) loss: {loss:f}")
+            if on_step_end:
+                stop = self._hooks.tell("on_step_end", self)
+            if t == 0 or (t + 1) % per_epoch == 0:
+                stop = self._after_step(t + 1) or stop
+
+    def _set_rate(self, rate: float) -> None:
+        # Not in place: the rate may be an array that the configurations share.
+        whole.commit(*(partial(operator.setitem, config, "learning_rate", rate)
+                       for config in self.optim_configs.values()))
+
+    def _note_rate(self) -> None:
+        rates, losses = self.learning_rate_history, self.loss_history
+        if len(rates) < len(losses) - 1:  # steps that somebody has made without train()
+            rates.extend([math.nan] * (len(losses) - 1 - len(rates)))
+        for config in self.optim_configs.values():  # one speaks for all
+            rates.append(config.get("learning_rate", math.nan))
+            break
+
+    def _after_step(self, done: int) -> bool:
+        """What is due after `done` steps of this run: the end of an epoch, a check. True: somebody asks to stop."""
+        stop, (epochs, first) = False, divmod(done, self._per_epoch)
+        if self.epoch - self._begun[1] < epochs:
+            # A rule that was never told a rate has put its default there.
+            whole.commit(partial(setattr, self, "epoch", self.epoch + 1), *(
+                partial(operator.setitem, config, "learning_rate", config["learning_rate"] * self.lr_decay)
+                for config in self.optim_configs.values()))
+        if len(self.val_acc_history) - self._begun[2] < epochs + (self._per_epoch > 1):
+            self._check()
+            stop = self._hooks.tell("on_check", self)
+            if not first:
+                stop = self._hooks.tell("on_epoch_end", self) or stop
+        return stop

@@ -161,7 +161,8 @@ def test_best_parameters_are_put_back(right, best, step):
 
 def test_losses_of_nan_leave_parameters():
     model = Scripted([0] * 3, losses=[np.nan])
-    solver = Solver(model, scripted_data(), optim_config={"learning_rate": 1.0}, num_epochs=3, verbose=False)
+    solver = Solver(model, scripted_data(), optim_config={"learning_rate": 1.0}, num_epochs=3, verbose=False,
+                    on_divergence="ignore")
     solver.train()
     assert np.isnan(solver.loss_history).all()
     assert solver.best_params["step"].tolist() == [1.0]
