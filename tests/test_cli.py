@@ -13,8 +13,7 @@ import pytest
 from commands import accuracies, fails
 
 import daseCV_c
-from daseCV_c.cli import data as cli_data
-from daseCV_c.cli import recipes, runs
+from daseCV_c.cli import own_data, recipes, runs
 from daseCV_c.cli.main import main
 from daseCV_c.datasets import load_digits_images
 
@@ -91,6 +90,7 @@ def test_options_win_over_the_recipe(here):
     ["--norm", "layernorm"], ["--norm", "none", "--dropout", "0.5"], ["--update-rule", "sgd", "--lr", "1e-3"],
     ["--update-rule", "sgd_momentum", "--lr", "1e-3"], ["--update-rule", "rmsprop", "--lr", "1e-4"],
     ["--update-rule", "adagrad", "--lr", "1e-2"],
+    ["--weight-scale", "he", "--reg", "0.1", "--lr-decay", "0.5"], ["--weight-scale", "glorot"],
     ["--reg", "0.1", "--weight-scale", "0.01", "--lr-decay", "0.5", "--batch-size", "5000"],
 ])
 def test_each_option_trains_and_evaluates(here, options, capsys):
@@ -232,6 +232,12 @@ def test_config_prints_the_facts(capsys):
     assert "backend:" in capsys.readouterr().out
 
 
+def test_alone_it_lists_the_commands(capsys):
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    assert all(f"    {name}" in said for name in ("train", "evaluate", "predict", "submit", "fetch-cifar10", "bench"))
+
+
 def test_help_and_version_give_zero(capsys):
     for argv in (["--help"], ["train", "--help"], ["--version"]):
         assert main(argv) == 0
@@ -241,7 +247,7 @@ def test_help_and_version_give_zero(capsys):
 # ---- errors
 
 @pytest.mark.parametrize("argv, word", [
-    ([], "COMMAND"), (["dance"], "dance"), (["train", "--dataset", "mnist"], "mnist"),
+    (["dance"], "dance"), (["train", "--dataset", "mnist"], "mnist"),
     (["train", "--recipe", "best"], "best"), (["train", "--update-rule", "lion"], "lion"),
     (["train", "--lr", "-1"], "--lr"), (["train", "--lr", "nan"], "--lr"),
     (["train", "--lr", "fast"], "--lr"), (["train", "--lr-decay", "0"], "--lr-decay"),
@@ -249,6 +255,7 @@ def test_help_and_version_give_zero(capsys):
     (["train", "--hidden", "9" * 400], "--hidden"), (["train", "--hidden"], "--hidden"),
     (["train", "--dropout", "0"], "--dropout"), (["train", "--dropout", "1.5"], "--dropout"),
     (["train", "--reg", "-0.1"], "--reg"), (["train", "--weight-scale", "inf"], "--weight-scale"),
+    (["train", "--weight-scale", "xavier"], "he or glorot"),
     (["train", "--batch-size", "0"], "--batch-size"), (["train", "--epochs", "2.5"], "--epochs"),
     (["train", "--seed", "-1"], "--seed"), (["train", "--seed", "4294967296"], "--seed"),
     (["train", "--threads", "0"], "--threads"), (["train", "--dtype", "float16"], "float16"),
@@ -361,10 +368,12 @@ def test_too_much_memory_is_one_line(here, monkeypatch, capsys):
 
 def test_the_mean_is_subtracted_before_rounding():
     images = np.arange(5000, dtype=np.float64).reshape(2500, 2) / 7
-    mean = np.array([1 / 3, 2 / 3])
+    mean, scale = np.array([1 / 3, 2 / 3]), np.array([3.0, 0.7])
     for chunk in (1, 999, 10_000):
-        got = cli_data.subtract_mean(images, mean, np.float32, chunk)
-        np.testing.assert_array_equal(got, (images - mean).astype(np.float32))
+        for divisor in (None, scale):
+            got = own_data.standardized("x", images, mean, divisor, np.float32, chunk)
+            expected = images - mean if divisor is None else (images - mean) / scale
+            np.testing.assert_array_equal(got, expected.astype(np.float32))
 
 
 def test_as_a_program_from_an_empty_folder(here):

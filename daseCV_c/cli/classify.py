@@ -9,19 +9,24 @@ import numpy as np
 
 from daseCV_c._layers.batch import gather_batch
 from daseCV_c._types import Array
-from daseCV_c.cli import runs
 from daseCV_c.cli.data import load_images
+from daseCV_c.cli.errors import CommandError
 from daseCV_c.cli.options import add_run
+from daseCV_c.cli.runs import Run
 
 
 def classify(model: Any, images: Array, mean: Array | None = None, batch_size: int = 200) -> np.ndarray:
-    """The class of the highest score, as int64, for any number of images; `mean` is subtracted from each."""
+    """The class of the highest score, as int64, for any number of images; uint8 loses `mean`."""
     parts = []
     for start in range(0, len(images), batch_size):
         batch = images[start:start + batch_size]
-        if mean is not None:
+        if mean is not None and batch.dtype == np.uint8:
             batch = gather_batch(batch, np.arange(len(batch)), mean, model.dtype)
-        parts.append(np.argmax(model.loss(batch), axis=1))
+        scores = model.loss(batch)
+        if not np.isfinite(scores).all():
+            raise CommandError("the network's scores are not finite, first for sample "
+                               f"{start + int(np.argwhere(~np.isfinite(scores))[0][0])}")
+        parts.append(np.argmax(scores, axis=1))
     return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
 
 
@@ -30,16 +35,21 @@ def accuracy(model: Any, data: dict[str, Array], split: str) -> float:
     return float(np.mean(classify(model, data[f"X_{split}"], data["mean_image"]) == data[f"y_{split}"]))
 
 
-def predictions(folder: str, images: str, raw: bool) -> Array:
+def predictions(run: Run, images: str, raw: bool) -> Array:
     """The classes that the network of a run gives to a user's own images."""
-    _, model, mean_image = runs.load(folder)
-    return classify(model, load_images(images, mean_image, raw, model.dtype))
+    return classify(run.model, load_images(run, images, raw))
+
+
+def add_raw(parser: ArgumentParser) -> None:
+    parser.add_argument("--raw", action="store_true",
+                        help="the file holds plain pixels: subtract the mean image stored in RUN. A run on a file of "
+                             "your own always takes its images as they were in that file")
 
 
 def add_images(parser: ArgumentParser) -> None:
     """RUN, X.npy and --raw."""
     add_run(parser)
     parser.add_argument("images", metavar="X.npy",
-                        help="images (N, C, H, W) or rows (N, C*H*W), the training mean already subtracted")
-    parser.add_argument("--raw", action="store_true",
-                        help="X.npy holds plain pixels: subtract the mean image stored in RUN")
+                        help="images (N, C, H, W) or rows (N, C*H*W), the training mean already subtracted; "
+                             "also .npz with X, or .csv with a row for each image")
+    add_raw(parser)

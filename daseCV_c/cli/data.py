@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from daseCV_c._types import Array
-from daseCV_c.cli.errors import CommandError, reason
+from daseCV_c.cli import files, own_data
+from daseCV_c.cli.errors import CommandError
+from daseCV_c.cli.runs import Run
 
 SPLITS = ("train", "val", "test")
 
@@ -33,6 +35,18 @@ def load_dataset(name: str, data_dir: str | None, mean: Array | None = None) -> 
     return data
 
 
+def dataset_of(run: Run, data: str | None = None) -> dict[str, Any]:
+    """The data set that a run was trained on, from another place if `data` names one."""
+    config = run.config
+    if data is None:
+        data = config.get("data")
+    if not run.own:
+        return load_dataset(config["dataset"], data, run.mean_image)
+    assert data is not None, "as read_config has seen"
+    known = {"mean_image": run.mean_image, "scale": run.scale, "classes": run.classes}
+    return own_data.load(data, config.get("label_column"), run.model.dtype, known)
+
+
 def _load_cifar10(data_dir: str | None) -> dict[str, Array]:
     from daseCV_c.data_utils import get_CIFAR10_data
     if data_dir is not None and not Path(data_dir).is_dir():
@@ -43,29 +57,37 @@ def _load_cifar10(data_dir: str | None) -> dict[str, Array]:
         raise CommandError(f"CIFAR-10: {error}") from error
 
 
-def subtract_mean(images: Array, mean: Array | float, dtype: DTypeLike, chunk: int = 1000) -> Array:
-    """`images - mean` in `dtype`, rounded once; in chunks, so that no second float64 copy is made."""
-    result = np.empty(images.shape, dtype)
-    for start in range(0, len(images), chunk):
-        result[start:start + chunk] = images[start:start + chunk] - mean
-    return result
+def load_images(run: Run, path: str, raw: bool) -> np.ndarray:
+    """The user's images as (N, *mean_image.shape), as the network takes them; `raw` ones lose the mean here.
+
+    Those of a run on the user's own file are always raw.
+    """
+    shape = run.mean_image.shape
+    if files.kind(path) == "csv":
+        images = _columns(run, path)
+    else:
+        images = files.numbers(path, files.array(path))
+    if images.shape[1:] not in (shape, (run.mean_image.size,), shape[1:] if shape[:1] == (1,) else shape):
+        wanted = ", ".join(map(str, shape))
+        raise CommandError(f"{path} has shape {images.shape}, expected (N, {wanted})" + (
+            f" or (N, {run.mean_image.size})" if len(shape) > 1 else ""))
+    images = images.reshape(len(images), *shape)
+    raw = raw or run.own
+    return own_data.standardized(path, images, run.mean_image if raw else 0.0, run.scale if raw else None,
+                                 run.model.dtype)
 
 
-def load_images(path: str, mean: np.ndarray, raw: bool, dtype: DTypeLike) -> np.ndarray:
-    """The user's images as (N, *mean.shape); `raw` ones lose the mean here."""
-    try:
-        images = np.load(path, allow_pickle=False)
-    except Exception as error:  # a broken file may raise anything from struct, zipfile, zlib or NumPy
-        raise CommandError(f"{path} cannot be read: {reason(error)}") from error
-    if not isinstance(images, np.ndarray):
-        images.close()
-        raise CommandError(f"{path} is an archive of arrays, expected one array (.npy)")
-    if images.dtype.kind not in "buif":
-        raise CommandError(f"{path} holds {images.dtype}, expected numbers")
-    if images.shape[1:] not in (mean.shape, (mean.size,)):
-        wanted = ", ".join(map(str, mean.shape))
-        raise CommandError(f"{path} has shape {images.shape}, expected (N, {wanted}) or (N, {mean.size})")
-    if not np.isfinite(images).all():
-        raise CommandError(f"{path} holds values that are not finite")
-    images = images.reshape(len(images), *mean.shape)
-    return subtract_mean(images, mean if raw else 0.0, dtype)
+def _columns(run: Run, path: str) -> Array:
+    """The features in a .csv file: by their names where the run and the file have some, else by their order."""
+    wanted, found = run.config.get("columns"), table(run, path)
+    if wanted is None or found.names is None:
+        return found.X
+    missing = [name for name in wanted if name not in found.names]
+    if missing:
+        raise CommandError(f"{path} has no column {missing[0][:80]!r}, which the run was trained with")
+    return found.X[:, [found.names.index(name) for name in wanted]]
+
+
+def table(run: Run, path: str) -> files.Table:
+    """A .csv file for a run: with or without labels."""
+    return files.table(path, run.config.get("label"), width=run.mean_image.size)

@@ -14,9 +14,7 @@ import numpy as np
 from daseCV_c import num_threads
 from daseCV_c._files import replacing
 from daseCV_c.cli import options, plots, runs, train
-from daseCV_c.cli.data import load_dataset
 from daseCV_c.cli.errors import CommandError, reason
-from daseCV_c.cli.recipes import settings
 from daseCV_c.schedules import RangeTest, lr_range_test
 
 SHOWN = 20  # rows of the table that are printed
@@ -39,7 +37,7 @@ def register(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    chosen = settings(train.given_settings(args), args.recipe)
+    chosen = train.chosen_settings(args)
     table = Path(args.output)
     picture = table.with_suffix(".png")
     if picture == table:
@@ -47,9 +45,9 @@ def _run(args: argparse.Namespace) -> None:
     if not args.lowest < args.highest or args.steps < 10:
         raise CommandError("--min, --max, --steps: expected min below max, and at least 10 steps")
     with num_threads(args.threads) if args.threads else nullcontext():
-        data = load_dataset(chosen["dataset"], args.data)
+        data = train.load_data(chosen, args.data, args.label_column)
         np.random.seed(chosen["seed"])
-        model = runs.build_network(train._network(chosen, data))
+        model = runs.build_network(train.network_of(chosen, data))
         found = lr_range_test(
             model, data, lowest=args.lowest, highest=args.highest, steps=args.steps,
             update_rule=chosen["update_rule"], batch_size=chosen["batch_size"])

@@ -3,26 +3,61 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from daseCV_c._version import __version__
-from daseCV_c.cli import bench, evaluate, lr_find, predict, show, submit, train
+from daseCV_c.cli import (
+    bench,
+    evaluate,
+    fetch,
+    lr_find,
+    predict,
+    show,
+    submit,
+    train,
+)
 from daseCV_c.cli.errors import CommandError, reason
 from daseCV_c.cli.options import Parser
 
 # In the order of --help. Each module has a `register(commands)` that adds its own parser.
-COMMANDS = (train, lr_find, evaluate, predict, submit, bench, show)
+COMMANDS = (
+    train,
+    lr_find,
+    evaluate,
+    predict,
+    submit,
+    fetch,
+    bench,
+    show,
+)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="dasecv", description="Train and use the networks of daseCV_c.")
     parser.add_argument("--version", action="version", version=f"dasecv {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND", parser_class=Parser)
     for command in COMMANDS:
         command.register(commands)
+    parser.set_defaults(run=lambda args: parser.print_help())
     return parser
+
+
+@contextlib.contextmanager
+def _any_letter() -> Iterator[None]:
+    """What the terminal cannot show is printed as \\u4f5c, and ends no training."""
+    before = [(stream, stream.errors) for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    try:
+        for stream, _ in before:
+            stream.reconfigure(errors="backslashreplace")
+        yield
+    finally:
+        for stream, errors in before:
+            with contextlib.suppress(ValueError):  # closed
+                stream.reconfigure(errors=errors)
 
 
 def _fail(message: str) -> int:
@@ -32,6 +67,11 @@ def _fail(message: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for an error, 130 after Ctrl-C."""
+    with _any_letter():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
         args.run(args)

@@ -40,6 +40,13 @@ seed = number(int, lambda v: 0 <= v < 2**32, "an integer from 0 to 2**32 - 1")
 threads = number(int, lambda v: 1 <= v <= 1024, "an integer from 1 to 1024")
 
 
+def scale(text: str) -> float | str:
+    """An argparse type: a deviation, or the name of a rule for it."""
+    if text in ("he", "glorot"):
+        return text
+    return number(float, lambda v: v > 0, "a positive number, he or glorot")(text)
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=threads, metavar="N", default=None, help="threads of the kernels")
 

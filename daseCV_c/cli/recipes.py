@@ -59,6 +59,22 @@ RECIPES = {
         "seed": 231,
         "dtype": "float32",
     },
+    "file": {
+        "model": "fc",
+        "dataset": "file",
+        "hidden": [100, 100],
+        "norm": "batchnorm",
+        "dropout": 1.0,
+        "reg": 0.0,
+        "weight_scale": "he",
+        "update_rule": "adam",
+        "lr": 2e-3,
+        "lr_decay": 0.95,
+        "batch_size": 32,
+        "epochs": 50,
+        "seed": 231,
+        "dtype": "float32",
+    },
     "cnn-digits": {
         "model": "cnn",
         "dataset": "digits",
@@ -72,6 +88,22 @@ RECIPES = {
         "lr_decay": 0.95,
         "batch_size": 50,
         "epochs": 15,
+        "seed": 231,
+        "dtype": "float32",
+    },
+    "cnn-file": {
+        "model": "cnn",
+        "dataset": "file",
+        "filters": 32,
+        "filter_size": 3,
+        "hidden": [100],
+        "reg": 1e-3,
+        "weight_scale": "he",
+        "update_rule": "adam",
+        "lr": 1e-3,
+        "lr_decay": 0.95,
+        "batch_size": 50,
+        "epochs": 20,
         "seed": 231,
         "dtype": "float32",
     },
@@ -95,8 +127,8 @@ RECIPES = {
 
 # The recipe that fills in what the command line leaves open, by model and data set.
 DEFAULT_FOR = {
-    "fc": {"digits": "digits", "cifar10": "cifar10"},
-    "cnn": {"digits": "cnn-digits", "cifar10": "cnn-cifar10"},
+    "fc": {"digits": "digits", "cifar10": "cifar10", "file": "file"},
+    "cnn": {"digits": "cnn-digits", "cifar10": "cnn-cifar10", "file": "cnn-file"},
 }
 SETTINGS = {name for recipe in RECIPES.values() for name in recipe}
 

@@ -6,7 +6,7 @@ import os
 from argparse import Namespace
 from typing import Any
 
-from daseCV_c.cli import options
+from daseCV_c.cli import options, own_data, runs
 from daseCV_c.cli.classify import add_images, predictions
 from daseCV_c.cli.errors import CommandError, reason
 
@@ -26,7 +26,10 @@ def submit(folder: str, images: str, phase: int, raw: bool = False) -> None:
     """Write output/phase_<n>/prediction.npy and the zip file that holds it."""
     from daseCV_c.submission import output_file, zip_fun
 
-    found = predictions(folder, images, raw)
+    run = runs.load(folder)
+    found = own_data.decode(predictions(run, images, raw), run.classes)
+    if found.dtype.kind not in "iu":
+        raise CommandError(f"the leaderboard takes numbers, but the classes of {folder} have names")
     try:
         output_file(found, phase)
         zip_fun(phase)
