@@ -18,10 +18,15 @@ from daseCV_c._layers.batch import gather_batch
 from daseCV_c._step import conv_net as _engine_cnn
 from daseCV_c._step import fully_connected as _engine
 from daseCV_c._step import whole
+from daseCV_c._step.clipped import ClippedStep
 from daseCV_c._training import data as _data
 from daseCV_c._training import divergence, hooks, signals
+from daseCV_c._training.averaging import Averaging
+from daseCV_c._training.clipping import Clipping
+from daseCV_c._training.early_stopping import EarlyStopping
 from daseCV_c._training.history import ValidationLoss
 from daseCV_c._training.layer_step import by_layers
+from daseCV_c._training.rates import Rates
 from daseCV_c._training.weights import Weights
 from daseCV_c._types import Array, ArrayLike
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
@@ -36,6 +41,7 @@ _OPTIONS: dict[str, Any] = {
     "update_rule": "sgd", "optim_config": {}, "lr_decay": 1.0, "batch_size": 100, "num_epochs": 10,
     "num_train_samples": 1000, "num_val_samples": None, "checkpoint_name": None, "print_every": 10, "verbose": True,
     "progress": False, "callbacks": (), "monitor": None, "on_divergence": "stop",
+    "schedule": None, "early_stopping": None, "clip_norm": None, "average": None,
 }
 
 
@@ -84,6 +90,17 @@ class Solver:
     verbose : bool
     progress : bool
         A progress bar with rate and remaining time on stderr.
+    schedule : str, dict or callable, optional
+        Factors on the learning rate, step by step: see `daseCV_c.schedules`. In place of lr_decay.
+    early_stopping : dict, optional
+        ``{'patience': 5, 'min_delta': 0.0, 'monitor': 'val_loss'}`` or some of these: ends the training when
+        `patience` checks in a row, which are epochs, brought nothing better by more than `min_delta`.
+        monitor : 'val_loss', 'val_acc', 'train_loss' or 'train_acc'.
+    clip_norm : float, optional
+        Gradients whose norm, that of all numbers together, is larger are scaled down to it.
+    average : dict, optional
+        ``{'decay': 0.999}`` averages the parameters of all steps, weighed by decay**age; ``{'last': 5}`` those at the
+        ends of the last 5 epochs. Once there is an average, it is what is checked and what `best_params` hold.
 
     Attributes
     ----------
@@ -96,6 +113,8 @@ class Solver:
     epoch : int
     optim_configs : dict
         Settings and state of the update rule, parameter by parameter.
+    stop_reason : str or None
+        Why early stopping has ended the last training.
 
     Raises
     ------
@@ -143,6 +162,11 @@ class Solver:
     callbacks: list[Any]
     monitor: str | None
     on_divergence: str
+    schedule: Any
+    early_stopping: Any
+    clip_norm: Any
+    average: Any
+    stop_reason: str | None = None
     _begun: tuple[int, int, int]
     _paused: tuple[Weights, Any] | None
 
@@ -174,11 +198,18 @@ class Solver:
             raise ValueError(
                 f"Solver: update_rule is {self.update_rule!r}, expected one of {', '.join(_RULES)}")
         self._rule = getattr(optim, self.update_rule)
-        step = _engine_cnn.ConvStep if isinstance(model, ThreeLayerConvNet) else _engine.FusedStep
-        self._fused = step(self.update_rule)
-        self._clip: Any = None  # gradients by name -> the same, clipped; asked for, the layers make the step
-        self._schedule: Any = None  # the number of steps done in this run -> the learning rate of the next
-        self._watchers: list[Any] = []  # callbacks of the Solver's own, which come before the user's
+        self._clip = None if self.clip_norm is None else Clipping(self.clip_norm, self.on_divergence == "stop")
+        self._rates = None if self.schedule is None else Rates(self.schedule, self.lr_decay)
+        self._average = None if self.average is None else Averaging(self.average)
+        stopping = None if self.early_stopping is None else EarlyStopping(self.early_stopping)
+        # Callbacks of the Solver's own, which come before the user's.
+        self._watchers = [watcher for watcher in (self._rates, self._average, stopping) if watcher is not None]
+        convolves = isinstance(model, ThreeLayerConvNet)
+        step = _engine_cnn.ConvStep if convolves else _engine.FusedStep
+        self._fused: Any = step(self.update_rule)
+        if self._clip is not None:
+            # A convolution's layers make the step one by one: fused, it would hardly be faster.
+            self._fused = None if convolves else ClippedStep(self.update_rule, self._clip)
         self._hooks = hooks.Hooks(())
         self._bar = None
         self._val_loss: ValidationLoss | None = None  # while a check runs
@@ -248,7 +279,7 @@ class Solver:
 
     def _fusible(self) -> bool:
         """Every part of the step is the package's own: none was overridden, and none was put in its place."""
-        return (self._clip is None and type(self)._batch is Solver._batch and self._own_loss()
+        return (self._fused is not None and type(self)._batch is Solver._batch and self._own_loss()
                 and self._rule is _engine._RULES.get(self.update_rule))
 
     def _own_loss(self) -> bool:
@@ -356,8 +387,18 @@ class Solver:
 
     def _check(self) -> None:
         """Both accuracies, the best parameters, one printed line."""
+        with contextlib.nullcontext() if self._average is None else self._average.applied(self.model):
+            train_acc, val_acc = self._look()
+        self._save_checkpoint()
+        if self.verbose:
+            self._say(
+                f"(Epoch {self.epoch} / {self.num_epochs}) train acc: {train_acc:f}; val_acc: {val_acc:f}")
+
+    def _look(self) -> tuple[float, float]:
+        """Both accuracies of the parameters that the model holds, which are kept if they are the best."""
         train_acc = self.check_accuracy(self.X_train, self.y_train, num_samples=self.num_train_samples)
-        self._val_loss = found = ValidationLoss(self.model, self._own_loss(), self.monitor == "val_loss")
+        monitors = {self.monitor, *(getattr(watcher, "monitor", None) for watcher in self._watchers)}
+        self._val_loss = found = ValidationLoss(self.model, self._own_loss(), "val_loss" in monitors)
         try:
             val_acc = self.check_accuracy(self.X_val, self.y_val, num_samples=self.num_val_samples)
         finally:
@@ -369,14 +410,12 @@ class Solver:
         # Where an accuracy says nothing, what lowers the validation loss is better.
         by_accuracy = self.monitor == "val_acc" or self.monitor is None and found.classes
         better = val_acc > self.best_val_acc if by_accuracy else val_loss < self.best_val_loss
-        # The first check always counts, so an accuracy of 0 leaves parameters too.
-        if (better or not self._checked) and not divergence.not_finite(self.model.params):
+        # The first check always counts, so an accuracy of 0 leaves parameters too; so does the first of an average.
+        first = not self._checked or self._average is not None and self._average.begins
+        if (better or first) and not divergence.not_finite(self.model.params):
             self._keep_best(best_val_acc=val_acc, _checked=True,
                             best_val_loss=math.inf if math.isnan(val_loss) else val_loss)
-        self._save_checkpoint()
-        if self.verbose:
-            self._say(
-                f"(Epoch {self.epoch} / {self.num_epochs}) train acc: {train_acc:f}; val_acc: {val_acc:f}")
+        return train_acc, val_acc
 
     def _seconds_now(self) -> float:
         """Seconds of training so far."""
@@ -438,8 +477,8 @@ class Solver:
         for t in range(self.iteration, iterations):
             if stop or asked.signal:
                 break
-            if self._schedule is not None:
-                self._set_rate(self._schedule(t))
+            if self._rates is not None:
+                self._rates.set(self, t)
             self._step()
             self._note_rate()
             bar.update()
@@ -453,11 +492,6 @@ class Solver:
             if t == 0 or (t + 1) % per_epoch == 0:
                 stop = self._after_step(t + 1) or stop
 
-    def _set_rate(self, rate: float) -> None:
-        # Not in place: the rate may be an array that the configurations share.
-        whole.commit(*(partial(operator.setitem, config, "learning_rate", rate)
-                       for config in self.optim_configs.values()))
-
     def _note_rate(self) -> None:
         rates, losses = self.learning_rate_history, self.loss_history
         if len(rates) < len(losses) - 1:  # steps that somebody has made without train()
@@ -470,10 +504,13 @@ class Solver:
         """What is due after `done` steps of this run: the end of an epoch, a check. True: somebody asks to stop."""
         stop, (epochs, first) = False, divmod(done, self._per_epoch)
         if self.epoch - self._begun[1] < epochs:
-            # A rule that was never told a rate has put its default there.
+            # A rule that was never told a rate has put its default there. Not in place: the rate may be an array
+            # that the configurations share.
             whole.commit(partial(setattr, self, "epoch", self.epoch + 1), *(
                 partial(operator.setitem, config, "learning_rate", config["learning_rate"] * self.lr_decay)
                 for config in self.optim_configs.values()))
+            if self._average is not None:
+                self._average.after_epoch(self.model, self.num_epochs - epochs)
         if len(self.val_acc_history) - self._begun[2] < epochs + (self._per_epoch > 1):
             self._check()
             stop = self._hooks.tell("on_check", self)

@@ -7,8 +7,11 @@ import pickle
 
 import numpy as np
 import pytest
+from fusing import record, solver_of
+from stepping import RULES
 
 from daseCV_c import schedules
+from daseCV_c.callbacks import Callback
 from daseCV_c.schedules import SCHEDULES, Cosine, OneCycle, Plateau, StepDecay, WarmupCosine, factor_of, make
 
 # (schedule, factors in the steps from 0), each from torch.optim.lr_scheduler with a rate of 1.
@@ -161,3 +164,133 @@ def test_every_name_is_documented():
     assert all(f"called {name!r}" in " ".join(kind.__doc__.split()) or f"Called {name!r}" in kind.__doc__
                for name, kind in SCHEDULES.items())
     assert {kind.__name__ for kind in SCHEDULES.values()} < set(schedules.__all__)
+
+
+# ---- in the Solver
+
+def factors_of(solver, rate=1e-2):
+    return np.array(solver.learning_rate_history) / rate
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES.keys() - {"plateau"}))
+def test_the_solver_follows_a_schedule(backend, name):
+    solver = solver_of(schedule=name, lr_decay=1.0)
+    solver.train()
+    expected = make(name).of_training(9, 3)
+    np.testing.assert_allclose(factors_of(solver), [expected(step) for step in range(9)], rtol=1e-12)
+    if name != "step":
+        assert len(set(solver.learning_rate_history)) > 5
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("rule", RULES)
+def test_the_step_stays_fused_and_is_that_of_the_rate(monkeypatch, rule):
+    """The bits are those of a training whose rates somebody sets by hand."""
+    taken, scheduled = record(monkeypatch), solver_of(rule, schedule=lambda step: 1 / (1 + step), lr_decay=1.0)
+    by_hand = solver_of(rule, lr_decay=1.0)
+    np.random.seed(1)
+    scheduled.train()
+    assert taken == [True] * 9
+    np.random.seed(1)
+    by_hand.callbacks = [Setting()]
+    by_hand.train()
+    assert scheduled.loss_history == by_hand.loss_history
+    for name, w in by_hand.model.params.items():
+        assert scheduled.model.params[name].tobytes() == w.tobytes()
+
+
+class Setting(Callback):
+    def on_train_begin(self, solver):
+        self.on_step_end(solver)
+
+    def on_step_end(self, solver):
+        for config in solver.optim_configs.values():
+            config["learning_rate"] = 1e-2 * (1 / (1 + solver.iteration))
+
+
+def test_each_parameter_keeps_a_rate_of_its_own(backend):
+    solver = solver_of("sgd", schedule={"name": "step", "every": 3, "factor": 0.5}, lr_decay=1.0)
+    solver.optim_configs["b1"]["learning_rate"] = 0.3
+    solver.train()
+    assert solver.optim_configs["b1"]["learning_rate"] == 0.3 * 0.25
+    assert solver.optim_configs["W1"]["learning_rate"] == 1e-2 * 0.25
+
+
+def test_without_a_rate_the_rules_own_is_multiplied(backend):
+    solver = solver_of("adam", schedule=lambda step: 0.5, lr_decay=1.0, optim_config={})
+    solver.train()
+    assert set(solver.learning_rate_history) == {1e-3 * 0.5}
+
+
+def test_a_second_training_begins_the_schedule_anew(backend):
+    solver = solver_of(schedule="cosine", lr_decay=1.0)
+    solver.train()
+    solver.train()
+    history = solver.learning_rate_history
+    assert len(history) == 18 and history[:9] == history[9:]
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", {"name": "plateau", "patience": 1, "min_delta": 10}])
+def test_a_training_that_was_stopped_goes_on_in_its_schedule(backend, schedule):
+    whole, halved = (solver_of(schedule=schedule, lr_decay=1.0) for _ in range(2))
+    np.random.seed(1)
+    whole.train()
+    halved.callbacks = [Stopping(4)]
+    np.random.seed(1)
+    halved.train()
+    assert halved.iteration == 4
+    halved.train()
+    assert whole.learning_rate_history == halved.learning_rate_history and len(set(whole.learning_rate_history)) > 2
+    assert whole.loss_history == halved.loss_history
+
+
+class Stopping(Callback):
+    def __init__(self, at):
+        self.at = at
+
+    def on_step_end(self, solver):
+        return solver.iteration == self.at
+
+
+class Still:
+    """A model that learns nothing."""
+
+    def __init__(self):
+        self.params = {"w": np.zeros(1)}
+
+    def loss(self, X, y=None):
+        return np.zeros((len(X), 4)) if y is None else (1.5, {"w": np.zeros(1)})
+
+
+@pytest.mark.parametrize("monitor", ["val_loss", "val_acc", "train_loss", "train_acc"])
+def test_plateau_looks_at_the_checks(monitor):
+    plateau = Plateau(0.5, 2, monitor=monitor)
+    solver = solver_of("sgd", Still(), schedule=plateau, lr_decay=1.0, num_epochs=5)
+    solver.train()
+    # Checks after the steps 1, 3, 6, 9, 12 and 15: the first is the best, then every second one brings a drop.
+    assert factors_of(solver).tolist() == [1.0] * 6 + [0.5] * 6 + [0.25] * 3
+    assert plateau == Plateau(0.5, 2, monitor=monitor) and plateau(0) == 1  # a copy counts
+    solver.train()
+    assert factors_of(solver)[15:].tolist() == [1.0] * 6 + [0.5] * 6 + [0.25] * 3
+
+
+@pytest.mark.parametrize("options, error, message", [
+    ({"schedule": "cosine", "lr_decay": 0.9}, ValueError, "Solver: lr_decay is 0.9 beside a schedule"),
+    ({"schedule": "linear"}, ValueError, "Solver: the schedule's name is 'linear', expected one of step, cosine"),
+    ({"schedule": 3}, TypeError, "Solver: schedule is a int"),
+])
+def test_what_the_solver_refuses(options, error, message):
+    with pytest.raises(error, match=message):
+        solver_of(**{"lr_decay": 1.0} | options)
+
+
+@pytest.mark.parametrize("schedule, rate, error, message", [
+    (lambda step: math.nan if step == 4 else 1.0, 0.1, ValueError, r"schedule\(4\) is nan"),
+    ({"name": "warmup_cosine", "warmup": 9}, 0.1, ValueError, "warmup is 9 of 9 steps"),
+    ("cosine", np.full(3, 0.1), TypeError, r"optim_config\['learning_rate'\], which a schedule multiplies"),
+])
+def test_what_is_found_in_training(schedule, rate, error, message):
+    solver = solver_of("sgd", schedule=schedule, lr_decay=1.0, optim_config={"learning_rate": rate})
+    with pytest.raises(error, match=message):
+        solver.train()
+    assert len(solver.loss_history) in (0, 4)

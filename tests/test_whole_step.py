@@ -57,6 +57,7 @@ MODELS = {
     "derived": lambda: _full(Derived, normalization="batchnorm", dropout=0.7),
     "own": Own,
 }
+MODELS["batchnorm, clipped"] = MODELS["batchnorm"]
 
 
 def data_of():
@@ -66,7 +67,8 @@ def data_of():
 
 def solver_of(model="plain", rule="adam", steps=0):
     np.random.seed(3)
-    solver = Solver(MODELS[model](), data_of(), update_rule=rule, batch_size=10, verbose=False)
+    clip = 0.1 if "clipped" in model else None
+    solver = Solver(MODELS[model](), data_of(), update_rule=rule, batch_size=10, verbose=False, clip_norm=clip)
     for _ in range(steps):
         solver._step()
     return solver

@@ -109,10 +109,11 @@ def _statistics(norm: str | None, bias: Array, entry: Params) -> tuple[Any, ...]
 
 def _run(
     step: Step, model: Any, groups: list[Any], images: Array, index: Array | None, mean: Array | None, y: Any,
-    by: list[Any], changes: list[Change], losses: list[float] | None, rule: str | None,
+    by: list[Any], changes: list[Change], losses: list[float] | None, rule: str | None, commit: bool = True,
 ) -> float | None:
     """The loss, or None: then nothing was changed. For each layer, `groups` holds the arrays of its weights, bias,
-    gamma and beta, and `by` the rule's numbers for each, as the kernel takes them; so do `changes` and `losses`."""
+    gamma and beta, and `by` the rule's numbers for each, as the kernel takes them; so do `changes` and `losses`.
+    Without `commit` the caller makes the changes, to which those of the layers were added."""
     norm, last = model.normalization, len(groups) - 1
     dropout = model.dropout_param if model.use_dropout else None
     if dropout is not None and not (step.plain_dict(dropout) and _number(dropout.get("p"), 1e-300, 1)
@@ -144,7 +145,7 @@ def _run(
         layers[-1] = (*layers[-1][:8], 0.0, None, None)
     try:
         return step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective(),
-                               _precision.of_step(model.dtype), None, changes, losses)
+                               _precision.of_step(model.dtype), None, changes if commit else None, losses)
     except step.LabelError:
         return None
 

@@ -17,10 +17,10 @@ def by_layers(solver: Any, index: Array) -> None:
     back = _back(solver)
     undo = whole.in_one_call(back)
     try:
+        params, configs = solver.model.params, solver.optim_configs
         loss, grads = solver.model.loss(solver._batch(index), solver.y_train[index])
         if solver._clip is not None:
-            grads = solver._clip(grads)
-        params, configs = solver.model.params, solver.optim_configs
+            grads = solver._clip(params, grads, loss, solver.loss_history)
         for name, w in params.items():
             params[name], configs[name] = solver._rule(w, grads[name], configs[name])
         whole.commit(partial(solver.loss_history.append, loss), back.clear)

@@ -5,10 +5,21 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from daseCV_c import _checks
 
 # Whether more is better.
 MONITORS = {"val_loss": False, "val_acc": True, "train_loss": False, "train_acc": True}
+
+
+def value_of(solver: Any, monitor: str) -> float:
+    """The monitored value of the check that was just made."""
+    if monitor == "train_loss":
+        # Of the batches of this epoch: one batch alone says little.
+        batches = solver.iteration % solver._per_epoch or solver._per_epoch
+        return float(np.mean(solver.loss_history[-batches:]))
+    return float(getattr(solver, f"{monitor}_history")[-1])
 
 
 class Watch:
