@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from daseCV_c import _random
 from daseCV_c._types import Array
@@ -22,6 +23,12 @@ class Network:
     # Also of networks from pickles that were written before there were these.
     mean_image: Array | None = None
     class_names: list[str] | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state.get("use_batchnorm") is not None and "normalization" not in state:
+            # As editions of the course wrote it that had no other normalization.
+            state = state | {"normalization": "batchnorm" if state["use_batchnorm"] else None}
+        vars(self).update(state)
 
     @property
     def generator(self) -> _random.Generator | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from daseCV_c._layers.batch import gather_batch
+from daseCV_c._network import Network
 from daseCV_c.datasets import pickles as _pickle
 from daseCV_c.datasets.cifar_files import get_CIFAR10_data, load_CIFAR10, load_CIFAR_batch
 from daseCV_c.datasets.imagenet import load_imagenet_val, load_tiny_imagenet
@@ -109,7 +110,7 @@ def load_models(models_dir: str | os.PathLike[str]) -> dict[str, Any]:
         except BadPickleError as error:
             warnings.warn(f"load_models: {error}", RuntimeWarning, stacklevel=2)
             continue
-        if not isinstance(state, dict) or "model" not in state:
+        if not isinstance(state, dict) or not isinstance(state.get("model"), Network):
             warnings.warn(f"load_models: {path} holds no model", RuntimeWarning, stacklevel=2)
             continue
         models[path.name] = state["model"]

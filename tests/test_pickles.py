@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from crafting import Calls, py2_text, touch
 
+from daseCV_c import optim
+from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.data_utils import BadPickleError, load_CIFAR_batch, load_models, load_pickle
 from daseCV_c.datasets.pickles import load_leaving
@@ -191,3 +193,43 @@ def test_files_without_a_model_are_left_out(tmp_path, monkeypatch, content):
     with pytest.warns(RuntimeWarning, match="bad.pkl"):
         assert load_models(tmp_path) == {}
     assert os.listdir(tmp_path) == ["bad.pkl"] and callable(TwoLayerNet.loss)
+
+
+@pytest.mark.parametrize("package", ["daseCV_c", "daseCV", "cs231n"])
+def test_checkpoints_of_the_course(tmp_path, monkeypatch, package):
+    """Its Solver pickles the rule as a function, and its models have fewer attributes."""
+    def only(net, *names):
+        older = object.__new__(type(net))
+        older.__dict__ = {name: getattr(net, name) for name in names}
+        return older
+
+    common = "use_dropout", "reg", "num_layers", "dtype", "params", "dropout_param", "bn_params"
+    X, y = np.random.RandomState(0).randn(6, 4), np.arange(6) % 3
+    full, two = FullyConnectedNet([5], 4, 3, normalization="batchnorm", dropout=0.5), TwoLayerNet(4, 5, 3)
+    older = only(full, *common)
+    older.use_batchnorm = True
+    nets = {"full": (full, only(full, *common, "normalization")), "older": (full, older), "two": (two, only(
+        two, "params", "reg")), "cnn": (net := ThreeLayerConvNet((1, 2, 2), 2, 1, 5, 3), only(
+            net, "params", "reg", "dtype"))}
+    for name, (_, held) in nets.items():
+        content = pickle.dumps({"model": held, "update_rule": optim.adam, "optim_config": {}, "epoch": 1}, protocol=2)
+        (tmp_path / name).write_bytes(content.replace(b"cdaseCV_c.", b"c" + package.encode() + b"."))
+    models = load_models(tmp_path)
+    assert set(models) == set(nets)
+    for name, (net, _) in nets.items():
+        batch = X.reshape(6, 1, 2, 2) if name == "cnn" else X
+        assert np.array_equal(models[name].loss(batch), net.loss(batch))
+        assert models[name].loss(batch, y)[1].keys() == net.params.keys()
+        assert models[name].mean_image is None
+
+
+@pytest.mark.parametrize("rest", [
+    b"cdaseCV_c.optim\nnp\n)R", b"cdaseCV_c.optim\nadam\n)\x81", b"cdaseCV_c.optim\nadam\n}b",
+    py2_text("daseCV_c.optim") + py2_text("x" * 101) + b"\x93", b"cdaseCV_c.optim.os\nsystem\n",
+    b"cdaseCV_c.optim\nadam\n",
+], ids=["called", "made", "changed", "long", "deeper", "as a model"])
+def test_a_rule_is_only_text(tmp_path, rest):
+    """What a module of update rules is asked for is neither looked up nor called."""
+    (tmp_path / "bad").write_bytes(b"\x80\4}" + py2_text("model") + rest + b"s.")
+    with pytest.warns(RuntimeWarning, match="bad"):
+        assert load_models(tmp_path) == {}

@@ -23,6 +23,8 @@ _CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERICS = ("numpy.core.numeric", "numpy._core.numeric")
 _SCALAR_TYPES = {"float32": np.float32, "float64": np.float64}
 _MODEL_MODULES = {"TwoLayerNet": "fc_net", "FullyConnectedNet": "fc_net", "ThreeLayerConvNet": "cnn"}
+_PACKAGES = ("daseCV_c", "daseCV", "cs231n")  # this one, and what the course calls its own
+_RULES = tuple(f"{package}.optim" for package in _PACKAGES)
 _MOST_AXES = 64  # of an array, as in NumPy
 
 
@@ -128,8 +130,10 @@ class _Data(Machine):
         if self._models and module == "numpy" and name in _SCALAR_TYPES:
             return _SCALAR_TYPES[name]  # as data: only what is a Name can be called
         if self._models and name in _MODEL_MODULES and module in (
-                f"{package}.classifiers.{_MODEL_MODULES[name]}" for package in ("daseCV_c", "daseCV")):
+                f"{package}.classifiers.{_MODEL_MODULES[name]}" for package in _PACKAGES):
             return Name(name)
+        if self._models and module in _RULES and type(name) is str and len(name) <= 100:
+            return f"{module}.{name}"  # the update rule, as text: it is not called, nor looked up
         return super().find(module, name)
 
     def call(self, function: Any, args: tuple[Any, ...]) -> Any:
@@ -172,7 +176,7 @@ class _Data(Machine):
         if type(state) is not dict or not all(type(key) is str for key in state):
             raise NotData(f"it holds a {name} in an unknown form")
         self.charge(len(state))
-        vars(value).update(state)
+        value.__setstate__(state)
 
     def leave(self, shape: tuple[int, ...], dtype: DType, fortran: bool) -> Left:
         self.was_left = True
