@@ -115,11 +115,23 @@ def test_it_goes_on_from_its_state(settings, dtype):
     for split in range(1, 8):
         first, second, model = Averaging(settings), Averaging(settings), Model(dtype)
         run(first, range(split), model)
-        numbers, arrays = first.state()
-        second.load_state(numbers, {name: array.copy() for name, array in sorted(arrays.items())})
+        state = first.state()
+        second.load_state({"count": state["count"], "means": {name: array.copy() for name, array in
+                                                              sorted(state["means"].items())}})
         run(second, range(split, 8), model)
         for a, b in zip(averaged(second, model), expected, strict=True):
             assert a.tobytes() == b.tobytes()
+
+
+def test_a_state_that_is_none_changes_nothing():
+    average = Averaging({"decay": 0.9})
+    average.after_step(Model())
+    before = frozen(average.state())
+    for state in ({}, {"count": -1, "means": {}}, {"count": 1, "means": [1]}, {"count": 1, "means": {"a": 1.0}},
+                  {"count": 1, "means": {"a": np.arange(3)}}):
+        with pytest.raises((TypeError, ValueError), match="state"):
+            average.load_state(state)
+        assert frozen(average.state()) == before
 
 
 def test_a_changed_network_begins_anew():

@@ -160,4 +160,5 @@ def test_what_the_command_refuses(here, capsys):
     fails(capsys, [*QUICK, "-o", "found.png"], "that is where the picture goes")
     fails(capsys, [*QUICK, "-o", "no/folder/x.csv"], "no/folder", "cannot be written")
     fails(capsys, ["lr-find", "--lr-decay", "0"], "--lr-decay")
+    fails(capsys, [*QUICK, "--norm", "none", "--weight-scale", "1e30"], "loss of the first batch is nan")
     assert list(here.iterdir()) == []

@@ -154,12 +154,16 @@ class Averaging:
         finally:
             whole.commit(*former)
 
-    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """What a checkpoint holds of it: numbers, and arrays."""
-        return {"count": self.count}, dict(self._means) if self.count else {}
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of it: a number, and the arrays of the average themselves."""
+        return {"count": self.count, "means": dict(self._means) if self.count else {}}
 
-    def load_state(self, state: dict[str, Any], arrays: dict[str, Array]) -> None:
-        """Go on from a `state`."""
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`, with arrays of its own."""
         count = _checks.integer("load_state", "state['count']", state.get("count"), 0)
+        arrays = _checks.dictionary("load_state", "state['means']", state.get("means"))
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+                raise TypeError(f"load_state: state['means'][{name!r}] is {array!r}, expected an array of floats")
         means, blocks = _laid_out(arrays)
         vars(self).update(_means=means, _blocks=blocks, count=count)

@@ -48,9 +48,12 @@ def _run(args: argparse.Namespace) -> None:
         data = train.load_data(chosen, args.data, args.label_column)
         np.random.seed(chosen["seed"])
         model = runs.build_network(train.network_of(chosen, data))
-        found = lr_range_test(
-            model, data, lowest=args.lowest, highest=args.highest, steps=args.steps,
-            update_rule=chosen["update_rule"], batch_size=chosen["batch_size"])
+        try:
+            found = lr_range_test(
+                model, data, lowest=args.lowest, highest=args.highest, steps=args.steps,
+                update_rule=chosen["update_rule"], batch_size=chosen["batch_size"])
+        except ValueError as error:  # numbers that no rate makes good
+            raise CommandError(reason(error)) from error
     _show(found)
     try:
         _write(found, table)
