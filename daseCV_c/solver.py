@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from daseCV_c import _checks, optim
+from daseCV_c import _checks, _random
 from daseCV_c._files import replacing
 from daseCV_c._layers.batch import gather_batch
 from daseCV_c._step import conv_net as _engine_cnn
 from daseCV_c._step import fully_connected as _engine
 from daseCV_c._step import whole
 from daseCV_c._step.clipped import ClippedStep
+from daseCV_c._training import checks, divergence, hooks, signals
 from daseCV_c._training import data as _data
-from daseCV_c._training import divergence, hooks, signals
 from daseCV_c._training.averaging import Averaging
+from daseCV_c._training.chance import ChanceWatch
 from daseCV_c._training.clipping import Clipping
 from daseCV_c._training.early_stopping import EarlyStopping
 from daseCV_c._training.history import ValidationLoss
@@ -32,7 +33,6 @@ from daseCV_c._types import Array, ArrayLike
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 
-_RULES = tuple(optim.__all__)
 _FLOATS = (np.float32, np.float64)
 # As they are defined: a loss that somebody puts in their place is called, not passed by.
 _OWN_LOSS = (FullyConnectedNet.loss, TwoLayerNet.loss, ThreeLayerConvNet.loss)
@@ -41,7 +41,7 @@ _OPTIONS: dict[str, Any] = {
     "update_rule": "sgd", "optim_config": {}, "lr_decay": 1.0, "batch_size": 100, "num_epochs": 10,
     "num_train_samples": 1000, "num_val_samples": None, "checkpoint_name": None, "print_every": 10, "verbose": True,
     "progress": False, "callbacks": (), "monitor": None, "on_divergence": "stop",
-    "schedule": None, "early_stopping": None, "clip_norm": None, "average": None,
+    "schedule": None, "early_stopping": None, "clip_norm": None, "average": None, "seed": None,
 }
 
 
@@ -76,9 +76,12 @@ class Solver:
         other types are taken as they are. Images in another order of memory (a view of N x H x W x C,
         Fortran order, reversed, byte-swapped) give the same bits: the step of the package's own
         networks copies X_train once, and does not see what is written into it after that.
-    update_rule : {'sgd', 'sgd_momentum', 'rmsprop', 'adam', 'adagrad'}
+    update_rule : {'sgd', 'sgd_momentum', 'rmsprop', 'adam', 'adagrad'}, str or callable
+        Also a function of one's own, ``(w, dw, config) -> (next_w, config)``, or the name under which it was put
+        into `daseCV_c.optim`.
     optim_config : dict
-        Settings of the update rule, such as learning_rate.
+        Settings of the update rule, such as learning_rate. What a rule of the package does not read is an
+        error; a rule of one's own may read anything.
     lr_decay : float
         Factor on the learning rate at the end of each epoch.
     batch_size, num_epochs : int
@@ -101,6 +104,9 @@ class Solver:
     average : dict, optional
         ``{'decay': 0.999}`` averages the parameters of all steps, weighed by decay**age; ``{'last': 5}`` those at the
         ends of the last 5 epochs. Once there is an average, it is what is checked and what `best_params` hold.
+    seed : int or numpy.random.RandomState, optional
+        The samples are drawn from a generator of the Solver's own, `generator`; by default from NumPy's
+        global one. A seed gives the numbers that ``np.random.seed(seed)`` gives.
 
     Attributes
     ----------
@@ -119,9 +125,17 @@ class Solver:
     Raises
     ------
     ValueError
-        Unknown keyword, unknown update rule, missing data, sizes that do not fit.
+        Unknown keyword, update rule or key of optim_config, missing data, sizes that do not fit. From `train`:
+        labels that are no class of the network, scores or gradients of a model of one's own that do not fit.
     TypeError
-        optim_config is not a dict, lr_decay not a number, or mean_image not an array of real numbers.
+        The model has no params or loss, optim_config is not a dict, lr_decay not a number, or mean_image not an
+        array of real numbers. From `train`: labels that are no numbers, a loss without gradients.
+
+    Warns
+    -----
+    RuntimeWarning
+        After the first epochs, or at the end, a network of the package has learned nothing: its loss is still
+        log C and its accuracies those of guessing.
 
     References
     ----------
@@ -166,6 +180,7 @@ class Solver:
     early_stopping: Any
     clip_norm: Any
     average: Any
+    seed: Any
     stop_reason: str | None = None
     _begun: tuple[int, int, int]
     _paused: tuple[Weights, Any] | None
@@ -174,6 +189,7 @@ class Solver:
         unknown = ", ".join(f'"{name}"' for name in kwargs if name not in _OPTIONS)
         if unknown:
             raise ValueError(f"Unrecognized arguments {unknown}")
+        checks.model(model)
         self.model = model
         vars(self).update(_data.splits(data))
         self.mean_image = _data.mean_image(data, self.X_train, self.X_val)
@@ -191,25 +207,17 @@ class Solver:
         _one_of("monitor", self.monitor, None, "val_acc", "val_loss")
         _one_of("on_divergence", self.on_divergence, "stop", "ignore")
         self.callbacks = hooks.checked(self.callbacks)
-        if isinstance(self.update_rule, str):
-            # Text that compares in a way of its own must not be asked in the middle of a step.
-            self.update_rule = str.__str__(self.update_rule)
-        if self.update_rule not in _RULES:
-            raise ValueError(
-                f"Solver: update_rule is {self.update_rule!r}, expected one of {', '.join(_RULES)}")
-        self._rule = getattr(optim, self.update_rule)
+        self.generator = _random.generator("Solver", self.seed)
+        self.update_rule, self._rule = checks.rule(self.update_rule)
+        checks.settings(self.update_rule, self._rule, self.optim_config)
         self._clip = None if self.clip_norm is None else Clipping(self.clip_norm, self.on_divergence == "stop")
         self._rates = None if self.schedule is None else Rates(self.schedule, self.lr_decay)
         self._average = None if self.average is None else Averaging(self.average)
         stopping = None if self.early_stopping is None else EarlyStopping(self.early_stopping)
         # Callbacks of the Solver's own, which come before the user's.
-        self._watchers = [watcher for watcher in (self._rates, self._average, stopping) if watcher is not None]
-        convolves = isinstance(model, ThreeLayerConvNet)
-        step = _engine_cnn.ConvStep if convolves else _engine.FusedStep
-        self._fused: Any = step(self.update_rule)
-        if self._clip is not None:
-            # A convolution's layers make the step one by one: fused, it would hardly be faster.
-            self._fused = None if convolves else ClippedStep(self.update_rule, self._clip)
+        self._watchers = [watcher for watcher in (self._rates, self._average, stopping, ChanceWatch())
+                          if watcher is not None]
+        self._fused: Any = self._fused_step()
         self._hooks = hooks.Hooks(())
         self._bar = None
         self._val_loss: ValidationLoss | None = None  # while a check runs
@@ -268,7 +276,7 @@ class Solver:
     def _step(self) -> None:
         """One batch: loss, gradients, update. What interrupts it leaves everything as before, or a step further."""
         # The numbers that np.random.choice draws, without what it does around them; int32 on some systems.
-        index = np.random.randint(0, self.X_train.shape[0], self.batch_size)
+        index = _random.source(self.generator).randint(0, self.X_train.shape[0], self.batch_size)
         index = self._index = _checks.integers("Solver", "index", index)
         if self._fusible():
             mean = self.mean_image.reshape(-1) if self._has_mean(self.X_train) else None
@@ -277,10 +285,23 @@ class Solver:
                 return
         by_layers(self, index)
 
+    def _fused_step(self) -> Any:
+        """What makes a step as one kernel, or None."""
+        convolves = isinstance(self.model, ThreeLayerConvNet)
+        if not self._own_rule() or convolves and self._clip is not None:
+            # With clipping, a convolution's layers make the step one by one: fused, it would hardly be faster.
+            return None
+        if self._clip is not None:
+            return ClippedStep(self.update_rule, self._clip)
+        return (_engine_cnn.ConvStep if convolves else _engine.FusedStep)(self.update_rule)
+
     def _fusible(self) -> bool:
         """Every part of the step is the package's own: none was overridden, and none was put in its place."""
         return (self._fused is not None and type(self)._batch is Solver._batch and self._own_loss()
-                and self._rule is _engine._RULES.get(self.update_rule))
+                and self._own_rule())
+
+    def _own_rule(self) -> bool:
+        return isinstance(self.update_rule, str) and self._rule is _engine._RULES.get(self.update_rule)
 
     def _own_loss(self) -> bool:
         return getattr(type(self.model), "loss", None) in _OWN_LOSS and "loss" not in vars(self.model)
@@ -372,13 +393,13 @@ class Solver:
         if num_samples is not None:
             num_samples = _positive("num_samples", num_samples)
         if num_samples is not None and X.shape[0] > num_samples:
-            index = np.random.choice(X.shape[0], num_samples)
+            index: Array = _random.source(self.generator).choice(X.shape[0], num_samples)
             X, y = X[index], y[index]
         predictions = []
         for start in range(0, len(X), batch_size):
             part = slice(start, start + batch_size)
             batch = self._centred(X, np.arange(len(X))[part]) if centred else X[part]
-            scores = self.model.loss(batch)
+            scores = checks.scores(self.model, self.model.loss(batch), len(batch))
             if self._val_loss is not None:
                 self._val_loss.add(batch, scores, y[part])
             predictions.append(np.argmax(scores, axis=1))
@@ -426,6 +447,7 @@ class Solver:
 
         Batch norm's running statistics are put back with them.
         """
+        checks.labels(self.y_train, self.y_val, checks.classes(self.model) if self._own_loss() else None)
         if self._ended:
             self._begin_run()
         if self._paused is not None:
@@ -508,7 +530,7 @@ class Solver:
             # that the configurations share.
             whole.commit(partial(setattr, self, "epoch", self.epoch + 1), *(
                 partial(operator.setitem, config, "learning_rate", config["learning_rate"] * self.lr_decay)
-                for config in self.optim_configs.values()))
+                for config in self.optim_configs.values() if "learning_rate" in config))
             if self._average is not None:
                 self._average.after_epoch(self.model, self.num_epochs - epochs)
         if len(self.val_acc_history) - self._begun[2] < epochs + (self._per_epoch > 1):

@@ -157,7 +157,7 @@ def test_a_loss_of_ones_own_is_asked(level):
 @pytest.mark.parametrize(("change", "data", "message"), [
     (None, data_of((2, 9, 14)), "X of shape .* features after pooling"),
     (None, data_of((3, 9, 10)), "X has 3 channels"),
-    (None, data_of((180,)), "X has 2 dimensions"), (None, data_of(classes=9), "y holds the label"),
+    (None, data_of((180,)), "X has 2 dimensions"), (None, data_of(classes=9), "y_train holds"),
     (_oblong, data_of(), "w has filters|features|shape"),
 ])
 def test_errors_are_those_of_the_layers(backend, change, data, message):

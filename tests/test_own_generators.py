@@ -12,6 +12,7 @@ from fusing import by_layers
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.layers import dropout_forward
+from daseCV_c.solver import Solver
 
 
 def position():
@@ -136,3 +137,85 @@ def test_threads_do_not_disturb_each_other():
         thread.join()
     assert found["alone"][:1] == alone
     assert all(found[name] == found["alone"] for name in range(3))
+
+
+# Solver.
+
+def data_of(n=40):
+    X = np.random.RandomState(0).randn(n, 4)
+    return {"X_train": X, "y_train": np.arange(n) % 3, "X_val": X[:20], "y_val": np.arange(20) % 3}
+
+
+def solver_of(model=None, seed=5, **more):
+    return Solver(net_with_dropout() if model is None else model, data_of(), seed=seed, num_epochs=3, batch_size=8,
+                  num_train_samples=10, num_val_samples=7, verbose=False, **more)
+
+
+def histories(solver):
+    return solver.loss_history, solver.train_acc_history, solver.val_acc_history, frozen(solver.model.params)
+
+
+def test_a_training_draws_nothing_from_the_global_generator(backend):
+    before, found = position(), []
+    for _ in range(2):
+        solver = solver_of()
+        solver.train()
+        found.append(histories(solver))
+    assert position() == before and found[0] == found[1]
+    other = solver_of(seed=6)
+    other.train()
+    assert histories(other) != found[0]
+
+
+def test_the_numbers_of_the_global_generator(backend):
+    """A seed gives what np.random.seed gives: the same samples, in the same order."""
+    two = [TwoLayerNet(4, 5, 3, weight_scale=0.1, seed=1) for _ in range(2)]
+    with_own, with_global = solver_of(two[0], seed=5), solver_of(two[1], seed=None)
+    with_own.train()
+    np.random.seed(5)
+    with_global.train()
+    assert histories(with_own) == histories(with_global) and with_global.generator is None
+
+
+def test_the_network_and_the_solver_may_share_a_generator():
+    found = []
+    for _ in range(2):
+        own = np.random.RandomState(3)
+        solver = solver_of(FullyConnectedNet([6], 4, 3, dropout=0.5, seed=own), seed=own)
+        assert solver.generator is solver.model.generator is own
+        solver.train()
+        found.append(histories(solver))
+    assert found[0] == found[1]
+
+
+def test_trainings_in_threads(backend):
+    def train():
+        solver = solver_of(update_rule="adam")
+        solver.train()
+        return histories(solver)
+
+    alone, found = train(), {}
+    threads = [threading.Thread(target=lambda i=i: found.update({i: train()})) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[i] for i in range(4)] == [alone] * 4
+
+
+def test_a_copied_solver_goes_on_alike():
+    solver = solver_of()
+    for _ in range(2):
+        solver._step()
+    twins = copy.deepcopy(solver), pickle.loads(pickle.dumps(solver))
+    for each in (solver, *twins):
+        for _ in range(3):
+            each._step()
+    assert frozen(twins[0].loss_history) == frozen(twins[1].loss_history) == frozen(solver.loss_history)
+
+
+def test_errors_of_the_solvers_seed():
+    with pytest.raises(ValueError, match="Solver: seed is -1"):
+        solver_of(seed=-1)
+    with pytest.raises(TypeError, match="Solver: seed is a numpy.random.Generator, expected"):
+        solver_of(seed=np.random.default_rng(1))

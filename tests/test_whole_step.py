@@ -252,7 +252,7 @@ def test_what_is_wrong_with_the_last_parameter(monkeypatch, backend, model, kind
     else:
         solver.optim_configs[last]["learning_rate"] = "fast"
     before = state(solver)
-    with pytest.raises((KeyError, TypeError)):
+    with pytest.raises((ValueError, TypeError)):
         solver._step()
     assert state(solver) == before
     assert len(solver.loss_history) == steps

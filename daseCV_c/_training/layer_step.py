@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from daseCV_c._step import fully_connected as _engine
 from daseCV_c._step import whole
+from daseCV_c._training import checks
 from daseCV_c._types import Array
 
 
@@ -18,11 +18,13 @@ def by_layers(solver: Any, index: Array) -> None:
     undo = whole.in_one_call(back)
     try:
         params, configs = solver.model.params, solver.optim_configs
-        loss, grads = solver.model.loss(solver._batch(index), solver.y_train[index])
+        found = solver.model.loss(solver._batch(index), solver.y_train[index])
+        loss, grads = checks.loss_and_grads(solver.model, found)
         if solver._clip is not None:
             grads = solver._clip(params, grads, loss, solver.loss_history)
         for name, w in params.items():
-            params[name], configs[name] = solver._rule(w, grads[name], configs[name])
+            found = solver._rule(w, grads[name], configs[name])
+            params[name], configs[name] = checks.updated(solver.update_rule, name, w, found)
         whole.commit(partial(solver.loss_history.append, loss), back.clear)
     except BaseException:
         # One call, and nothing before it that could be interrupted.
@@ -34,7 +36,7 @@ def _back(solver: Any) -> list[whole.Action]:
     """Actions that undo what a step by layers may have done."""
     params, configs = solver.model.params, solver.optim_configs
     entries = [entry for entry in configs.values() if isinstance(entry, dict)]
-    mine = solver._rule is _engine._RULES.get(solver.update_rule)
+    mine = solver._own_rule()
     # Rules of the package put new arrays in the place of old ones, but for sgd.
     changed = [] if mine and solver.update_rule != "sgd" else list(params.values())
     if not mine:
