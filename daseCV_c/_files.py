@@ -32,9 +32,11 @@ def replacing(path: str | os.PathLike[str], durable: bool = False) -> Iterator[B
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(draft, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, draft):
+            error.filename, error.filename2 = path, None  # nobody knows the draft by its name
         raise
     if durable and hasattr(os, "O_DIRECTORY"):  # other systems open no folder
         held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -71,9 +71,10 @@ def load_pickle(f: str | os.PathLike[str] | BinaryIO) -> Any:
 def load_models(models_dir: str | os.PathLike[str]) -> dict[str, Any]:
     """Read the models of the checkpoints in a folder.
 
-    A checkpoint is what `Solver` writes: a pickled dict with the key ``model``. Only the package's
-    own networks (TwoLayerNet, FullyConnectedNet) made of data are restored. No code from a file
-    runs: a pickle of any other class is not read, since to build it would run what it names.
+    A checkpoint is what `Solver` writes: an .npz file, or by earlier versions and by the course a
+    pickled dict with the key ``model``. A model file of `save_model` does as well. Only the package's
+    own networks (TwoLayerNet, FullyConnectedNet, ThreeLayerConvNet) made of data are restored. No code
+    from a file runs: a pickle of any other class is not read, since to build it would run what it names.
 
     Parameters
     ----------
@@ -106,12 +107,26 @@ def load_models(models_dir: str | os.PathLike[str]) -> dict[str, Any]:
         if not path.is_file():
             continue
         try:
-            state = _pickle.load_path(path, models=True)
-        except BadPickleError as error:
+            with open(path, "rb") as file:
+                zipped = file.read(2) == b"PK"
+            models[path.name] = _zipped_model(path) if zipped else _pickled_model(path)
+        except ValueError as error:  # BadPickleError and ArchiveError are such
             warnings.warn(f"load_models: {error}", RuntimeWarning, stacklevel=2)
-            continue
-        if not isinstance(state, dict) or not isinstance(state.get("model"), Network):
-            warnings.warn(f"load_models: {path} holds no model", RuntimeWarning, stacklevel=2)
-            continue
-        models[path.name] = state["model"]
     return models
+
+
+def _zipped_model(path: Path) -> Any:
+    # They know the networks, which know this module's readers.
+    from daseCV_c import models
+    from daseCV_c._training import archive, snapshot
+    try:
+        return snapshot.Snapshot(path, *archive.read(path, snapshot.KIND)).built()
+    except archive.OtherKindError:
+        return models.load_model(path)
+
+
+def _pickled_model(path: Path) -> Any:
+    state = _pickle.load_path(path, models=True)
+    if not isinstance(state, dict) or not isinstance(state.get("model"), Network):
+        raise ValueError(f"{path} holds no model")
+    return state["model"]

@@ -1,25 +1,19 @@
 """Solver: trains a model with an update rule on batches drawn from a data set."""
 
-import contextlib
 import math
-import operator
-import pickle
+import os
 import time
-from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from daseCV_c import _checks, _random
-from daseCV_c._files import replacing
 from daseCV_c._layers.batch import gather_batch
 from daseCV_c._step import conv_net as _engine_cnn
 from daseCV_c._step import fully_connected as _engine
-from daseCV_c._step import whole
 from daseCV_c._step.clipped import ClippedStep
-from daseCV_c._training import checks, divergence, hooks, signals
+from daseCV_c._training import archive, checks, hooks, saving, snapshot
 from daseCV_c._training import data as _data
 from daseCV_c._training.averaging import Averaging
 from daseCV_c._training.chance import ChanceWatch
@@ -28,6 +22,7 @@ from daseCV_c._training.early_stopping import EarlyStopping
 from daseCV_c._training.history import ValidationLoss
 from daseCV_c._training.layer_step import by_layers
 from daseCV_c._training.rates import Rates
+from daseCV_c._training.run import Run
 from daseCV_c._training.weights import Weights
 from daseCV_c._types import Array, ArrayLike
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
@@ -40,8 +35,9 @@ _OWN_LOSS = (FullyConnectedNet.loss, TwoLayerNet.loss, ThreeLayerConvNet.loss)
 _OPTIONS: dict[str, Any] = {
     "update_rule": "sgd", "optim_config": {}, "lr_decay": 1.0, "batch_size": 100, "num_epochs": 10,
     "num_train_samples": 1000, "num_val_samples": None, "checkpoint_name": None, "print_every": 10, "verbose": True,
-    "progress": False, "callbacks": (), "monitor": None, "on_divergence": "stop",
-    "schedule": None, "early_stopping": None, "clip_norm": None, "average": None, "seed": None,
+    "progress": False, "callbacks": (), "monitor": None, "on_divergence": "stop", "checkpoint_path": None,
+    "checkpoint_every": 60.0, "schedule": None, "early_stopping": None, "clip_norm": None, "average": None,
+    "seed": None,
 }
 
 
@@ -88,11 +84,22 @@ class Solver:
     num_train_samples, num_val_samples : int or None
         How many samples an accuracy is computed on; None means all.
     checkpoint_name : str, optional
-        After each epoch ``<name>_epoch_<k>.pkl`` is written.
+        After each check the checkpoint ``<name>_epoch_<k>.npz`` is written, which `resume` goes on from.
     print_every : int
     verbose : bool
     progress : bool
         A progress bar with rate and remaining time on stderr.
+    callbacks : list, optional
+        Objects that look in while training runs, see `daseCV_c.callbacks`.
+    monitor : {'val_acc', 'val_loss'}, optional
+        What makes parameters the best ones. Default: the accuracy, or for a model whose scores are no
+        classes the loss.
+    on_divergence : {'stop', 'ignore'}
+        What to do when the loss is NaN or infinite.
+    checkpoint_path : str or path, optional
+        One checkpoint, written anew after epochs, now and then in between, and when training stops.
+    checkpoint_every : float
+        Seconds between two of those in between.
     schedule : str, dict or callable, optional
         Factors on the learning rate, step by step: see `daseCV_c.schedules`. In place of lr_decay.
     early_stopping : dict, optional
@@ -110,13 +117,19 @@ class Solver:
 
     Attributes
     ----------
-    loss_history, train_acc_history, val_acc_history : list of float
-    best_val_acc : float
+    loss_history, learning_rate_history : list of float
+        One number a step: the loss, and the rate that the step was made with.
+    train_acc_history, val_acc_history, val_loss_history, seconds_history : list of float
+        One number a check. The validation loss is the softmax loss, without penalty, of the scores that
+        the accuracy is computed from. A model of another `loss` is asked for it only where `monitor`
+        needs it, else it is NaN. Seconds are those of training until then.
+    best_val_acc, best_val_loss : float
     best_params : dict
-        Copies of the parameters at the best validation accuracy. Never empty.
+        Copies of the parameters at the best check; always finite if there ever were finite ones.
     best_bn_params : list of dict
         The running statistics that belong to them.
-    epoch : int
+    epoch, iteration, num_iterations : int
+        Epochs completed; steps made in this run, and how many it has.
     optim_configs : dict
         Settings and state of the update rule, parameter by parameter.
     stop_reason : str or None
@@ -128,8 +141,11 @@ class Solver:
         Unknown keyword, update rule or key of optim_config, missing data, sizes that do not fit. From `train`:
         labels that are no class of the network, scores or gradients of a model of one's own that do not fit.
     TypeError
-        The model has no params or loss, optim_config is not a dict, lr_decay not a number, or mean_image not an
-        array of real numbers. From `train`: labels that are no numbers, a loss without gradients.
+        The model has no params or loss, optim_config is not a dict, lr_decay not a number, mean_image not an
+        array of real numbers, or a callback has none of the methods of one. From `train`: labels that are no
+        numbers, a loss without gradients.
+    OSError
+        No file can be made where checkpoint_name or checkpoint_path says.
 
     Warns
     -----
@@ -176,6 +192,8 @@ class Solver:
     callbacks: list[Any]
     monitor: str | None
     on_divergence: str
+    checkpoint_path: str | os.PathLike[str] | None
+    checkpoint_every: float
     schedule: Any
     early_stopping: Any
     clip_norm: Any
@@ -206,6 +224,9 @@ class Solver:
         self.print_every = _positive("print_every", self.print_every)
         _one_of("monitor", self.monitor, None, "val_acc", "val_loss")
         _one_of("on_divergence", self.on_divergence, "stop", "ignore")
+        self.checkpoint_every = _checks.real_number("Solver", "checkpoint_every", self.checkpoint_every, 0)
+        for name in ("checkpoint_name", "checkpoint_path"):
+            saving.check_folder(name, getattr(self, name))
         self.callbacks = hooks.checked(self.callbacks)
         self.generator = _random.generator("Solver", self.seed)
         self.update_rule, self._rule = checks.rule(self.update_rule)
@@ -218,7 +239,6 @@ class Solver:
         self._watchers = [watcher for watcher in (self._rates, self._average, stopping, ChanceWatch())
                           if watcher is not None]
         self._fused: Any = self._fused_step()
-        self._hooks = hooks.Hooks(())
         self._bar = None
         self._val_loss: ValidationLoss | None = None  # while a check runs
         self._index: Array | None = None  # the samples of the last batch
@@ -238,12 +258,14 @@ class Solver:
         self.seconds_history: list[float] = []
         self.optim_configs = {name: dict(self.optim_config) for name in self.model.params}
         self._seconds = 0.0
+        self._clock: float | None = None  # when training would have begun, were it without breaks; None between runs
         self._begin_run()
 
     def _begin_run(self) -> None:
         """A run begins here: the lengths of what grows with it."""
         self._begun = len(self.loss_history), self.epoch, len(self.val_acc_history)
-        self._ended, self._paused = False, None
+        self._ended = self._stop = False
+        self._paused, self._lost = None, ""
 
     @property
     def iteration(self) -> int:
@@ -263,9 +285,6 @@ class Solver:
         """Copies of the parameters and of what belongs to them, all at once."""
         best = Weights.of(self.model).copy()
         vars(self).update(best_params=best.params, best_bn_params=best.statistics, **more)
-
-    def _put_back_best(self) -> None:
-        Weights(self.best_params, self.best_bn_params).copy().put_into(self.model)
 
     def _say(self, line: str) -> None:
         if self._bar is not None:
@@ -328,21 +347,90 @@ class Solver:
         dtype = getattr(self.model, "dtype", None)
         return gather_batch(X, index, self.mean_image, dtype if dtype in _FLOATS else np.float64)
 
-    def _save_checkpoint(self) -> None:
-        if self.checkpoint_name is None:
-            return
-        state = {
-            name: getattr(self, name)
-            for name in (
-                "model", "update_rule", "lr_decay", "optim_config", "batch_size", "num_train_samples",
-                "num_val_samples", "epoch", "loss_history", "train_acc_history", "val_acc_history",
-            )
-        }
-        path = f"{self.checkpoint_name}_epoch_{self.epoch}.pkl"
-        if self.verbose:
-            self._say(f'Saving checkpoint to "{path}"')
-        with replacing(path) as file:
-            pickle.dump(state, file)
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint: all that `resume` needs to go on with the same numbers.
+
+        It holds the parameters, the running statistics, the update rule's state, the settings, the place
+        in the run, the histories, the best parameters, the state of NumPy's generator and that of
+        callbacks. It is one .npz without pickles, which `numpy.load` opens, written beside `path` and
+        renamed when it is on the disk: there is always a whole one.
+
+        Parameters
+        ----------
+        path : str or path
+            Written as it is: no suffix is added.
+
+        Raises
+        ------
+        TypeError
+            A state holds something else than numbers, texts and containers of them; the message says where.
+        ValueError
+            The training diverged.
+        OSError
+            The file cannot be written; what was there before is still there.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from daseCV_c.datasets import load_digits_images
+        >>> from daseCV_c.classifiers.fc_net import TwoLayerNet
+        >>> data, options = load_digits_images(), {'update_rule': 'adam', 'num_epochs': 1, 'verbose': False}
+        >>> solver = Solver(TwoLayerNet(64, 20, 10), data, **options)
+        >>> solver.train()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, 'checkpoint.npz')
+        ...     solver.save(path)
+        ...     longer = Solver.resume(path, TwoLayerNet(64, 20, 10), data, num_epochs=3)
+        >>> longer.train()
+        >>> solver.epoch, longer.epoch
+        (1, 3)
+        """
+        if self._lost:
+            raise ValueError(f"Solver.save: there is nothing to go on from: {self._lost}")
+        archive.write(path, snapshot.KIND, *snapshot.document_of(self, _OPTIONS))
+
+    @classmethod
+    def resume(cls, path: str | os.PathLike[str], model: Any, data: dict[str, Any], **options: Any) -> Any:
+        """A Solver that goes on where the one that wrote the checkpoint was, with the same numbers.
+
+        Parameters
+        ----------
+        path : str or path
+            What `save` wrote, or a Solver with `checkpoint_name` or `checkpoint_path`.
+        model : object
+            Made as it was made for the run. Its parameters, and the states of its layers, are replaced.
+        data : dict
+            The data of the run.
+        **options
+            What may be another: num_epochs, verbose, print_every, progress, callbacks, checkpoint_name,
+            checkpoint_path, checkpoint_every, on_divergence. What a file cannot hold, such as a function,
+            must be given again. The rest is the checkpoint's; to give it again does no harm.
+
+        Returns
+        -------
+        solver : Solver
+            Its `train()` sets NumPy's generator to the state that it had, and goes on.
+
+        Raises
+        ------
+        ValueError
+            The file is damaged or no checkpoint, the model or the data do not fit it, or an option
+            disagrees with it: then nothing was changed.
+        OSError
+            The file cannot be read.
+        """
+        try:
+            found = snapshot.Snapshot(path, *archive.read(path, snapshot.KIND))
+        except archive.PickleFoundError as error:
+            raise archive.PickleFoundError(
+                f"{error}: the checkpoints of earlier versions lack the update rule's state, so that no run goes on "
+                "from one; data_utils.load_models reads the networks of such files without running code") from None
+        options = found.options(options)
+        found.fit_model(model)
+        solver = cls(model, data, **options)
+        found.fit_data(solver)
+        found.put_into(solver)
+        return solver
 
     def check_accuracy(
         self, X: ArrayLike, y: ArrayLike, num_samples: int | None = None, batch_size: int = 100,
@@ -406,41 +494,10 @@ class Solver:
         accuracy: float = np.mean(np.concatenate(predictions) == y)
         return accuracy
 
-    def _check(self) -> None:
-        """Both accuracies, the best parameters, one printed line."""
-        with contextlib.nullcontext() if self._average is None else self._average.applied(self.model):
-            train_acc, val_acc = self._look()
-        self._save_checkpoint()
-        if self.verbose:
-            self._say(
-                f"(Epoch {self.epoch} / {self.num_epochs}) train acc: {train_acc:f}; val_acc: {val_acc:f}")
-
-    def _look(self) -> tuple[float, float]:
-        """Both accuracies of the parameters that the model holds, which are kept if they are the best."""
-        train_acc = self.check_accuracy(self.X_train, self.y_train, num_samples=self.num_train_samples)
-        monitors = {self.monitor, *(getattr(watcher, "monitor", None) for watcher in self._watchers)}
-        self._val_loss = found = ValidationLoss(self.model, self._own_loss(), "val_loss" in monitors)
-        try:
-            val_acc = self.check_accuracy(self.X_val, self.y_val, num_samples=self.num_val_samples)
-        finally:
-            self._val_loss = None
-        val_loss = found.mean
-        whole.commit(*(partial(history.append, value) for history, value in (
-            (self.train_acc_history, train_acc), (self.val_acc_history, val_acc), (self.val_loss_history, val_loss),
-            (self.seconds_history, self._seconds_now()))))
-        # Where an accuracy says nothing, what lowers the validation loss is better.
-        by_accuracy = self.monitor == "val_acc" or self.monitor is None and found.classes
-        better = val_acc > self.best_val_acc if by_accuracy else val_loss < self.best_val_loss
-        # The first check always counts, so an accuracy of 0 leaves parameters too; so does the first of an average.
-        first = not self._checked or self._average is not None and self._average.begins
-        if (better or first) and not divergence.not_finite(self.model.params):
-            self._keep_best(best_val_acc=val_acc, _checked=True,
-                            best_val_loss=math.inf if math.isnan(val_loss) else val_loss)
-        return train_acc, val_acc
-
-    def _seconds_now(self) -> float:
-        """Seconds of training so far."""
-        return time.perf_counter() - self._clock
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those of a resumed run included."""
+        return self._seconds if self._clock is None else time.perf_counter() - self._clock
 
     def train(self) -> None:
         """Run the optimization, then put the best parameters back into the model.
@@ -450,92 +507,4 @@ class Solver:
         checks.labels(self.y_train, self.y_val, checks.classes(self.model) if self._own_loss() else None)
         if self._ended:
             self._begin_run()
-        if self._paused is not None:
-            # Where it was: the best parameters were put into the model when it stopped.
-            weights, random = self._paused
-            weights.put_into(self.model)
-            np.random.set_state(random)
-            self._paused = None
-        if not self._checked:
-            # The model may have been given other parameters since the Solver was made.
-            self._keep_best()
-        with self._looked_at() as (asked, bar):
-            try:
-                self._run(asked, bar)
-                self._ended = self.iteration >= self.num_iterations
-                if not self._ended:
-                    self._paused = Weights.of(self.model), np.random.get_state()
-                self._put_back_best()
-            except divergence.DivergenceError:
-                self._ended = True
-                self._put_back_best()
-                raise
-        if asked.signal:
-            raise signals.stopped(asked.signal, f"training stopped after iteration {self.iteration} of "
-                                                f"{self.num_iterations}; train() goes on from there")
-
-    @contextlib.contextmanager
-    def _looked_at(self) -> Iterator[tuple[signals.Asked, Any]]:
-        """Around a run: signals, the clock, the progress bar, and callbacks, which hear of its end in any case."""
-        self._hooks = hooks.Hooks([*self._watchers, *self.callbacks])
-        self._clock = time.perf_counter() - self._seconds
-        with signals.deferred() as asked, tqdm(total=self.num_iterations, initial=self.iteration, unit="it",
-                                               disable=not self.progress, dynamic_ncols=True) as bar:
-            self._bar = bar if self.progress else None
-            try:
-                yield asked, bar
-            finally:
-                self._bar = None
-                self._seconds = self._seconds_now()
-                self._hooks.tell("on_train_end", self)
-
-    def _run(self, asked: signals.Asked, bar: Any) -> None:
-        """Steps until the end, or until somebody has asked to stop."""
-        stop, watched = self._hooks.tell("on_train_begin", self), self.on_divergence == "stop"
-        per_epoch, iterations = self._per_epoch, self.num_iterations
-        watch, on_step_end = divergence.Watch(), self._hooks.of["on_step_end"]
-        if self.iteration:
-            stop = self._after_step(self.iteration) or stop  # what an interruption has left undone
-        for t in range(self.iteration, iterations):
-            if stop or asked.signal:
-                break
-            if self._rates is not None:
-                self._rates.set(self, t)
-            self._step()
-            self._note_rate()
-            bar.update()
-            loss = self.loss_history[-1]
-            if watched and not loss <= watch.limit:
-                watch.look(self)
-            if self.verbose and t % self.print_every == 0:
-                self._say(f"(Iteration {t + 1} / {iterations}) loss: {loss:f}")
-            if on_step_end:
-                stop = self._hooks.tell("on_step_end", self)
-            if t == 0 or (t + 1) % per_epoch == 0:
-                stop = self._after_step(t + 1) or stop
-
-    def _note_rate(self) -> None:
-        rates, losses = self.learning_rate_history, self.loss_history
-        if len(rates) < len(losses) - 1:  # steps that somebody has made without train()
-            rates.extend([math.nan] * (len(losses) - 1 - len(rates)))
-        for config in self.optim_configs.values():  # one speaks for all
-            rates.append(config.get("learning_rate", math.nan))
-            break
-
-    def _after_step(self, done: int) -> bool:
-        """What is due after `done` steps of this run: the end of an epoch, a check. True: somebody asks to stop."""
-        stop, (epochs, first) = False, divmod(done, self._per_epoch)
-        if self.epoch - self._begun[1] < epochs:
-            # A rule that was never told a rate has put its default there. Not in place: the rate may be an array
-            # that the configurations share.
-            whole.commit(partial(setattr, self, "epoch", self.epoch + 1), *(
-                partial(operator.setitem, config, "learning_rate", config["learning_rate"] * self.lr_decay)
-                for config in self.optim_configs.values() if "learning_rate" in config))
-            if self._average is not None:
-                self._average.after_epoch(self.model, self.num_epochs - epochs)
-        if len(self.val_acc_history) - self._begun[2] < epochs + (self._per_epoch > 1):
-            self._check()
-            stop = self._hooks.tell("on_check", self)
-            if not first:
-                stop = self._hooks.tell("on_epoch_end", self) or stop
-        return stop
+        Run(self).go()

@@ -182,11 +182,12 @@ def test_pickles(backend, tmp_path):
     assert frozen(again.loss(X, y)) == frozen(net.loss(X, y))
     data = {"X_train": X, "y_train": y, "X_val": X, "y_val": y}
     Solver(net, data, num_epochs=1, batch_size=4, verbose=False, checkpoint_name=str(tmp_path / "conv")).train()
-    found = load_models(tmp_path)["conv_epoch_1.pkl"]
-    with open(tmp_path / "conv_epoch_1.pkl", "rb") as file:
-        expected = pickle.load(file)["model"]
-    assert type(found) is ThreeLayerConvNet and vars(found).keys() == vars(expected).keys()
-    np.testing.assert_array_equal(found.loss(X), expected.loss(X))
+    (tmp_path / "conv.pkl").write_bytes(pickle.dumps({"model": net}))
+    models = load_models(tmp_path)
+    assert set(models) == {"conv.pkl", "conv_epoch_0.npz", "conv_epoch_1.npz"}
+    for found in models.values():
+        assert type(found) is ThreeLayerConvNet and vars(found).keys() == vars(net).keys()
+    np.testing.assert_array_equal(models["conv.pkl"].loss(X), net.loss(X))
 
 
 def test_errors_of_loss(backend):

@@ -57,6 +57,6 @@ if sys.platform != "win32":
         finally:
             os.umask(before)
         found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in here.rglob("*") if path.is_file()}
-        assert {"checkpoint_epoch_1.pkl", "prediction.npy", "prediction_phase_1.zip", "best.npz", "config.json",
+        assert {"checkpoint_epoch_1.npz", "prediction.npy", "prediction_phase_1.zip", "best.npz", "config.json",
                 "history.csv", "preds.npy"} <= set(found)
         assert set(found.values()) == {0o666 & ~umask}, found

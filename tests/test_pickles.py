@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+from adversarial import frozen
 from crafting import Calls, py2_text, touch
 
 from daseCV_c import optim
@@ -165,16 +166,24 @@ def test_models_of_checkpoints(tmp_path):
     data = {"X_train": X, "y_train": y, "X_val": X, "y_val": y}
     nets = {"two": TwoLayerNet(6, 5, 3), "full": FullyConnectedNet([4, 4], 6, 3, normalization="batchnorm",
                                                                   dropout=0.5, seed=3, dtype=np.float64)}
+    lasts = {}
     for name, net in nets.items():
-        Solver(net, data, num_epochs=1, batch_size=10, verbose=False,
-               checkpoint_name=str(tmp_path / name)).train()
+        solver = Solver(net, data, num_epochs=1, batch_size=10, verbose=False, checkpoint_name=str(tmp_path / name))
+        solver.train()
+        lasts[name] = solver._paused[0]
+        (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps({"model": net}))  # as earlier versions and the course do
     (tmp_path / "folder").mkdir()
     models = load_models(tmp_path)
-    assert set(models) == {"two_epoch_0.pkl", "two_epoch_1.pkl", "full_epoch_0.pkl", "full_epoch_1.pkl"}
+    assert set(models) == {"two_epoch_0.npz", "two_epoch_1.npz", "full_epoch_0.npz", "full_epoch_1.npz",
+                           "two.pkl", "full.pkl"}
     for name, net in nets.items():
-        with open(tmp_path / f"{name}_epoch_1.pkl", "rb") as file:
+        again = models[f"{name}_epoch_1.npz"]
+        assert type(again) is type(net) and frozen(again.params) == frozen(lasts[name].params)
+        lasts[name].put_into(net)
+        assert np.array_equal(again.loss(X), net.loss(X)) and frozen(again.loss(X, y)) == frozen(net.loss(X, y))
+        with open(tmp_path / f"{name}.pkl", "rb") as file:
             expected = pickle.load(file)["model"]
-        found = models[f"{name}_epoch_1.pkl"]
+        found = models[f"{name}.pkl"]
         assert type(found) is type(net) and vars(found).keys() == vars(expected).keys()
         assert found.dtype is np.float64
         assert np.array_equal(found.loss(X), expected.loss(X))

@@ -1,7 +1,7 @@
 """Solver: the course's draws, lines and bookkeeping, held against a plain loop written out here."""
 
+import errno
 import os
-import pickle
 import re
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 from adversarial import frozen
 
 from daseCV_c import optim
+from daseCV_c._training import archive
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.solver import Solver
 
@@ -321,32 +322,29 @@ def test_checkpoints(tmp_path, capsys):
     name = str(tmp_path / "run")
     solver = Solver(net_of(), data_of(), batch_size=10, num_epochs=2, checkpoint_name=name)
     solver.train()
-    assert sorted(os.listdir(tmp_path)) == ["run_epoch_0.pkl", "run_epoch_1.pkl", "run_epoch_2.pkl"]
-    with open(tmp_path / "run_epoch_2.pkl", "rb") as file:
-        state = pickle.load(file)
-    assert set(state) == {
-        "model", "update_rule", "lr_decay", "optim_config", "batch_size", "num_train_samples",
-        "num_val_samples", "epoch", "loss_history", "train_acc_history", "val_acc_history",
-    }
-    assert state["epoch"] == 2 and state["loss_history"] == solver.loss_history
-    assert set(state["model"].params) == set(solver.model.params)
-    assert f'Saving checkpoint to "{name}_epoch_1.pkl"' in capsys.readouterr().out
+    assert sorted(os.listdir(tmp_path)) == ["run_epoch_0.npz", "run_epoch_1.npz", "run_epoch_2.npz"]
+    again = Solver.resume(tmp_path / "run_epoch_2.npz", net_of(), data_of(), checkpoint_name=None)
+    assert again.epoch == 2 and again.loss_history == solver.loss_history
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(")")[0] for line in lines if not line.startswith("(Iteration")] == [
+        f'Saving checkpoint to "{name}_epoch_0.npz"', "(Epoch 0 / 2",
+        f'Saving checkpoint to "{name}_epoch_1.npz"', "(Epoch 1 / 2",
+        f'Saving checkpoint to "{name}_epoch_2.npz"', "(Epoch 2 / 2"]
 
 
 def test_interrupted_checkpoint_keeps_the_former_one(tmp_path, monkeypatch):
     name = str(tmp_path / "run")
-    path = tmp_path / "run_epoch_0.pkl"
+    path = tmp_path / "run_epoch_0.npz"
     path.write_bytes(b"former")
 
-    def broken(state, file):
-        file.write(b"half")
-        raise OSError("disk full")
+    def broken(*args):
+        raise OSError(errno.ENOSPC, "disk full")
 
-    monkeypatch.setattr(pickle, "dump", broken)
+    monkeypatch.setattr(archive, "_directory", broken)
     solver = Solver(net_of(), data_of(), num_epochs=1, batch_size=10, checkpoint_name=name, verbose=False)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match="disk full.*run_epoch_0.npz"):
         solver.train()
-    assert os.listdir(tmp_path) == ["run_epoch_0.pkl"]
+    assert os.listdir(tmp_path) == ["run_epoch_0.npz"]
     assert path.read_bytes() == b"former"
 
 

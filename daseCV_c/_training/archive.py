@@ -52,6 +52,14 @@ class ArchiveError(ValueError):
     """A file that is no checkpoint or model of this package, or is damaged. The message names it."""
 
 
+class PickleFoundError(ArchiveError):
+    """A file that is a pickle."""
+
+
+class OtherKindError(ArchiveError):
+    """A file of this package of another kind than asked for."""
+
+
 class _Spec(NamedTuple):
     """What is written of an array beside its bytes."""
 
@@ -187,7 +195,8 @@ class _Reader:
         if not head:
             self.refuse("is empty")
         if re.match(rb"\x80[\x02-\x05]|\(dp|\(lp|\]q|\}q", head):
-            self.refuse("is a pickle, which may run code and is not opened")
+            raise PickleFoundError(f'"{self.shown}" is a pickle, which may run code and is not opened, '
+                                   f"expected {_named(self.kind)}")
         if head.startswith(b"\x93NUMPY"):
             self.refuse("is a single array of NumPy")
         if not head.startswith(b"PK"):
@@ -254,7 +263,8 @@ class _Reader:
             self.refuse(f"has format {str(frame['format'])[:20]} and was written by version "
                         f"{str(frame['version'])[:20]}, while version {__version__} reads format {FORMAT}")
         if frame["kind"] != self.kind:
-            self.refuse(f"is {_named(str(frame['kind'])[:20])}")
+            raise OtherKindError(
+                f'"{self.shown}" is {_named(str(frame["kind"])[:20])}, expected {_named(self.kind)}')
         if type(frame["document"]) is not dict:
             self.damaged()
         members, arrays = [first], {}
