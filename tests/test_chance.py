@@ -133,3 +133,13 @@ def test_many_steps_are_enough_in_two_epochs(monkeypatch):
     monkeypatch.setattr(chance, "_MANY_STEPS", 50)
     found, _, _ = said(deep(1e-2), digits(), num_epochs=4, batch_size=50)
     assert len(found) == 1 and "after 2 epochs" in found[0]
+
+
+def test_a_command_says_it_in_one_line(here, capsys):
+    from daseCV_c.cli.main import main
+    shown = warnings.showwarning
+    assert main(["train", "--hidden", *["100"] * 5, "--norm", "none", "--update-rule", "sgd", "--lr",
+                 "0.01", "--weight-scale", "0.01", "--epochs", "6"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(said) == 1 and said[0].startswith("dasecv: warning: Solver: after 5 epochs ")
+    assert warnings.showwarning is shown

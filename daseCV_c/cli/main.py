@@ -7,7 +7,9 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from daseCV_c._version import __version__
 from daseCV_c.cli import (
@@ -60,6 +62,18 @@ def _any_letter() -> Iterator[None]:
                 stream.reconfigure(errors=errors)
 
 
+@contextlib.contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Warnings without the place in a program, above the progress bar."""
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        from tqdm import tqdm
+        tqdm.write(f"dasecv: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
 def _fail(message: str) -> int:
     print(f"dasecv: error: {message}", file=sys.stderr)
     return 2
@@ -67,7 +81,7 @@ def _fail(message: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for an error, 130 after Ctrl-C."""
-    with _any_letter():
+    with _any_letter(), _warnings_in_a_line():
         return _main(argv)
 
 
