@@ -78,6 +78,21 @@ def arrays(function: str, names: Sequence[str], *values: Any) -> tuple[Array, ..
     return tuple(settle(array, dtype) for array in found)
 
 
+def alike(values: Sequence[Any]) -> bool:
+    """Whether all are arrays of one float dtype and one shape that a kernel may take as they are."""
+    first = values[0]
+    if type(first) is not np.ndarray:
+        return False
+    dtype, shape = first.dtype, first.shape
+    if dtype is not FLOAT32 and dtype is not FLOAT64:
+        return False
+    for value in values:
+        if (type(value) is not np.ndarray or value.dtype is not dtype or value.shape != shape
+                or not value.flags.carray):
+            return False
+    return True
+
+
 def rank(function: str, name: str, array: Array, ndim: int) -> None:
     if array.ndim != ndim:
         raise ValueError(

@@ -3,6 +3,9 @@
 `config` is the caller's dict. Missing settings get their defaults, the state is kept in it.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from daseCV_c import _checks, reference
@@ -12,22 +15,33 @@ from daseCV_c._types import Array, ArrayLike, Params
 
 __all__ = ["adagrad", "adam", "rmsprop", "sgd", "sgd_momentum"]
 
-# What a rule reads from its configuration, with the defaults, and the state that it keeps there beside
-# adam's count t: in the order in which its kernel takes them. The training step reads the same tables.
+# What a rule reads from its configuration, with the defaults, and the state that it keeps there. The training step
+# reads the same tables; src/step/rules.h has the same names in capitals.
 SETTINGS: dict[str, dict[str, float]] = {
     "sgd": {"learning_rate": 1e-2},
     "sgd_momentum": {"learning_rate": 1e-2, "momentum": 0.9},
     "rmsprop": {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8},
-    "adam": {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
     "adagrad": {"learning_rate": 1e-2, "epsilon": 1e-8},
+    "adam": {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
 }
 STATES: dict[str, tuple[str, ...]] = {
-    "sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v"), "adagrad": ("cache",)}
+    "sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adagrad": ("cache",),
+    "adam": ("m", "v"),
+}
+COUNTING = frozenset({"adam"})  # rules that keep the number of their steps too, under t
+# The settings, in the order above, as the kernels take them: rate, keep1, keep2, eps.
+NUMBERS: dict[str, Callable[..., tuple[float, float, float, float]]] = {
+    "sgd": lambda rate: (rate, 0.0, 0.0, 0.0),
+    "sgd_momentum": lambda rate, momentum: (rate, momentum, 0.0, 0.0),
+    "rmsprop": lambda rate, decay, eps: (rate, decay, 0.0, eps),
+    "adagrad": lambda rate, eps: (rate, 0.0, 0.0, eps),
+    "adam": lambda rate, beta1, beta2, eps: (rate, beta1, beta2, eps),
+}
 
 
 def _checked(
     function: str, w: ArrayLike, dw: ArrayLike, config: Params | None,
-) -> tuple[list[float], tuple[Array, ...]]:
+) -> tuple[list[float], Sequence[Array]]:
     """Check everything before the caller's dict is touched.
 
     Returns the settings' values in order, and w, dw and the states as arrays of one dtype and layout.
@@ -35,6 +49,16 @@ def _checked(
     if config is not None:
         _checks.dictionary(function, "config", config)
     given = config or {}
+    found: list[Any] = [w, dw, *map(given.get, STATES[function])]
+    if _checks.alike(found):  # the usual call, in fewer steps: they are most of a small one
+        rates = []
+        for key, default in SETTINGS[function].items():
+            rate = given.get(key, default)
+            if type(rate) is not float or rate != rate:
+                break
+            rates.append(rate)
+        else:
+            return rates, found
     w_, dw_ = _checks.as_array(function, "w", w), _checks.as_array(function, "dw", dw)
     _checks.same_shape(function, "dw", dw_, w_.shape, "w")
     names, values = ["w", "dw"], [w_, dw_]
@@ -52,16 +76,51 @@ def _checked(
     return rates, _checks.arrays(function, names, *values)
 
 
-def _flat(array: Array) -> Array:
-    """As the kernels take it: a rule takes each element for itself."""
-    return array.reshape(-1)
+def _count(function: str, config: Params | None) -> int:
+    """The number of the step, from 1; 0 for a rule that does not count them."""
+    if function not in COUNTING:
+        return 0
+    value = config.get("t", 0) if config else 0
+    if type(value) is int and 0 <= value < 2**31 - 1:
+        return value + 1
+    t = _checks.number(function, "config", {"t": value}, "t", low=0)
+    if not t.is_integer() or t >= 2**31 - 1:
+        raise ValueError(f"{function}: config['t'] is {t!r}, expected the number of steps taken")
+    return int(t) + 1
 
 
 def _filled(function: str, config: Params | None) -> Params:
     config = {} if config is None else config
     for key, default in SETTINGS[function].items():
-        config.setdefault(key, default)
+        if key not in config:
+            config[key] = default
     return config
+
+
+def _step(function: str, w: ArrayLike, dw: ArrayLike, config: Params | None) -> tuple[Array, Params]:
+    """A step of a rule whose next parameter and state are new arrays."""
+    rates, (w_, dw_, *states) = _checked(function, w, dw, config)
+    t, keys = _count(function, config), STATES[function]
+    kernels = _backend.kernels_of(w_.dtype)
+    if kernels is None:
+        given: Params = dict(zip(SETTINGS[function], rates, strict=True)) | dict(zip(keys, states, strict=True))
+        if t:
+            given["t"] = t - 1
+        next_w, given = getattr(reference, function)(w_, dw_, given)
+        new = [given[key] for key in keys]
+    else:
+        next_w, new = np.empty_like(w_), [np.empty_like(w_) for _ in keys]
+        missing = [None] * (2 - len(keys))
+        arrays: list[Any] = [w_, dw_, *states, *missing, next_w, *new, *missing]
+        flat: list[Any] = [None if array is None else array.ravel() for array in arrays]
+        flat += *NUMBERS[function](*rates), t, _threads.effective()
+        kernels.optim.update(function, *flat)
+    config = _filled(function, config)
+    for key, state in zip(keys, new, strict=True):
+        config[key] = state
+    if t:
+        config["t"] = t
+    return next_w, config
 
 
 def sgd(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Array, Params]:
@@ -111,7 +170,9 @@ def sgd(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Arra
     if kernels is None or w_ is not w or np.may_share_memory(w, dw_):
         reference.sgd(w, dw_, {"learning_rate": rate})
     else:
-        kernels.optim.sgd(_flat(w), _flat(dw_), rate, _threads.effective())
+        flat = w.ravel()
+        kernels.optim.update(function, flat, dw_.ravel(), None, None, flat, None, None, *NUMBERS[function](rate), 0,
+                             _threads.effective())
     return w, config
 
 
@@ -148,20 +209,7 @@ def sgd_momentum(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> t
     >>> next_w.tolist(), config['velocity'].tolist()
     ([0.0], [-1.0])
     """
-    function = "sgd_momentum"
-    (rate, momentum), (w_, dw_, v) = _checked(function, w, dw, config)
-    kernels = _backend.kernels_of(w_.dtype)
-    if kernels is None:
-        state: Params = {"learning_rate": rate, "momentum": momentum, "velocity": v}
-        next_w, _ = reference.sgd_momentum(w_, dw_, state)
-        next_v = state["velocity"]
-    else:
-        next_w, next_v = np.empty_like(w_), np.empty_like(w_)
-        kernels.optim.sgd_momentum(
-            _flat(w_), _flat(dw_), _flat(v), rate, momentum, _flat(next_w), _flat(next_v), _threads.effective())
-    config = _filled(function, config)
-    config["velocity"] = next_v
-    return next_w, config
+    return _step("sgd_momentum", w, dw, config)
 
 
 def rmsprop(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Array, Params]:
@@ -200,21 +248,7 @@ def rmsprop(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[
     >>> next_w.tolist(), config['cache'].tolist()
     ([0.5], [4.0])
     """
-    function = "rmsprop"
-    (rate, decay, eps), (w_, dw_, cache) = _checked(function, w, dw, config)
-    kernels = _backend.kernels_of(w_.dtype)
-    if kernels is None:
-        state: Params = {"learning_rate": rate, "decay_rate": decay, "epsilon": eps, "cache": cache}
-        next_w, _ = reference.rmsprop(w_, dw_, state)
-        next_cache = state["cache"]
-    else:
-        next_w, next_cache = np.empty_like(w_), np.empty_like(w_)
-        kernels.optim.rmsprop(
-            _flat(w_), _flat(dw_), _flat(cache), rate, decay, eps, _flat(next_w), _flat(next_cache),
-            _threads.effective())
-    config = _filled(function, config)
-    config["cache"] = next_cache
-    return next_w, config
+    return _step("rmsprop", w, dw, config)
 
 
 def adagrad(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Array, Params]:
@@ -253,20 +287,7 @@ def adagrad(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[
     >>> next_w.tolist(), config['cache'].tolist()
     ([0.75], [16.0])
     """
-    function = "adagrad"
-    (rate, eps), (w_, dw_, cache) = _checked(function, w, dw, config)
-    kernels = _backend.kernels_of(w_.dtype)
-    if kernels is None:
-        state: Params = {"learning_rate": rate, "epsilon": eps, "cache": cache}
-        next_w, _ = reference.adagrad(w_, dw_, state)
-        next_cache = state["cache"]
-    else:
-        next_w, next_cache = np.empty_like(w_), np.empty_like(w_)
-        kernels.optim.adagrad(
-            _flat(w_), _flat(dw_), _flat(cache), rate, eps, _flat(next_w), _flat(next_cache), _threads.effective())
-    config = _filled(function, config)
-    config["cache"] = next_cache
-    return next_w, config
+    return _step("adagrad", w, dw, config)
 
 
 def adam(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Array, Params]:
@@ -306,23 +327,4 @@ def adam(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Arr
     >>> round(float(next_w[0]), 6), config['t']
     (0.5, 1)
     """
-    function = "adam"
-    (rate, beta1, beta2, eps), (w_, dw_, m, v) = _checked(function, w, dw, config)
-    t = _checks.number(function, "config", config or {}, "t", 0, low=0)
-    if not t.is_integer() or t >= 2**31 - 1:
-        raise ValueError(f"{function}: config['t'] is {t!r}, expected the number of steps taken")
-    t = int(t) + 1
-    kernels = _backend.kernels_of(w_.dtype)
-    if kernels is None:
-        state: Params = {"learning_rate": rate, "beta1": beta1, "beta2": beta2, "epsilon": eps}
-        state.update(m=m, v=v, t=t - 1)
-        next_w, _ = reference.adam(w_, dw_, state)
-        next_m, next_v = state["m"], state["v"]
-    else:
-        next_w, next_m, next_v = np.empty_like(w_), np.empty_like(w_), np.empty_like(w_)
-        kernels.optim.adam(
-            _flat(w_), _flat(dw_), _flat(m), _flat(v), rate, beta1, beta2, eps, t,
-            _flat(next_w), _flat(next_m), _flat(next_v), _threads.effective())
-    config = _filled(function, config)
-    config.update(m=next_m, v=next_v, t=t)
-    return next_w, config
+    return _step("adam", w, dw, config)

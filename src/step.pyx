@@ -20,7 +20,7 @@ from step.layout cimport (
     BATCH_NORM, LAYER_NORM, NO_NORM, image_source, lay_out, step_layer, step_state)
 from step.phases cimport run_step
 from step.rules cimport (
-    STORE, rule_param, rule_update, rules, rules_by_name, set_update, update_vector)
+    STORE, rule_param, rule_update, rules, rules_by_name, set_numbers, set_update, update_vector)
 from threads.threads cimport scratch_give, scratch_take
 
 cdef extern from "Python.h":
@@ -70,6 +70,12 @@ cdef void *_readable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t
     return cnp.PyArray_DATA(<cnp.ndarray> array)
 
 
+cdef int _set_numbers(rule_param *p, tuple numbers) except -1:
+    rate, keep1, keep2, eps, t = numbers  # unpacked, which checks the length
+    set_numbers(p, rate, keep1, keep2, eps, t)
+    return 0
+
+
 cdef int _set_param(rule_param *p, str label, tuple arrays, tuple numbers, double reg, int rule, int t,
                     Py_ssize_t rows, Py_ssize_t columns) except -1:
     """arrays: (w, grad, None) to store a gradient, else (w, first state, second state)."""
@@ -84,8 +90,7 @@ cdef int _set_param(rule_param *p, str label, tuple arrays, tuple numbers, doubl
         p.first = p.next_first = _writable(label, first, t, rows, columns)
     if rules[rule].states > 1:
         p.second = p.next_second = _writable(label, second, t, rows, columns)
-    p.rate, p.keep1, p.keep2, p.eps, p.scale = numbers
-    return 0
+    return _set_numbers(p, numbers)
 
 
 cdef cnp.ndarray _matrix(object weights):
@@ -196,8 +201,7 @@ cdef int _set_front(Front *front, tuple given, int rule, int t) except -1:
         p.first = p.next_first = _flat("a state in front", first, t, front.size)
     if rules[rule].states > 1:
         p.second = p.next_second = _flat("a state in front", second, t, front.size)
-    p.rate, p.keep1, p.keep2, p.eps, p.scale = numbers
-    return 0
+    return _set_numbers(p, numbers)
 
 
 cdef void _update_front(const Front *front, int rule, real *grad) noexcept nogil:

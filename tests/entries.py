@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from adversarial import arrays_in, normal, rng_of
+from stepping import RULES, STATE_KEYS, numbers_of
 
 
 @dataclass
@@ -16,7 +17,8 @@ class Call:
     outs: tuple
 
     def __call__(self, kernels, num_threads):
-        return getattr(getattr(kernels, self.family), self.name)(*self.args, num_threads)
+        name = "update" if self.family == "optim" else self.name  # one entry for all rules
+        return getattr(getattr(kernels, self.family), name)(*self.args, num_threads)
 
     def results(self):
         return arrays_in([self.args[k] for k in self.outs])
@@ -28,11 +30,6 @@ class Call:
 def _empty(dtype, *shape):
     """An output that is certain to differ from any right result where it is not written."""
     return np.full(shape, -12345, dtype)
-
-
-def flat(*arrays):
-    """Views of arrays as the update rules take them; what is None stays."""
-    return [None if array is None else array.reshape(-1) for array in arrays]
 
 
 def _affine(name, dtype, n, d, m):
@@ -83,20 +80,12 @@ def _losses(name, dtype, n, d, m):
 
 
 def _optim(name, dtype, n, d, m):
-    w, dw, state1 = (normal((name, k), n * d, dtype=dtype) for k in range(3))
-    state2 = np.abs(normal((name, 3), n * d, dtype=dtype))
-    outs = [_empty(dtype, n * d) for _ in range(3)]
-    if name == "sgd":
-        return [w, dw, 1e-2], (0,)
-    if name == "sgd_momentum":
-        return [w, dw, state1, 1e-2, 0.9, *outs[:2]], (5, 6)
-    if name == "rmsprop":
-        return [w, dw, state2, 1e-2, 0.99, 1e-8, *outs[:2]], (6, 7)
-    if name == "adagrad":
-        return [w, dw, state2, 1e-2, 1e-8, *outs[:2]], (5, 6)
-    if name == "update":
-        return ["adam", w, state1, state2, dw, 1e-3, 0.9, 0.999, 1e-8, 1.5], (1, 2, 3)
-    return [w, dw, state1, state2, 1e-3, 0.9, 0.999, 1e-8, 3, *outs], (9, 10, 11)
+    """One step of `name`, the entry's rule."""
+    w, dw, *state = (np.abs(normal((name, k), n * d, dtype=dtype)) for k in range(4))
+    outs, missing = [_empty(dtype, n * d) for _ in range(3)], [None, None]
+    states = len(STATE_KEYS[name])
+    args = [name, w, dw, *[*state[:states], *missing][:2], outs[0], *[*outs[1:1 + states], *missing][:2]]
+    return [*args, *numbers_of(name)], (5, 6, 7)[:1 + states]
 
 
 def _batch(name, dtype, n, d, m):
@@ -176,7 +165,7 @@ _MAKERS = {
     )),
     "dropout": (_dropout, ("dropout_forward", "dropout_backward")),
     "losses": (_losses, ("svm_loss", "softmax_loss")),
-    "optim": (_optim, ("sgd", "sgd_momentum", "rmsprop", "adam", "adagrad", "update")),
+    "optim": (_optim, RULES),
     "batch": (_batch, ("gather",)),
     "step": (_step, ("train_step",)),
     "im2col": (_im2col, ("im2col", "col2im", "col2im_6d")),

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import stepping
 from adversarial import frozen
 
 from daseCV_c import fast_layers, layer_utils, layers, optim
@@ -11,6 +12,7 @@ from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.data_utils import gather_batch
 from daseCV_c.solver import Solver
 
+RULES = [getattr(optim, rule) for rule in stepping.RULES]
 OBJECTS = {
     "object": lambda *shape: np.full(shape, None, dtype=object),
     "complex": lambda *shape: np.ones(shape, complex),
@@ -147,13 +149,13 @@ CASES = [
     (optim.sgd, lambda: ([1.0, 2.0], ones(2)), TypeError, "w"),
     (optim.sgd, lambda: (np.arange(3), ones(3)), TypeError, "w"),
     *[(function, lambda: (ones(3), ones(4)), ValueError, "dw")
-      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad)],
+      for function in RULES],
     *[(function, lambda: (ones(3, 2), ones(2)), ValueError, "dw")
-      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad)],
+      for function in RULES],
     *[(function, lambda: (ones(3), ones(3), [1e-2]), TypeError, "config")
-      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad)],
+      for function in RULES],
     *[(function, lambda: (ones(3), ones(3), {"learning_rate": "1e-2"}), TypeError, "learning_rate")
-      for function in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad)],
+      for function in RULES],
     (optim.sgd_momentum, lambda: (ones(3), ones(3), {"velocity": ones(1)}), ValueError, "velocity"),
     (optim.sgd_momentum, lambda: (ones(3), ones(3), {"momentum": None}), TypeError, "momentum"),
     (optim.rmsprop, lambda: (ones(3), ones(3), {"cache": ones(3, 1)}), ValueError, "cache"),
@@ -234,9 +236,9 @@ for make in OBJECTS.values():
           for function in CONV_BACKWARD],
         (optim.sgd, lambda make=make: (make(3), ones(3)), TypeError, "w"),
         *[(rule, lambda make=make: (ones(3), make(3)), TypeError, "dw")
-          for rule in (optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad)],
+          for rule in RULES],
         *[(rule, lambda make=make: (make(3), ones(3)), TypeError, "w")
-          for rule in (optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad)],
+          for rule in RULES[1:]],
         (optim.sgd_momentum, lambda make=make: (ones(3), ones(3), {"velocity": make(3)}), TypeError, "velocity"),
         (optim.rmsprop, lambda make=make: (ones(3), ones(3), {"cache": make(3)}), TypeError, "cache"),
         (optim.adam, lambda make=make: (ones(3), ones(3), {"m": make(3)}), TypeError, "m"),
@@ -270,7 +272,7 @@ def test_sandwich_names_one_of_its_layers(backend, name, param, position):
     assert frozen(args) == before
 
 
-@pytest.mark.parametrize("function", [optim.sgd, optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad])
+@pytest.mark.parametrize("function", RULES)
 def test_a_refused_step_adds_no_default_to_the_config(backend, function):
     w, config = ones(3), {"learning_rate": 0.5}
     with pytest.raises(ValueError):

@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if (ROOT / "benchmarks" / "rows.py").is_file():
     sys.path.append(str(ROOT))
     from benchmarks import kernel_rows, products, rows
+    from daseCV_c import optim
 
     # What PyTorch draws or keeps for itself cannot be compared.
-    OWN = {"dropout_forward", "dropout_backward", "sgd", "sgd_momentum", "rmsprop", "adam", "adagrad"}
+    OWN = {"dropout_forward", "dropout_backward", *optim.__all__}
     FACTOR = {"svm_loss": kernel_rows.CLASSES}  # PyTorch divides this loss by the number of classes
 
     def first(value):

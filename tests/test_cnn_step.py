@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 from adversarial import frozen, normal
-from entries import flat
+from stepping import RULES
 
 import daseCV_c
-from daseCV_c import optim
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.solver import Solver
 
-RULES = ("sgd", "sgd_momentum", "rmsprop", "adam", "adagrad")
 SHAPE = (2, 9, 10)  # an odd height: the last row is left out by the pooling
 
 
@@ -224,25 +222,3 @@ def test_gradient_of_the_input_is_refused_where_it_makes_no_sense(kernels, dtype
             (x, None, None, x.T.copy().T)):
         with pytest.raises((ValueError, TypeError), match="dx"):
             step(images, index, mean, y, rows, None, None, 1, dx_nd=dx)
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_update_in_place_is_the_rules_step(level, kernels, dtype, rule):
-    w, dw, state = (normal(("update", k), 3, 700, dtype=dtype) for k in range(3))
-    second = np.abs(normal("second", 3, 700, dtype=dtype))
-    first = second if rule in ("rmsprop", "adagrad") else state
-    config = {"learning_rate": 0.1, "t": 4, "m": state, "v": second, "velocity": state, "cache": second}
-    expected, config = getattr(optim, rule)(w.copy(), dw, config)
-    numbers = {
-        "sgd": (0.1, 0, 0, 0, 0), "sgd_momentum": (0.1, 0.9, 0, 0, 0), "rmsprop": (0.1, 0.99, 0, 1e-8, 0),
-        "adagrad": (0.1, 0, 0, 1e-8, 0),
-        "adam": (0.1 / (1 - 0.9**5), 0.9, 0.999, 1e-8, 1 / (1 - 0.999**5)),
-    }[rule]
-    held = [w.copy(), first.copy() if rule != "sgd" else None, second.copy() if rule == "adam" else None]
-    kernels.optim.update(rule, *flat(*held, dw), *numbers, 2)
-    states = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adagrad": ("cache",),
-              "adam": ("m", "v")}[rule]
-    assert frozen(held[0]) == frozen(expected)
-    assert frozen(held[1:1 + len(states)]) == frozen([config[key] for key in states])
-    with pytest.raises(ValueError, match="rule is 'lion'"):
-        kernels.optim.update("lion", *flat(*held, dw), *numbers, 2)

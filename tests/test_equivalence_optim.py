@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from adversarial import KINDS, LAYOUTS, SPECIAL, frozen, normal, planted, small_integers
 from comparing import both, close, same_form
+from entries import make_call
+from stepping import STATE_KEYS as STATES
 
 import daseCV_c
 from daseCV_c import optim
 
-STATES = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adam": ("m", "v"), "adagrad": ("cache",)}
 RULES = pytest.mark.parametrize("rule", STATES)
-PURE = pytest.mark.parametrize("rule", ["sgd_momentum", "rmsprop", "adam", "adagrad"])
+PURE = pytest.mark.parametrize("rule", list(STATES)[1:])  # sgd works in place
+COUNTING = ("adam",)
 SHAPES = [(0,), (1,), (), (7,), (3, 0), (5, 7), (2, 3, 4), (257, 131), (1030, 70), (3072, 17)]
 
 
@@ -21,7 +23,7 @@ def state_of(rule, shape, dtype, make=normal):
     for key in ("cache", "v"):
         if key in config:
             config[key] = np.abs(config[key])
-    if rule == "adam":
+    if rule in COUNTING:
         config["t"] = 4
     return config
 
@@ -94,9 +96,7 @@ def test_rates(level, dtype, rule, rate):
     {"momentum": 1.0, "decay_rate": 1.0, "beta1": 0.1, "beta2": 0.1, "epsilon": 0.1},
 ], ids=["zero", "half", "one"])
 def test_settings(level, dtype, rule, settings):
-    known = {"sgd_momentum": ("momentum",), "rmsprop": ("decay_rate", "epsilon"), "adam": ("beta1", "beta2", "epsilon"),
-             "adagrad": ("epsilon",)}
-    config = state_of(rule, (40, 30), dtype) | {k: v for k, v in settings.items() if k in known[rule]}
+    config = state_of(rule, (40, 30), dtype) | {k: v for k, v in settings.items() if k in optim.SETTINGS[rule]}
     check(rule, normal("w", 40, 30, dtype=dtype), normal("dw", 40, 30, dtype=dtype), config)
 
 
@@ -180,7 +180,7 @@ def test_ten_steps(level, rule, rate):
     close(w, w0, 10, 100)
     for key in STATES[rule]:
         close(config[key], config0[key], 10, 100)
-    assert config.get("t") == config0.get("t") == (10 if rule == "adam" else None)
+    assert config.get("t") == config0.get("t") == (10 if rule in COUNTING else None)
 
 
 @PURE
@@ -216,19 +216,22 @@ def test_defaults(backend, rule, defaults):
     assert {key: value for key, value in config.items() if key not in STATES[rule]} == defaults
 
 
-@pytest.mark.parametrize(("name", "positions"), [
-    ("sgd_momentum", {5: 0, 6: 2}), ("rmsprop", {6: 0, 7: 2}), ("adagrad", {5: 0, 6: 2}),
-    ("adam", {9: 0, 10: 2, 11: 3}),
-])
-def test_entries_work_in_place(kernels, dtype, name, positions):
+@RULES
+def test_entries_work_in_place(kernels, dtype, rule):
     """The next arrays may be the old ones."""
-    from entries import make_call
-
-    apart, inside = make_call(f"optim.{name}", dtype, 61, 7), make_call(f"optim.{name}", dtype, 61, 7)
-    for out, old in positions.items():
+    apart, inside = make_call(f"optim.{rule}", dtype, 61, 7), make_call(f"optim.{rule}", dtype, 61, 7)
+    for out, old in ((5, 1), (6, 3), (7, 4)):
         inside.args[out] = inside.args[old]
     apart(kernels, 1)
     inside(kernels, 1)
     for one, other in zip(apart.results(), inside.results(), strict=True):
         same_form(one, other)
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_entry_refuses_an_unknown_rule(kernels):
+    call = make_call("optim.adam", np.float64)
+    for wrong in ("lion", "store", "STORE", ""):
+        call.args[0] = wrong
+        with pytest.raises(ValueError, match=f"rule is '{wrong}', expected one of sgd, "):
+            call(kernels, 1)

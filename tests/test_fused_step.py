@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from adversarial import frozen
 from fusing import KINDS, alike, by_layers, data_of, net_of, record, solver_of
-from stepping import RULES, STATE_KEYS
+from stepping import ADAPTIVE, RULES, STATE_KEYS
 
 pytestmark = pytest.mark.compiled
 
@@ -24,7 +24,7 @@ def test_a_training_is_that_of_the_layers(monkeypatch, calls, rule, kind, hidden
         np.random.seed(9)
         # A larger eps of the rule: a gradient that is zero but for rounding is not blown up to a step.
         solver = solver_of(rule, net_of(kind, hidden), optim_config={"learning_rate": 1e-2} | (
-            {"epsilon": 1e-3} if rule in ("rmsprop", "adam", "adagrad") else {}))
+            {"epsilon": 1e-3} if rule in ADAPTIVE else {}))
         solver.train()
         return solver, np.random.get_state()[1:3]
 

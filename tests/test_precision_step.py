@@ -5,6 +5,7 @@ import pytest
 from adversarial import frozen
 from bf16_kernels import V4, where_available
 from comparing import same_bits
+from stepping import RULES
 
 import daseCV_c
 from daseCV_c._step import fully_connected as _engine
@@ -145,7 +146,7 @@ def stepped(rule, threads):
 
 
 @where_available
-@pytest.mark.parametrize("rule", ["sgd", "sgd_momentum", "rmsprop", "adam", "adagrad"])
+@pytest.mark.parametrize("rule", RULES)
 def test_update_is_that_of_the_gradients(bfloat16, monkeypatch, rule):
     calls = []
     monkeypatch.setattr(_engine, "_run", lambda *args, run=_engine._run: calls.append(args[-1]) or run(*args))

@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pytest
 from adversarial import frozen
-from entries import flat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stepping import RULES, STATE_KEYS, Step, settings_of
+
+from daseCV_c import optim
 
 pytestmark = pytest.mark.compiled
 NORMS = (None, "batchnorm", "layernorm")
@@ -74,7 +75,7 @@ def test_squares_are_added_in_one_order(kernels, dtype):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_updates_are_those_of_the_rules(kernels, dtype, rule):
+def test_updates_are_those_of_the_rules(level, kernels, dtype, rule):
     """The update inside the step gives the bits of the update rule called with the stored gradient."""
     shapes = [(37, (50, 33, 17, 5)), (100, (1030, 48, 10)), (600, (20, 31, 16, 15))]
     for (n, widths), norm, reg in itertools.product(shapes, (None, "batchnorm"), (0.0, 0.3)):
@@ -85,19 +86,9 @@ def test_updates_are_those_of_the_rules(kernels, dtype, rule):
         step_loss, arrays, step_found = step.run(kernels)
         assert step_loss == loss and frozen(step_found) == frozen(found)
         for name, (w, grad, _) in grads.items():
-            next_w, states = w.copy(), [np.abs(state) for state in step.states[name]]
-            outs = [np.empty_like(w) for _ in range(1 + len(states))]
-            config = settings_of(rule)
-            numbers = [config[key] for key in config if key != "t"]
-            if rule == "sgd":
-                kernels.optim.sgd(*flat(next_w, grad), *numbers, 1)
-                outs = [next_w]
-            elif rule == "adam":
-                kernels.optim.adam(*flat(w, grad, *states), *numbers, 3, *flat(*outs), 1)
-            else:
-                getattr(kernels.optim, rule)(*flat(w, grad, *states), *numbers, *flat(*outs), 1)
-            assert len(outs) == 1 + len(STATE_KEYS[rule])
-            for mine, expected in zip(arrays[name], outs, strict=False):
+            config = settings_of(rule) | dict(zip(STATE_KEYS[rule], step.states[name], strict=True))
+            next_w, config = getattr(optim, rule)(w.copy(), grad, config)
+            for mine, expected in zip(arrays[name], (next_w, *map(config.get, STATE_KEYS[rule])), strict=False):
                 np.testing.assert_array_equal(mine, expected, err_msg=name)
 
 

@@ -4,12 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+from stepping import RULES
 
 import daseCV_c
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.solver import Solver
 
-RATES = {"sgd": 1e-2, "sgd_momentum": 1e-2, "rmsprop": 1e-3, "adam": 1e-3, "adagrad": 1e-2}
+RATES = dict.fromkeys(RULES, 1e-2) | dict.fromkeys(("rmsprop", "adam"), 1e-3)
 
 
 def data_of(dtype=np.float64):

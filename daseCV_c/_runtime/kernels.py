@@ -113,11 +113,6 @@ class Normalization(_Family):
 
 class Optim(_Family):
     if TYPE_CHECKING:
-        sgd = staticmethod(_optim.sgd)
-        sgd_momentum = staticmethod(_optim.sgd_momentum)
-        rmsprop = staticmethod(_optim.rmsprop)
-        adagrad = staticmethod(_optim.adagrad)
-        adam = staticmethod(_optim.adam)
         update = staticmethod(_optim.update)
 
 

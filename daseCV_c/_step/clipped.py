@@ -66,8 +66,11 @@ class ClippedStep(FusedStep):
             numbers = dict.fromkeys(arrays, numbers)
         threads = _threads.effective()
         update: Any = kernels.optim.update
-        updates = [partial(update, self._rule, *map(_flat, held), _flat(grads[name]), *numbers[name], threads)
-                   for name, held in arrays.items()]
+        updates = []
+        for name, held in arrays.items():
+            w, *states = map(_flat, held)
+            updates.append(partial(
+                update, self._rule, w, _flat(grads[name]), *states, w, *states, *numbers[name], threads))
         settings = [partial(setitem, *change) for change in changes]
         former = [mapping.get(key) for mapping, key, _ in changes]  # what goes away may run code: not within the call
         whole.commit(*updates, *settings, *([] if losses is None else [partial(losses.append, loss)]))

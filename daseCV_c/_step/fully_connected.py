@@ -197,7 +197,7 @@ class FusedStep:
         self._arrays: Arrays = {}  # name: (w, first state, second state), as the kernel takes them
         self._groups: Any = None  # the same layer by layer: those of weights, bias, gamma and beta
         self._shape = None  # of the network whose arrays these are
-        self._keys = (*optim.SETTINGS[rule], *(("t",) if rule == "adam" else ()))
+        self._keys = (*optim.SETTINGS[rule], *(("t",) if rule in optim.COUNTING else ()))
 
     def __getstate__(self) -> dict[str, Any]:
         # All that is kept from step to step belongs to the Solver and its model, and is found there again.
@@ -210,21 +210,12 @@ class FusedStep:
         """The values of the rule's keys as the kernel takes them, or None."""
         if not all(map(_number, found)):
             return None
-        rate = found[0]
-        if self._rule == "sgd":
-            return (rate, 0.0, 0.0, 0.0, 0.0)
-        if self._rule == "sgd_momentum":
-            return (rate, found[1], 0.0, 0.0, 0.0)
-        if self._rule == "rmsprop":
-            return (rate, found[1], 0.0, found[2], 0.0)
-        if self._rule == "adagrad":
-            return (rate, 0.0, 0.0, found[1], 0.0)
-        _, beta1, beta2, eps, t = found
+        if self._rule not in optim.COUNTING:
+            return (*optim.NUMBERS[self._rule](*found), 0)
+        *settings, t = found
         if type(t) is not int or not 0 <= t < 2**31 - 1:
             return None
-        if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
-            return None
-        return (rate / (1 - beta1 ** (t + 1)), beta1, beta2, eps, 1 / (1 - beta2 ** (t + 1)))
+        return (*optim.NUMBERS[self._rule](*settings), t + 1)
 
     def _all_numbers(self, kernels: Kernels, model: Any, configs: Configs) -> Any:
         """The numbers of every parameter, or None. Every dict is plain, and none serves two parameters."""
@@ -304,7 +295,7 @@ class FusedStep:
                             if key not in config]
                 changes += [(config, key, state)
                             for key, state in zip(optim.STATES[rule], held[1:], strict=False)]
-        if rule == "adam":
+        if rule in optim.COUNTING:
             kernels.step.count_up(configs, arrays, changes)
         return changes
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from daseCV_c import get_num_threads, num_threads
+from daseCV_c import get_num_threads, num_threads, optim
 from daseCV_c._types import Array
 from daseCV_c._version import __version__
 from daseCV_c.cli import options, own_data, plots, runs
@@ -21,7 +21,6 @@ from daseCV_c.cli.evaluate import WORDS
 from daseCV_c.cli.recipes import DEFAULT_FOR, RECIPES, SETTINGS, settings
 
 NORMALIZATIONS = {"none": None, "batchnorm": "batchnorm", "layernorm": "layernorm"}
-UPDATE_RULES = ("sgd", "sgd_momentum", "rmsprop", "adam", "adagrad")
 PRINT_EVERY = 100
 
 
@@ -56,7 +55,7 @@ def add_settings(p: argparse.ArgumentParser) -> None:
     add("--reg", type=options.not_negative, help="strength of the L2 penalty")
     add("--weight-scale", type=options.scale, metavar="STD",
         help="deviation of the first weights; he or glorot: as the sizes of the layers ask for")
-    add("--update-rule", choices=UPDATE_RULES)
+    add("--update-rule", choices=tuple(optim.SETTINGS))
     add("--lr", type=options.rate, help="learning rate")
     add("--lr-decay", type=options.rate, metavar="FACTOR", help="multiplies the rate after each epoch")
     add("--batch-size", type=options.count, metavar="N")

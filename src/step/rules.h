@@ -14,24 +14,24 @@
 #include <math.h>
 #include "product/microkernel.h"
 
-/* Every rule: X(NAME, name in Python, arrays of state, picoseconds that an element of four bytes takes).
-   What a rule does stands in update_vec, and for compilers without vectors in update_element. */
+/* Every rule: X(NAME, arrays of state, picoseconds that an element of four bytes takes). In Python it is called by
+   its name in lower case. What it does stands in update_vec, and for compilers without vectors in update_element. */
 #define EACH_RULE(X)                                                                         \
-    X(STORE, NULL, 0, 0)                                                                     \
-    X(SGD, "sgd", 0, 100)                                                                    \
-    X(MOMENTUM, "sgd_momentum", 1, 220)                                                      \
-    X(RMSPROP, "rmsprop", 1, 330)                                                            \
-    X(ADAM, "adam", 2, 450)                                                                  \
-    X(ADAGRAD, "adagrad", 1, 330)
+    X(STORE, 0, 0)                                                                           \
+    X(SGD, 0, 100)                                                                           \
+    X(SGD_MOMENTUM, 1, 220)                                                                  \
+    X(RMSPROP, 1, 330)                                                                       \
+    X(ADAGRAD, 1, 330)                                                                       \
+    X(ADAM, 2, 450)
 
-#define RULE_NUMBER(RULE, name, states, picoseconds) RULE,
+#define RULE_NUMBER(RULE, states, picoseconds) RULE,
 enum { EACH_RULE(RULE_NUMBER) RULE_COUNT };
 typedef struct {
-    const char *name; /* NULL: for nobody to choose */
+    const char *name; /* in capitals */
     int states;
     double picoseconds;
 } rule_facts;
-#define RULE_FACTS(RULE, name, states, picoseconds) {name, states, picoseconds},
+#define RULE_FACTS(RULE, states, picoseconds) {#RULE, states, picoseconds},
 static const rule_facts rules[RULE_COUNT] = {EACH_RULE(RULE_FACTS)};
 
 /* A parameter with its state and the numbers of its rule, as they are given. */
@@ -39,11 +39,23 @@ typedef struct {
     const void *w, *first, *second;          /* IN; the state: velocity, or cache, or m and v */
     void *next_w, *next_first, *next_second; /* OUT, may be the same arrays */
     void *grad;                              /* OUT, STORE only */
-    double rate;                             /* adam: divided by 1 - beta1 ** t */
+    double rate;                             /* with a count t: divided by 1 - beta1 ** t */
     double keep1, keep2;                     /* momentum, or the decay rate, or beta1 and beta2 */
     double eps, scale;                       /* scale: 1 / (1 - beta2 ** t) */
     double reg;                              /* the gradient gets reg * w on top */
 } rule_param;
+
+/* The numbers of a rule, from its settings. t: the number of the step, from 1; 0 for rules that do not count. Both
+   corrections of the moving averages are scalars: folded here, they cost no division per element. */
+static inline void set_numbers(rule_param *p, double rate, double keep1, double keep2, double eps,
+                               double t)
+{
+    p->rate = t > 0 ? rate / (1 - pow(keep1, t)) : rate;
+    p->keep1 = keep1;
+    p->keep2 = keep2;
+    p->eps = eps;
+    p->scale = t > 0 ? 1 / (1 - pow(keep2, t)) : 1;
+}
 
 /* The same in the type of the arrays; take: 1 - keep. */
 #define UPDATE_OF(type)                                                                      \
@@ -135,7 +147,7 @@ static inline void update_vec(const update *u, int rule, vec g, ptrdiff_t at, in
     }
     if (rule == SGD) {
         w = vec_fma(vec_fill(-u->rate), g, w);
-    } else if (rule == MOMENTUM) {
+    } else if (rule == SGD_MOMENTUM) {
         s = vec_fma(vec_fill(u->keep1), vec_load(u->first + at, n), -(u->rate * g));
         vec_store(u->next_first + at, s, n);
         w += s;
@@ -242,7 +254,7 @@ static void update_element(const update *u, real g, ptrdiff_t at)
     switch (u->rule) {
     case STORE: u->grad[at] = g; break;
     case SGD: u->next_w[at] = u->w[at] - u->rate * g; break;
-    case MOMENTUM:
+    case SGD_MOMENTUM:
         s = u->next_first[at] = u->keep1 * u->first[at] - u->rate * g;
         u->next_w[at] = u->w[at] + s;
         break;

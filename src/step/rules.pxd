@@ -4,11 +4,6 @@ from product.tiles cimport prefetch_list, tile_args
 cdef extern from "step/rules.h" nogil:
     enum:
         STORE         # no update: the gradient is stored
-        SGD
-        MOMENTUM
-        RMSPROP
-        ADAM
-        ADAGRAD
         RULE_COUNT
     ctypedef struct rule_facts:
         const char *name
@@ -23,9 +18,11 @@ cdef extern from "step/rules.h" nogil:
         void *next_first
         void *next_second
         void *grad
-        double rate, keep1, keep2, eps, scale, reg
+        double reg
     ctypedef struct rule_update:
         pass
+    void set_numbers(rule_param *param, double rate, double keep1, double keep2, double eps,
+                     double t) noexcept
     void set_update(rule_update *to, const rule_param *param, int rule, const void *w) noexcept
     # By n gradients in memory, from element `at` on.
     void update_vector(const rule_update *u, const void *g, Py_ssize_t at, Py_ssize_t n) noexcept
@@ -41,4 +38,4 @@ cdef extern from "step/rules.h" nogil:
 
 cdef inline dict rules_by_name():
     """{name: number} of every rule that can be chosen."""
-    return {(<bytes> rules[k].name).decode(): k for k in range(RULE_COUNT) if rules[k].name != NULL}
+    return {(<bytes> rules[k].name).decode().lower(): k for k in range(RULE_COUNT) if k != STORE}
