@@ -146,9 +146,11 @@ KERNELS = {
         "torch.autograd.grad(functional.multi_margin_loss(x, y), x)", {"PyTorch": "x.requires_grad_()"}),
     "sgd": _rule("sgd", "SGD([w], 1e-2, fused=True)"),
     "sgd_momentum": _rule("sgd_momentum", "SGD([w], 1e-2, momentum=0.9, fused=True)"),
+    "nesterov": _rule("nesterov", "SGD([w], 1e-2, momentum=0.9, nesterov=True, fused=True)"),
     "rmsprop": _rule("rmsprop", "RMSprop([w], 1e-2)"),
     "adagrad": _rule("adagrad", "Adagrad([w], 1e-2)"),
     "adam": _rule("adam", "Adam([w], 1e-3, fused=True)"),
+    "adamw": _rule("adamw", "AdamW([w], 1e-3, fused=True)"),
     "conv_forward": Kernel(
         CONV, filtered, f"fast_layers.conv_forward_fast(x, w, b, {PAD})",
         f"reference.conv_forward_fast(x, w, b, {PAD})",

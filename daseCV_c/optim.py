@@ -13,29 +13,33 @@ from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._types import Array, ArrayLike, Params
 
-__all__ = ["adagrad", "adam", "rmsprop", "sgd", "sgd_momentum"]
+__all__ = ["adagrad", "adam", "adamw", "nesterov", "rmsprop", "sgd", "sgd_momentum"]
 
 # What a rule reads from its configuration, with the defaults, and the state that it keeps there. The training step
 # reads the same tables; src/step/rules.h has the same names in capitals.
 SETTINGS: dict[str, dict[str, float]] = {
     "sgd": {"learning_rate": 1e-2},
     "sgd_momentum": {"learning_rate": 1e-2, "momentum": 0.9},
+    "nesterov": {"learning_rate": 1e-2, "momentum": 0.9},
     "rmsprop": {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8},
     "adagrad": {"learning_rate": 1e-2, "epsilon": 1e-8},
     "adam": {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+    "adamw": {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 1e-2},
 }
 STATES: dict[str, tuple[str, ...]] = {
-    "sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",), "adagrad": ("cache",),
-    "adam": ("m", "v"),
+    "sgd": (), "sgd_momentum": ("velocity",), "nesterov": ("velocity",), "rmsprop": ("cache",), "adagrad": ("cache",),
+    "adam": ("m", "v"), "adamw": ("m", "v"),
 }
-COUNTING = frozenset({"adam"})  # rules that keep the number of their steps too, under t
-# The settings, in the order above, as the kernels take them: rate, keep1, keep2, eps.
-NUMBERS: dict[str, Callable[..., tuple[float, float, float, float]]] = {
-    "sgd": lambda rate: (rate, 0.0, 0.0, 0.0),
-    "sgd_momentum": lambda rate, momentum: (rate, momentum, 0.0, 0.0),
-    "rmsprop": lambda rate, decay, eps: (rate, decay, 0.0, eps),
-    "adagrad": lambda rate, eps: (rate, 0.0, 0.0, eps),
-    "adam": lambda rate, beta1, beta2, eps: (rate, beta1, beta2, eps),
+COUNTING = frozenset({"adam", "adamw"})  # rules that keep the number of their steps too, under t
+# The settings, in the order above, as the kernels take them: rate, keep1, keep2, eps, weight decay.
+NUMBERS: dict[str, Callable[..., tuple[float, float, float, float, float]]] = {
+    "sgd": lambda rate: (rate, 0.0, 0.0, 0.0, 0.0),
+    "sgd_momentum": lambda rate, momentum: (rate, momentum, 0.0, 0.0, 0.0),
+    "nesterov": lambda rate, momentum: (rate, momentum, 0.0, 0.0, 0.0),
+    "rmsprop": lambda rate, decay, eps: (rate, decay, 0.0, eps, 0.0),
+    "adagrad": lambda rate, eps: (rate, 0.0, 0.0, eps, 0.0),
+    "adam": lambda rate, beta1, beta2, eps: (rate, beta1, beta2, eps, 0.0),
+    "adamw": lambda rate, beta1, beta2, eps, weight_decay: (rate, beta1, beta2, eps, weight_decay),
 }
 
 
@@ -212,6 +216,48 @@ def sgd_momentum(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> t
     return _step("sgd_momentum", w, dw, config)
 
 
+def nesterov(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Array, Params]:
+    """Nesterov momentum: the velocity's next step is taken before its gradient is known.
+
+    ``next_v = momentum * v - learning_rate * dw``,
+    ``next_w = w - momentum * v + (1 + momentum) * next_v``.
+
+    w is where the gradient is taken: ``momentum * v`` ahead of the parameter of Nesterov's own equations.
+
+    Parameters
+    ----------
+    w, dw : array, the same shape
+    config : dict, optional
+        ``learning_rate``, default 1e-2; ``momentum``, default 0.9; ``velocity``, zeros at first
+        and replaced by a new array.
+
+    Returns
+    -------
+    next_w : array
+        float32 when all arrays are float32, else float64.
+    config : dict
+
+    Raises
+    ------
+    ValueError
+        Shapes differ.
+    TypeError
+        An array does not hold real numbers, or a setting is not a number.
+
+    References
+    ----------
+    Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep learning", ICML 2013.
+    CS231n, "Neural Networks Part 3", https://cs231n.github.io/neural-networks-3/#sgd, whose formula this is.
+
+    Examples
+    --------
+    >>> next_w, config = nesterov([1.], [10.], {'learning_rate': 0.1, 'momentum': 0.5})
+    >>> next_w.tolist(), config['velocity'].tolist()
+    ([-0.5], [-1.0])
+    """
+    return _step("nesterov", w, dw, config)
+
+
 def rmsprop(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Array, Params]:
     """RMSProp: a moving average of squared gradients sets each parameter's rate.
 
@@ -328,3 +374,48 @@ def adam(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Arr
     (0.5, 1)
     """
     return _step("adam", w, dw, config)
+
+
+def adamw(w: ArrayLike, dw: ArrayLike, config: Params | None = None) -> tuple[Array, Params]:
+    """Adam with decoupled weight decay: each step takes a share of the parameter itself, which no moment sees.
+
+    ``t += 1``, ``m = beta1 * m + (1 - beta1) * dw``, ``v = beta2 * v + (1 - beta2) * dw**2``,
+    ``next_w = w - learning_rate * weight_decay * w
+    - learning_rate * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + epsilon)``.
+
+    In a Solver all parameters decay, biases, gamma and beta too, as in PyTorch. A network's `reg` is
+    another thing: its gradient is part of dw, and the moments see it.
+
+    Parameters
+    ----------
+    w, dw : array, the same shape
+    config : dict, optional
+        ``learning_rate``, default 1e-3; ``beta1``, default 0.9; ``beta2``, default 0.999;
+        ``epsilon``, default 1e-8; ``weight_decay``, default 1e-2; ``m`` and ``v``, zeros at first
+        and replaced by new arrays; ``t``, the number of steps taken, default 0.
+
+    Returns
+    -------
+    next_w : array
+        float32 when all arrays are float32, else float64.
+    config : dict
+
+    Raises
+    ------
+    ValueError
+        Shapes differ, or t is not a count.
+    TypeError
+        An array does not hold real numbers, or a setting is not a number.
+
+    References
+    ----------
+    Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, https://arxiv.org/abs/1711.05101
+    The decay is multiplied by the learning rate, as in torch.optim.AdamW, whose defaults these are.
+
+    Examples
+    --------
+    >>> next_w, config = adamw([1.], [2.], {'learning_rate': 0.5, 'weight_decay': 0.5, 'epsilon': 0.0})
+    >>> round(float(next_w[0]), 6), config['t']
+    (0.25, 1)
+    """
+    return _step("adamw", w, dw, config)

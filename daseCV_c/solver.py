@@ -72,7 +72,7 @@ class Solver:
         other types are taken as they are. Images in another order of memory (a view of N x H x W x C,
         Fortran order, reversed, byte-swapped) give the same bits: the step of the package's own
         networks copies X_train once, and does not see what is written into it after that.
-    update_rule : {'sgd', 'sgd_momentum', 'rmsprop', 'adagrad', 'adam'}, str or callable
+    update_rule : {'sgd', 'sgd_momentum', 'nesterov', 'rmsprop', 'adagrad', 'adam', 'adamw'}, str or callable
         Also a function of one's own, ``(w, dw, config) -> (next_w, config)``, or the name under which it was put
         into `daseCV_c.optim`.
     optim_config : dict

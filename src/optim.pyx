@@ -52,7 +52,7 @@ def update(
     str rule not None, const real[::1] w not None, const real[::1] dw not None,  # IN
     const real[::1] first, const real[::1] second,                               # IN: None where the rule has none
     real[::1] next_w not None, real[::1] next_first, real[::1] next_second,      # OUT
-    double rate, double keep1, double keep2, double eps,
+    double rate, double keep1, double keep2, double eps, double weight_decay,
     double t,                                                                    # from 1, or 0: see step/rules.h
     int num_threads,
 ):
@@ -63,7 +63,7 @@ def update(
     if which == STORE:
         raise ValueError(f"update: rule is {rule!r}, expected one of {', '.join(RULES)}")
     memset(&param, 0, sizeof(param))
-    set_numbers(&param, rate, keep1, keep2, eps, t)
+    set_numbers(&param, rate, keep1, keep2, eps, weight_decay, t)
     vector("update", "w", w, size)
     vector("update", "dw", dw, size)
     vector("update", "next_w", next_w, size)

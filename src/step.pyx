@@ -71,8 +71,8 @@ cdef void *_readable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t
 
 
 cdef int _set_numbers(rule_param *p, tuple numbers) except -1:
-    rate, keep1, keep2, eps, t = numbers  # unpacked, which checks the length
-    set_numbers(p, rate, keep1, keep2, eps, t)
+    rate, keep1, keep2, eps, weight_decay, t = numbers  # unpacked, which checks the length
+    set_numbers(p, rate, keep1, keep2, eps, weight_decay, t)
     return 0
 
 

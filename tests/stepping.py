@@ -8,10 +8,10 @@ from comparing import close
 
 from daseCV_c import reference
 
-STATE_KEYS = {"sgd": (), "sgd_momentum": ("velocity",), "rmsprop": ("cache",),
-              "adagrad": ("cache",), "adam": ("m", "v")}
+STATE_KEYS = {"sgd": (), "sgd_momentum": ("velocity",), "nesterov": ("velocity",), "rmsprop": ("cache",),
+              "adagrad": ("cache",), "adam": ("m", "v"), "adamw": ("m", "v")}
 RULES = tuple(STATE_KEYS)  # the one list of rules that the tests go through
-ADAPTIVE = ("rmsprop", "adagrad", "adam")  # they divide by the root of squares, and have an epsilon
+ADAPTIVE = ("rmsprop", "adagrad", "adam", "adamw")  # they divide by the root of squares, and have an epsilon
 RATE, T = 1e-2, 3  # the learning rate, and the step that is taken
 
 
@@ -20,21 +20,26 @@ def settings_of(rule):
     return {
         "sgd": {"learning_rate": RATE},
         "sgd_momentum": {"learning_rate": RATE, "momentum": 0.9},
+        "nesterov": {"learning_rate": RATE, "momentum": 0.9},
         "rmsprop": {"learning_rate": RATE, "decay_rate": 0.99, "epsilon": 1e-8},
         "adagrad": {"learning_rate": RATE, "epsilon": 1e-8},
         "adam": {"learning_rate": RATE, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "t": T - 1},
+        "adamw": {"learning_rate": RATE, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.1,
+                  "t": T - 1},
     }[rule]
 
 
 def numbers_of(rule):
-    """The same as the entries take it: rate, keep1, keep2, eps, number of the step."""
+    """The same as the entries take it: rate, keep1, keep2, eps, weight decay, number of the step."""
     return {
         None: None,
-        "sgd": (RATE, 0.0, 0.0, 0.0, 0),
-        "sgd_momentum": (RATE, 0.9, 0.0, 0.0, 0),
-        "rmsprop": (RATE, 0.99, 0.0, 1e-8, 0),
-        "adagrad": (RATE, 0.0, 0.0, 1e-8, 0),
-        "adam": (RATE, 0.9, 0.999, 1e-8, T),
+        "sgd": (RATE, 0.0, 0.0, 0.0, 0.0, 0),
+        "sgd_momentum": (RATE, 0.9, 0.0, 0.0, 0.0, 0),
+        "nesterov": (RATE, 0.9, 0.0, 0.0, 0.0, 0),
+        "rmsprop": (RATE, 0.99, 0.0, 1e-8, 0.0, 0),
+        "adagrad": (RATE, 0.0, 0.0, 1e-8, 0.0, 0),
+        "adam": (RATE, 0.9, 0.999, 1e-8, 0.0, T),
+        "adamw": (RATE, 0.9, 0.999, 1e-8, 0.1, T),
     }[rule]
 
 

@@ -89,7 +89,8 @@ def test_options_win_over_the_recipe(here):
 @pytest.mark.parametrize("options", [
     ["--norm", "layernorm"], ["--norm", "none", "--dropout", "0.5"], ["--update-rule", "sgd", "--lr", "1e-3"],
     ["--update-rule", "sgd_momentum", "--lr", "1e-3"], ["--update-rule", "rmsprop", "--lr", "1e-4"],
-    ["--update-rule", "adagrad", "--lr", "1e-2"],
+    ["--update-rule", "adagrad", "--lr", "1e-2"], ["--update-rule", "nesterov", "--lr", "1e-3"],
+    ["--update-rule", "adamw", "--lr", "1e-3"],
     ["--weight-scale", "he", "--reg", "0.1", "--lr-decay", "0.5"], ["--weight-scale", "glorot"],
     ["--reg", "0.1", "--weight-scale", "0.01", "--lr-decay", "0.5", "--batch-size", "5000"],
 ])

@@ -58,7 +58,7 @@ def work(seed=0):
     found += [out, *layer_utils.affine_ln_relu_backward(dout, cache)]
     loss, dx = layers.softmax_loss(out, rng.integers(0, 150, 300))
     found += [np.array(loss), dx]
-    for rule in (optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad):
+    for rule in (optim.sgd_momentum, optim.rmsprop, optim.adam, optim.adagrad, optim.nesterov, optim.adamw):
         found.append(rule(x, x * 0.5)[0])
     found += trained(x, rng)
     for array in found:

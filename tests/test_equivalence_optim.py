@@ -14,7 +14,7 @@ from daseCV_c import optim
 
 RULES = pytest.mark.parametrize("rule", STATES)
 PURE = pytest.mark.parametrize("rule", list(STATES)[1:])  # sgd works in place
-COUNTING = ("adam",)
+COUNTING = ("adam", "adamw")
 SHAPES = [(0,), (1,), (), (7,), (3, 0), (5, 7), (2, 3, 4), (257, 131), (1030, 70), (3072, 17)]
 
 
@@ -38,11 +38,15 @@ def scales(rule, w, dw, before, after):
     if rule == "sgd_momentum":
         velocity = after["momentum"] * old["velocity"] + rate * dw
         return {"w": w + velocity, "velocity": velocity}
+    if rule == "nesterov":
+        velocity = after["momentum"] * old["velocity"] + rate * dw
+        return {"w": w + after["momentum"] * old["velocity"] + (1 + after["momentum"]) * velocity, "velocity": velocity}
     if rule in ("rmsprop", "adagrad"):
         root = np.sqrt(np.asarray(after["cache"], np.float64)) + after["epsilon"]
         return {"w": w + rate * dw / root, "cache": old["cache"] + dw**2}
     m, t = old["m"] + dw, after["t"]
     root = np.sqrt(np.asarray(after["v"], np.float64) / (1 - after["beta2"] ** t)) + after["epsilon"]
+    w = w + rate * after.get("weight_decay", 0) * w
     return {"w": w + rate * m / (1 - after["beta1"] ** t) / root, "m": m, "v": old["v"] + dw**2}
 
 
@@ -91,9 +95,9 @@ def test_rates(level, dtype, rule, rate):
 
 @PURE
 @pytest.mark.parametrize("settings", [
-    {"momentum": 0.0, "decay_rate": 0.0, "beta1": 0.0, "beta2": 0.0},
-    {"momentum": 0.5, "decay_rate": 0.5, "beta1": 0.5, "beta2": 0.5},
-    {"momentum": 1.0, "decay_rate": 1.0, "beta1": 0.1, "beta2": 0.1, "epsilon": 0.1},
+    {"momentum": 0.0, "decay_rate": 0.0, "beta1": 0.0, "beta2": 0.0, "weight_decay": 0.0},
+    {"momentum": 0.5, "decay_rate": 0.5, "beta1": 0.5, "beta2": 0.5, "weight_decay": 0.5},
+    {"momentum": 1.0, "decay_rate": 1.0, "beta1": 0.1, "beta2": 0.1, "epsilon": 0.1, "weight_decay": 100.0},
 ], ids=["zero", "half", "one"])
 def test_settings(level, dtype, rule, settings):
     config = state_of(rule, (40, 30), dtype) | {k: v for k, v in settings.items() if k in optim.SETTINGS[rule]}
@@ -207,9 +211,11 @@ def test_first_state_has_the_dtype_of_w(backend, dtype, rule):
 @pytest.mark.parametrize(("rule", "defaults"), [
     ("sgd", {"learning_rate": 1e-2}),
     ("sgd_momentum", {"learning_rate": 1e-2, "momentum": 0.9}),
+    ("nesterov", {"learning_rate": 1e-2, "momentum": 0.9}),
     ("rmsprop", {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8}),
     ("adagrad", {"learning_rate": 1e-2, "epsilon": 1e-8}),
     ("adam", {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "t": 1}),
+    ("adamw", {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 1e-2, "t": 1}),
 ])
 def test_defaults(backend, rule, defaults):
     _, config = getattr(optim, rule)(np.ones(3), np.ones(3))
@@ -235,3 +241,29 @@ def test_the_entry_refuses_an_unknown_rule(kernels):
         call.args[0] = wrong
         with pytest.raises(ValueError, match=f"rule is '{wrong}', expected one of sgd, "):
             call(kernels, 1)
+
+
+def test_nesterov_is_the_momentum_that_looks_ahead():
+    """The same as Nesterov's own equations, with the gradient taken at the point ahead of the parameter."""
+    slope = normal("slope", 7, 7)
+    slope = slope @ slope.T / 7 + np.eye(7)
+    ahead, config = normal("w", 7), {"learning_rate": 0.05, "momentum": 0.8}
+    theta, v = ahead.copy(), np.zeros(7)
+    for _ in range(20):
+        ahead, config = optim.nesterov(ahead, slope @ ahead, config)
+        v = 0.8 * v - 0.05 * slope @ (theta + 0.8 * v)
+        theta = theta + v
+        np.testing.assert_allclose(ahead, theta + 0.8 * v, rtol=0, atol=1e-12)
+
+
+def test_adamw_shrinks_and_takes_the_step_of_adam():
+    w, dw = normal("w", 40, 30), normal("dw", 40, 30)
+    state = state_of("adam", (40, 30), np.float64)
+    settings = {"learning_rate": 0.1, "weight_decay": 0.2}
+    step = optim.adam(w, dw, dict(state, learning_rate=0.1))[0] - w
+    next_w, config = optim.adamw(w, dw, state | settings)
+    np.testing.assert_allclose(next_w, w * (1 - 0.1 * 0.2) + step, rtol=0, atol=1e-14)
+    # The moments know nothing of the decay.
+    other = optim.adamw(w * 3, dw, state | settings)[1]
+    np.testing.assert_array_equal(config["m"], other["m"])
+    np.testing.assert_array_equal(config["v"], other["v"])

@@ -354,7 +354,7 @@ def test_unrecognized_arguments():
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"update_rule": "lion"}, "'lion', expected one of adagrad, adam, rmsprop, sgd, sgd_momentum"),
+    ({"update_rule": "lion"}, "'lion', expected one of adagrad, adam, adamw, nesterov, rmsprop, sgd, sgd_momentum"),
     ({"update_rule": "np"}, "update_rule is 'np'"),
     ({"batch_size": 0}, "batch_size is 0"),
     ({"batch_size": 2.0}, "batch_size is 2.0"),

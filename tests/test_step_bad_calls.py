@@ -68,7 +68,7 @@ def test_wrong_groups(kernels, rule):
         for wrong in (None, (), group[:1], group[:2], (*group, None), list(group), (None,) * 3, 3, group[0], (3, 3, 3)):
             refused(kernels, changed(args, 0, field, wrong), (field, wrong))
         if rule is not None:
-            for wrong in (None, (), (0.1,), (0.1,) * 4, (0.1,) * 6, ("a",) * 5, [0.1] * 5):
+            for wrong in (None, (), (0.1,), (0.1,) * 5, (0.1,) * 7, ("a",) * 6, [0.1] * 6):
                 refused(kernels, changed(args, 0, f"{field}_by", wrong), (field, "by", wrong))
     for wrong in ("a", None, (), np.ones(2)):
         refused(kernels, changed(step.args(), 0, "reg", wrong), ("reg", wrong))
@@ -158,7 +158,7 @@ def _noted(kernels, **wrong):
     step = Step(6, (5, 3), rule="adam")
     args = step.args()
     w, grad, decay, m, v = (np.full((2, 3), 1.0 + k) for k in range(5))
-    numbers, notes, losses = (0.1, 0.9, 0.999, 1e-8, 0), {"old": 1}, []
+    numbers, notes, losses = (0.1, 0.9, 0.999, 1e-8, 0.0, 0), {"old": 1}, []
     given = {
         "changes": [(notes, "old", 2), (notes, "new", 3)], "losses": losses, "penalty": 0.5, "calls": [],
         "front": [((w, m, v), grad, decay, numbers)],

@@ -10,7 +10,7 @@ import daseCV_c
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.solver import Solver
 
-RATES = dict.fromkeys(RULES, 1e-2) | dict.fromkeys(("rmsprop", "adam"), 1e-3)
+RATES = dict.fromkeys(RULES, 1e-2) | dict.fromkeys(("rmsprop", "adam", "adamw"), 1e-3)
 
 
 def data_of(dtype=np.float64):

@@ -6,5 +6,5 @@ def share_from(picoseconds: float) -> float: ...
 def update(
     rule: str, w: Array, dw: Array, first: Array | None, second: Array | None,
     next_w: Array, next_first: Array | None, next_second: Array | None,
-    rate: float, keep1: float, keep2: float, eps: float, t: float, num_threads: int,
+    rate: float, keep1: float, keep2: float, eps: float, weight_decay: float, t: float, num_threads: int,
 ) -> None: ...

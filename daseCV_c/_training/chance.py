@@ -45,7 +45,7 @@ def _advice(solver: Any) -> str:
     tried = ["weight_scale='he' in the network"]
     if getattr(solver.model, "normalization", "none") is None and type(solver.model).__name__ == "FullyConnectedNet":
         tried.append("normalization='batchnorm'")
-    if solver.update_rule != "adam":
+    if solver.update_rule not in ("adam", "adamw"):
         tried.append("update_rule='adam'")
     return ", ".join(tried) + ", another learning_rate, or features of mean 0 and variance 1"
 

@@ -34,7 +34,7 @@ from .normalization import (
     layernorm_backward,
     layernorm_forward,
 )
-from .optim import adagrad, adam, rmsprop, sgd, sgd_momentum
+from .optim import adagrad, adam, adamw, nesterov, rmsprop, sgd, sgd_momentum
 from .pool import (
     max_pool_backward_fast,
     max_pool_backward_im2col,
@@ -69,6 +69,7 @@ from .spatial import (
 __all__ = [
     "adagrad",
     "adam",
+    "adamw",
     "affine_backward",
     "affine_bn_relu_backward",
     "affine_bn_relu_forward",
@@ -113,6 +114,7 @@ __all__ = [
     "max_pool_forward_im2col",
     "max_pool_forward_naive",
     "max_pool_forward_reshape",
+    "nesterov",
     "relu_backward",
     "relu_forward",
     "rmsprop",

@@ -29,6 +29,16 @@ def sgd_momentum(w: Array, dw: Array, config: Params | None = None) -> tuple[Arr
     return np.asarray(w + v), config
 
 
+def nesterov(w: Array, dw: Array, config: Params | None = None) -> tuple[Array, Params]:
+    """next_v = momentum * v - learning_rate * dw; next_w = w - momentum * v + (1 + momentum) * next_v."""
+    config = _config(config, learning_rate=1e-2, momentum=0.9)
+    v, momentum = config.get("velocity"), config["momentum"]
+    v = np.zeros_like(w) if v is None else v
+    next_v = np.asarray(momentum * v - config["learning_rate"] * dw)
+    config["velocity"] = next_v
+    return np.asarray(w - momentum * v + (1 + momentum) * next_v), config
+
+
 def rmsprop(w: Array, dw: Array, config: Params | None = None) -> tuple[Array, Params]:
     """cache = decay * cache + (1 - decay) * dw^2; next_w = w - learning_rate * dw / (sqrt(cache) + eps)."""
     config = _config(config, learning_rate=1e-2, decay_rate=0.99, epsilon=1e-8)
@@ -67,3 +77,9 @@ def adam(w: Array, dw: Array, config: Params | None = None) -> tuple[Array, Para
     config.update(m=m, v=v, t=t)
     next_w = w - config["learning_rate"] * mhat / (np.sqrt(vhat) + config["epsilon"])
     return np.asarray(next_w), config
+
+
+def adamw(w: Array, dw: Array, config: Params | None = None) -> tuple[Array, Params]:
+    """Adam from a w that has shrunk by learning_rate * weight_decay * w."""
+    config = _config(config, learning_rate=1e-3, weight_decay=1e-2)
+    return adam(w - config["learning_rate"] * config["weight_decay"] * w, dw, config)

@@ -20,9 +20,11 @@
     X(STORE, 0, 0)                                                                           \
     X(SGD, 0, 100)                                                                           \
     X(SGD_MOMENTUM, 1, 220)                                                                  \
+    X(NESTEROV, 1, 220)                                                                      \
     X(RMSPROP, 1, 330)                                                                       \
     X(ADAGRAD, 1, 330)                                                                       \
-    X(ADAM, 2, 450)
+    X(ADAM, 2, 450)                                                                          \
+    X(ADAMW, 2, 450)
 
 #define RULE_NUMBER(RULE, states, picoseconds) RULE,
 enum { EACH_RULE(RULE_NUMBER) RULE_COUNT };
@@ -42,12 +44,13 @@ typedef struct {
     double rate;                             /* with a count t: divided by 1 - beta1 ** t */
     double keep1, keep2;                     /* momentum, or the decay rate, or beta1 and beta2 */
     double eps, scale;                       /* scale: 1 / (1 - beta2 ** t) */
+    double decay;                            /* the share of w that goes before the step: learning rate * weight decay */
     double reg;                              /* the gradient gets reg * w on top */
 } rule_param;
 
 /* The numbers of a rule, from its settings. t: the number of the step, from 1; 0 for rules that do not count. Both
    corrections of the moving averages are scalars: folded here, they cost no division per element. */
-static inline void set_numbers(rule_param *p, double rate, double keep1, double keep2, double eps,
+static inline void set_numbers(rule_param *p, double rate, double keep1, double keep2, double eps, double weight_decay,
                                double t)
 {
     p->rate = t > 0 ? rate / (1 - pow(keep1, t)) : rate;
@@ -55,13 +58,14 @@ static inline void set_numbers(rule_param *p, double rate, double keep1, double 
     p->keep2 = keep2;
     p->eps = eps;
     p->scale = t > 0 ? 1 / (1 - pow(keep2, t)) : 1;
+    p->decay = rate * weight_decay;
 }
 
 /* The same in the type of the arrays; take: 1 - keep. */
 #define UPDATE_OF(type)                                                                      \
     struct {                                                                                 \
         int rule, states;                                                                    \
-        type rate, keep1, take1, keep2, take2, eps, scale, reg;                              \
+        type rate, keep1, take1, keep2, take2, eps, scale, decay, reg;                       \
         const type *w, *first, *second;                                                      \
         type *next_w, *next_first, *next_second, *grad;                                      \
     }
@@ -97,7 +101,7 @@ static void set_update(rule_update *to, const rule_param *p, int rule, const rea
 {
     const update u = {
         rule, rules[rule].states, (real)p->rate, (real)p->keep1, (real)(1 - p->keep1), (real)p->keep2,
-        (real)(1 - p->keep2), (real)p->eps, (real)p->scale, (real)p->reg,
+        (real)(1 - p->keep2), (real)p->eps, (real)p->scale, (real)p->decay, (real)p->reg,
         p->w, p->first, p->second, p->next_w, p->next_first, p->next_second, p->grad,
     };
     (void)w;
@@ -151,6 +155,11 @@ static inline void update_vec(const update *u, int rule, vec g, ptrdiff_t at, in
         s = vec_fma(vec_fill(u->keep1), vec_load(u->first + at, n), -(u->rate * g));
         vec_store(u->next_first + at, s, n);
         w += s;
+    } else if (rule == NESTEROV) {
+        t = vec_load(u->first + at, n);
+        s = vec_fma(vec_fill(u->keep1), t, -(u->rate * g));
+        vec_store(u->next_first + at, s, n);
+        w = vec_fma(vec_fill(1 + u->keep1), s, vec_fma(vec_fill(-u->keep1), t, w));
     } else if (rule == RMSPROP) {
         s = vec_fma(vec_fill(u->keep1), vec_load(u->first + at, n), u->take1 * (g * g));
         vec_store(u->next_first + at, s, n);
@@ -159,7 +168,8 @@ static inline void update_vec(const update *u, int rule, vec g, ptrdiff_t at, in
         s = vec_fma(g, g, vec_load(u->first + at, n));
         vec_store(u->next_first + at, s, n);
         w -= u->rate * g / (vec_sqrt(s) + u->eps);
-    } else { /* ADAM */
+    } else { /* ADAM, ADAMW */
+        if (rule == ADAMW) w = vec_fma(vec_fill(-u->decay), w, w);
         s = vec_fma(vec_fill(u->keep1), vec_load(u->first + at, n), u->take1 * g);
         t = vec_fma(vec_fill(u->keep2), vec_load(u->second + at, n), u->take2 * (g * g));
         vec_store(u->next_first + at, s, n);
@@ -249,7 +259,7 @@ static void update_vector(const rule_update *by, const real *g, ptrdiff_t at, pt
 #define update_element TYPED(update_element)
 static void update_element(const update *u, real g, ptrdiff_t at)
 {
-    real s, t;
+    real s, t, w;
     if (u->reg != 0) g += u->reg * u->w[at];
     switch (u->rule) {
     case STORE: u->grad[at] = g; break;
@@ -257,6 +267,11 @@ static void update_element(const update *u, real g, ptrdiff_t at)
     case SGD_MOMENTUM:
         s = u->next_first[at] = u->keep1 * u->first[at] - u->rate * g;
         u->next_w[at] = u->w[at] + s;
+        break;
+    case NESTEROV:
+        t = u->first[at];
+        s = u->next_first[at] = u->keep1 * t - u->rate * g;
+        u->next_w[at] = u->w[at] - u->keep1 * t + (1 + u->keep1) * s;
         break;
     case RMSPROP:
         s = u->next_first[at] = u->keep1 * u->first[at] + u->take1 * (g * g);
@@ -266,10 +281,11 @@ static void update_element(const update *u, real g, ptrdiff_t at)
         s = u->next_first[at] = u->first[at] + g * g;
         u->next_w[at] = u->w[at] - u->rate * g / ((real)sqrt(s) + u->eps);
         break;
-    default: /* ADAM */
+    default: /* ADAM, ADAMW */
+        w = u->rule == ADAMW ? u->w[at] - u->decay * u->w[at] : u->w[at];
         s = u->next_first[at] = u->keep1 * u->first[at] + u->take1 * g;
         t = u->next_second[at] = u->keep2 * u->second[at] + u->take2 * (g * g);
-        u->next_w[at] = u->w[at] - u->rate * s / ((real)sqrt(t * u->scale) + u->eps);
+        u->next_w[at] = w - u->rate * s / ((real)sqrt(t * u->scale) + u->eps);
     }
 }
 

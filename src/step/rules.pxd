@@ -21,7 +21,7 @@ cdef extern from "step/rules.h" nogil:
         double reg
     ctypedef struct rule_update:
         pass
-    void set_numbers(rule_param *param, double rate, double keep1, double keep2, double eps,
+    void set_numbers(rule_param *param, double rate, double keep1, double keep2, double eps, double weight_decay,
                      double t) noexcept
     void set_update(rule_update *to, const rule_param *param, int rule, const void *w) noexcept
     # By n gradients in memory, from element `at` on.
