@@ -62,7 +62,7 @@ def settings(name: str | Rule, found: Rule, optim_config: dict[str, Any]) -> Non
     states = optim.STATES[name]
     known = list(optim.SETTINGS[name])
     for key in optim_config:
-        if key not in known and key not in states and not (key == "t" and "m" in states):
+        if key not in known and key not in states and not (key == "t" and name in optim.COUNTING):
             near = _nearest(key, known) if isinstance(key, str) else None
             raise ValueError(
                 f"Solver: optim_config holds {key!r}, which {name} does not read" + (
