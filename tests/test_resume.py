@@ -120,6 +120,72 @@ def test_saved_at_each_step_and_resumed(backend, here, model, rule):
         assert state(solver) == state(alone)
 
 
+FEATURES = {
+    "cosine": {"schedule": {"name": "warmup_cosine", "warmup": 4}},
+    "plateau": {"schedule": {"name": "plateau", "patience": 1, "factor": 0.5}},
+    "early stopping": {"early_stopping": {"patience": 2, "monitor": "val_loss", "min_delta": 0.01}},
+    "clipped": {"clip_norm": 0.5},
+    "average of steps": {"average": {"decay": 0.8}},
+    "average of epochs": {"average": {"last": 2}},
+    "seed": {"seed": 4},
+    "own generator": {"seed": np.random.RandomState},
+    "loss": {"monitor": "val_loss", "optim_config": {"learning_rate": 0.1}},
+    "few samples": {"num_train_samples": 7, "num_val_samples": 5},
+}
+
+
+@pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.parametrize("model", ["batchnorm", "conv", "own"])
+def test_every_option(here, model, name):
+    def made(**more):
+        options = FEATURES[name] | {"lr_decay": 1, "num_epochs": 6} | more
+        if options.get("seed") is np.random.RandomState:
+            options["seed"] = np.random.RandomState(4)
+        return solver_of(model, **options)
+
+    alone = made()
+    alone.train()
+    for at in (4, 9, 12) if model == "batchnorm" else (7,):
+        made(callbacks=[Saves(at, "it.npz")]).train()
+        np.random.seed(99)
+        again = Solver.resume("it.npz", MODELS[model](), data_of())
+        again.train()
+        assert state(again) == state(alone) and again.stop_reason == alone.stop_reason
+    assert (alone.stop_reason is None) == (alone.iteration == 18)
+
+
+def test_a_schedule_that_is_a_function_is_given_again(here):
+    def schedule(step):
+        return 0.9 ** step
+
+    options = {"schedule": schedule, "lr_decay": 1}
+    alone = solver_of(**options)
+    alone.train()
+    solver_of(callbacks=[Saves(4, "it.npz")], **options).train()
+    with pytest.raises(ValueError, match="Solver.resume: .* has schedule=.*schedule, which a file cannot hold: give "
+                                         "schedule= again"):
+        Solver.resume("it.npz", MODELS["plain"](), data_of())
+    again = Solver.resume("it.npz", MODELS["plain"](), data_of(), schedule=schedule)
+    again.train()
+    assert state(again) == state(alone)
+
+
+def test_one_generator_of_network_and_solver(here):
+    def made(**more):
+        random = np.random.RandomState(4)
+        model = FullyConnectedNet([7, 5], 72, 4, dropout=0.7, weight_scale=0.3, seed=random)
+        return Solver(model, data_of(), seed=random, batch_size=10, num_epochs=3, verbose=False, **more)
+
+    alone = made()
+    alone.train()
+    made(callbacks=[Saves(4, "it.npz")]).train()
+    before = frozen(np.random.get_state())
+    again = Solver.resume("it.npz", made().model, data_of())
+    assert again.generator is again.model.generator
+    again.train()
+    assert state(again) == state(alone) and frozen(np.random.get_state()) == before
+
+
 def speeding(w, dw, config=None):
     """A user's rule, with arrays, numbers of NumPy and Python, tuples and text in its configuration."""
     config.setdefault("speed", np.zeros_like(w))
@@ -132,14 +198,20 @@ def speeding(w, dw, config=None):
     return w + config["speed"] * min(1, config["count"] / 3), config
 
 
+@pytest.mark.parametrize("by_name", [True, False], ids=["by name", "as a function"])
 @pytest.mark.parametrize("model", ["plain", "own"])
-def test_a_rule_of_ones_own(monkeypatch, here, model):
-    monkeypatch.setattr(optim, "adam", speeding)
-    options = {"optim_config": {"learning_rate": 0.1}}
-    alone = solver_of(model, **options)
+def test_a_rule_of_ones_own(monkeypatch, here, model, by_name):
+    monkeypatch.setattr(optim, "speeding", speeding, raising=False)
+    options, rule = {"optim_config": {"learning_rate": 0.1}}, "speeding" if by_name else speeding
+    alone = solver_of(model, rule, **options)
     alone.train()
-    solver_of(model, callbacks=[Saves(4, "it.npz")], **options).train()
-    again = Solver.resume("it.npz", MODELS[model](), data_of())
+    solver_of(model, rule, callbacks=[Saves(4, "it.npz")], **options).train()
+    if by_name:
+        again = Solver.resume("it.npz", MODELS[model](), data_of())
+    else:
+        with pytest.raises(ValueError, match="has update_rule=speeding, which a file cannot hold: give update_rule="):
+            Solver.resume("it.npz", MODELS[model](), data_of())
+        again = Solver.resume("it.npz", MODELS[model](), data_of(), update_rule=rule)
     again.train()
     assert state(again) == state(alone)
     assert [type(value) for value in again.optim_configs["b" if model == "own" else "b1"].values()] == [

@@ -45,7 +45,7 @@ class Watch:
             self.gone = gone[0], len(gone), solver.iteration
         if not math.isfinite(loss):
             raise DivergenceError(self._message(solver, loss))
-        self.limit = max(1000 * max(1.0, abs(solver.loss_history[0])), 10 * abs(loss))
+        self.limit = max(1000 * max(1.0, abs(solver.loss_history[0])), 2 * abs(loss))
 
     def _message(self, solver: Any, loss: float) -> str:
         at = f"Solver.train: the loss is {float(loss)!r} at iteration {solver.iteration} of {solver.num_iterations}"

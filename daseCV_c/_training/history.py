@@ -23,7 +23,7 @@ class ValidationLoss:
     def __init__(self, model: Any, softmax: bool, wanted: bool) -> None:
         self._model, self._softmax, self._wanted = model, softmax, wanted
         self.classes = True
-        self._sum, self._count = 0.0, 0
+        self._sum, self._count, self._finite = 0.0, 0, 0
 
     def add(self, X: Array, scores: Any, y: Array) -> None:
         """A batch."""
@@ -31,6 +31,7 @@ class ValidationLoss:
         self.classes = self.classes and _are_classes(scores, y)
         self._sum += len(y) * self._of(X, scores, y)
         self._count += len(y)
+        self._finite += np.count_nonzero(np.isfinite(scores).all(axis=tuple(range(1, scores.ndim))))
 
     def _of(self, X: Array, scores: Array, y: Array) -> float:
         if self._softmax:
@@ -46,6 +47,11 @@ class ValidationLoss:
         finally:
             whole.commit(*back)
             np.random.set_state(random)
+
+    @property
+    def sound(self) -> bool:
+        """Most samples have scores that are numbers. The others' data may be none."""
+        return 2 * self._finite >= self._count
 
     @property
     def mean(self) -> float:

@@ -174,7 +174,7 @@ class Run:
         better = val_acc > solver.best_val_acc if by_accuracy else val_loss < solver.best_val_loss
         # The first check always counts, so an accuracy of 0 leaves parameters too; so does the first of an average.
         first = not solver._checked or solver._average is not None and solver._average.begins
-        if (better or first) and not divergence.not_finite(solver.model.params):
+        if (better or first) and found.sound and not divergence.not_finite(solver.model.params):
             solver._keep_best(best_val_acc=val_acc, _checked=True,
                               best_val_loss=math.inf if math.isnan(val_loss) else val_loss)
         return train_acc, val_acc

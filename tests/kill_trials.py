@@ -1,0 +1,202 @@
+"""Trainings that are killed at any time, and resumed until they end, against trainings that never were.
+
+    python tests/kill_trials.py --kills 40 --seed 1
+
+A trial is one of the networks (no normalization, batch norm, layer norm, each with and without dropout, and
+the convolutional one) with one of the update rules. It trains in a process of its own, which writes a
+checkpoint after each step to a slow file system, and gets SIGKILL: every other time while a
+checkpoint is being written, else at any time. The next process goes on from what it finds. In the end
+all parameters, states and histories are those of an undisturbed training, to the last bit.
+
+`test_kills.py` runs a few of them. It needs nothing but the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+RULES = ("sgd", "sgd_momentum", "rmsprop", "adam", "adagrad")
+NETWORKS = [*itertools.product((None, "batchnorm", "layernorm"), (1.0, 0.7)), ("conv", 1.0)]
+TRIALS = [(rule, *network) for network in NETWORKS for rule in RULES]
+CHECKPOINT, RESULT, STEPS_AN_EPOCH, EPOCHS = "checkpoint.npz", "result.json", 5, 5
+UNDISTURBED = "undisturbed"
+COMPARED = ("loss_history", "train_acc_history", "val_acc_history", "val_loss_history", "learning_rate_history",
+            "epoch", "best_params", "best_bn_params", "best_val_acc", "best_val_loss", "optim_configs")
+
+
+# The process that trains.
+
+class SlowFile:
+    """A file on a slow file system: 4 KiB at a time, each of them seen by everybody, and a pause."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> SlowFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write(self, part: Any) -> int:
+        for start in range(0, len(part), 4096):
+            self._file.write(part[start:start + 4096])
+            self._file.flush()
+            time.sleep(0.0005)
+        return len(part)
+
+
+def digest(value: Any) -> str:
+    """Of arrays and numbers in lists and dicts, to the last bit."""
+    found = hashlib.sha256()
+
+    def add(each: Any) -> None:
+        if isinstance(each, dict):
+            for key in sorted(each):
+                found.update(str(key).encode())
+                add(each[key])
+        elif isinstance(each, (list, tuple)):
+            for part in each:
+                add(part)
+        else:
+            array = np.asarray(each)
+            found.update(f"{array.dtype} {array.shape}".encode())
+            found.update(array.tobytes())
+
+    add(value)
+    return found.hexdigest()
+
+
+def data_of(images: bool) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(7)
+    X, y = rng.standard_normal((500, *((2, 6, 6) if images else (24,)))), rng.integers(0, 5, 500)
+    return {"X_train": X[:400], "y_train": y[:400], "X_val": X[400:], "y_val": y[400:]}
+
+
+def train(folder: Path, trial: tuple[str, str | None, float]) -> None:
+    """Begin, or go on from the checkpoint in `folder`; write the result when the training has ended."""
+    from daseCV_c import _files
+    from daseCV_c.classifiers.cnn import ThreeLayerConvNet
+    from daseCV_c.classifiers.fc_net import FullyConnectedNet
+    from daseCV_c.solver import Solver
+
+    _files.open = lambda *args: SlowFile(open(*args))  # type: ignore[attr-defined]
+    rule, network, keep = trial
+    np.random.seed(11)
+    model: Any
+    if network == "conv":
+        model = ThreeLayerConvNet((2, 6, 6), 3, 3, 16, 5, weight_scale=0.3)
+    else:
+        model = FullyConnectedNet([20, 16], 24, 5, dropout=keep, normalization=network, weight_scale=0.3)
+    data = data_of(network == "conv")
+    if (folder / CHECKPOINT).exists():
+        solver = Solver.resume(folder / CHECKPOINT, model, data)
+    else:
+        solver = Solver(model, data, update_rule=rule, batch_size=400 // STEPS_AN_EPOCH, num_epochs=EPOCHS,
+                        lr_decay=0.9, num_train_samples=100, verbose=False,
+                        checkpoint_path=None if folder.name == UNDISTURBED else folder / CHECKPOINT,
+                        checkpoint_every=0)
+    solver.train()
+    result = {name: digest(getattr(solver, name)) for name in COMPARED}
+    result |= {"params": digest(model.params), "bn_params": digest(getattr(model, "bn_params", [])),
+               "random": digest(np.random.get_state()[1:])}
+    (folder / RESULT).write_text(json.dumps(result))
+
+
+# The process that kills.
+
+class Kills(NamedTuple):
+    """How many there were, and how many of them while a checkpoint was written."""
+
+    all: int
+    writing: int
+
+
+def _start(folder: Path, trial: tuple[str, str | None, float]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, __file__, "--child", str(folder), json.dumps(trial)])
+
+
+def _drafts(folder: Path) -> list[Path]:
+    return list(folder.glob(".*.part"))
+
+
+def _kill(folder: Path, process: subprocess.Popen[bytes], writing: bool, rng: random.Random) -> Kills:
+    """Wait for the moment, and kill; none if the training ends before."""
+    if writing:
+        for _ in range(rng.randint(1, 6)):
+            while not _drafts(folder) and process.poll() is None:
+                time.sleep(0.0005)
+            time.sleep(rng.uniform(0, 0.01))
+        while not _drafts(folder) and process.poll() is None:
+            time.sleep(0.0005)
+    else:
+        while not (folder / CHECKPOINT).exists() and process.poll() is None and rng.random() < 0.99:
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.4))
+    if process.poll() is not None:
+        return Kills(0, 0)
+    process.kill()
+    process.wait()
+    return Kills(1, int(bool(_drafts(folder))))
+
+
+def run(trial: tuple[str, str | None, float], kills: int, rng: random.Random, parent: Path) -> Kills:
+    """One trial; AssertionError if it does not end as it would have ended undisturbed."""
+    alone, folder = parent / UNDISTURBED, parent / "killed"
+    for each in (alone, folder):
+        each.mkdir(parents=True)
+    undisturbed = _start(alone, trial)
+    done = Kills(0, 0)
+    for i in range(kills):
+        process = _start(folder, trial)
+        one = _kill(folder, process, (i + kills) % 2 == 0, rng)
+        done = Kills(done.all + one.all, done.writing + one.writing)
+        if process.poll() == 0:
+            break
+    if not (folder / RESULT).exists():
+        assert _start(folder, trial).wait() == 0, f"{trial}: the resumed training has failed"
+    assert undisturbed.wait() == 0, f"{trial}: the training has failed"
+    expected, found = (json.loads((each / RESULT).read_text()) for each in (alone, folder))
+    different = [name for name in expected if expected[name] != found[name]]
+    assert not different, f"{trial}: after {done.all} kills other {', '.join(different)}"
+    assert not _drafts(folder), f"{trial}: a draft was left"
+    return done
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        train(Path(args.child[0]), tuple(json.loads(args.child[1])))
+        return
+    rng, total, count = random.Random(args.seed), Kills(0, 0), 0
+    trials = rng.sample(TRIALS, len(TRIALS))
+    with tempfile.TemporaryDirectory() as folder:
+        while total.all < args.kills:
+            trial = trials[count % len(trials)]
+            done = run(trial, rng.randint(1, 3), rng, Path(folder) / str(count))
+            total, count = Kills(total.all + done.all, total.writing + done.writing), count + 1
+            print(f"{trial}: {done.all} kills, {done.writing} of them while it wrote a checkpoint; equal", flush=True)
+    print(f"{count} trainings, {total.all} kills, {total.writing} while a checkpoint was written: all equal")
+
+
+if __name__ == "__main__":
+    main()
