@@ -31,7 +31,7 @@ class ValidationLoss:
         self.classes = self.classes and _are_classes(scores, y)
         self._sum += len(y) * self._of(X, scores, y)
         self._count += len(y)
-        self._finite += np.count_nonzero(np.isfinite(scores).all(axis=tuple(range(1, scores.ndim))))
+        self._finite += int(np.count_nonzero(np.isfinite(scores).all(axis=tuple(range(1, scores.ndim)))))
 
     def _of(self, X: Array, scores: Array, y: Array) -> float:
         if self._softmax:
