@@ -58,7 +58,7 @@ def test_sdist_holds_every_source(artefacts):
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {str(p.relative_to(ROOT)) for p in (ROOT / "src").rglob("*") if p.is_file()}
     wanted |= {"setup.py", "pyproject.toml", "LICENSE", "README.md", "Makefile", "CONTRIBUTING.md",
-               "daseCV_c/datasets/digits.npz", "daseCV/py.typed"}
+               "daseCV_c/datasets/digits.npz", "daseCV_c/cli/report/page.html.j2", "daseCV/py.typed"}
     wanted |= {str(p.relative_to(ROOT)) for name in ("daseCV", "daseCV_c") for p in (ROOT / name).rglob("*.py*")
                if p.suffix in (".py", ".pyi")}
     wanted |= {str(p.relative_to(ROOT)) for p in (ROOT / "tests").rglob("*.py")}
