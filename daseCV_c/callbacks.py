@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from daseCV_c._training.callbacks_bar import ProgressBar
+from daseCV_c._training.callbacks_cost import TimeAndMemory
+from daseCV_c._training.callbacks_csv import CSVLog
+from daseCV_c._training.callbacks_tensorboard import TensorBoard
+
 if TYPE_CHECKING:
     from daseCV_c.solver import Solver
 
-__all__ = ["Callback"]
+__all__ = ["CSVLog", "Callback", "ProgressBar", "TensorBoard", "TimeAndMemory"]
 
 
 class Callback:

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from daseCV_c import _checks, _random
 from daseCV_c._layers.batch import gather_batch
@@ -16,6 +15,7 @@ from daseCV_c._step.clipped import ClippedStep
 from daseCV_c._training import archive, checks, hooks, saving, snapshot
 from daseCV_c._training import data as _data
 from daseCV_c._training.averaging import Averaging
+from daseCV_c._training.bar import Bar
 from daseCV_c._training.chance import ChanceWatch
 from daseCV_c._training.clipping import Clipping
 from daseCV_c._training.early_stopping import EarlyStopping
@@ -23,6 +23,7 @@ from daseCV_c._training.history import ValidationLoss
 from daseCV_c._training.layer_step import by_layers
 from daseCV_c._training.rates import Rates
 from daseCV_c._training.run import Run
+from daseCV_c._training.summary import html_of
 from daseCV_c._training.weights import Weights
 from daseCV_c._types import Array, ArrayLike
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
@@ -88,7 +89,7 @@ class Solver:
     print_every : int
     verbose : bool
     progress : bool
-        A progress bar with rate and remaining time on stderr.
+        A progress bar: `callbacks.ProgressBar`.
     callbacks : list, optional
         Objects that look in while training runs, see `daseCV_c.callbacks`.
     monitor : {'val_acc', 'val_loss'}, optional
@@ -123,6 +124,8 @@ class Solver:
         One number a check. The validation loss is the softmax loss, without penalty, of the scores that
         the accuracy is computed from. A model of another `loss` is asked for it only where `monitor`
         needs it, else it is NaN. Seconds are those of training until then.
+    check_iterations : list of int
+        After which step each check was made, counted from the first of all.
     best_val_acc, best_val_loss : float
     best_params : dict
         Copies of the parameters at the best check; always finite if there ever were finite ones.
@@ -239,7 +242,7 @@ class Solver:
         self._watchers = [watcher for watcher in (self._rates, self._average, stopping, ChanceWatch())
                           if watcher is not None]
         self._fused: Any = self._fused_step()
-        self._bar = None
+        self._bar: Bar | None = None  # while one is shown
         self._val_loss: ValidationLoss | None = None  # while a check runs
         self._index: Array | None = None  # the samples of the last batch
         self._reset()
@@ -256,6 +259,7 @@ class Solver:
         self.val_loss_history: list[float] = []
         self.learning_rate_history: list[float] = []
         self.seconds_history: list[float] = []
+        self.check_iterations: list[int] = []
         self.optim_configs = {name: dict(self.optim_config) for name in self.model.params}
         self._seconds = 0.0
         self._clock: float | None = None  # when training would have begun, were it without breaks; None between runs
@@ -281,6 +285,14 @@ class Solver:
         """How many steps this run has."""
         return self.num_epochs * self._per_epoch
 
+    def plot(self, *, figure: Any = None) -> tuple[Any, Any, Any]:
+        """Draw loss with its running mean, accuracies and learning rate: `daseCV_c.plots.plot`."""
+        from daseCV_c import plots
+        return plots.plot(self, figure=figure)
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
     def _keep_best(self, **more: Any) -> None:
         """Copies of the parameters and of what belongs to them, all at once."""
         best = Weights.of(self.model).copy()
@@ -288,7 +300,7 @@ class Solver:
 
     def _say(self, line: str) -> None:
         if self._bar is not None:
-            tqdm.write(line)
+            self._bar.say(line)
         else:
             print(line)
 

@@ -16,7 +16,8 @@ Figure = pytest.importorskip("matplotlib.figure").Figure
 
 def trained(epochs=3, **options):
     X, y = np.random.randn(40, 12), np.arange(40) % 3
-    solver = Solver(FullyConnectedNet([5], 12, 3), {"X_train": X, "y_train": y, "X_val": X[:9], "y_val": y[:9]},
+    data = {"X_train": X, "y_train": y, "X_val": X[:9], "y_val": y[:9]}
+    solver = Solver(FullyConnectedNet([5], 12, 3, weight_scale=1), data,
                     batch_size=10, num_epochs=epochs, verbose=False, **options)
     solver.train()
     return solver

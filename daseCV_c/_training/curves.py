@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +14,6 @@ from daseCV_c._types import Array
 
 # {metric: (iterations, values)}; a metric that was never recorded is missing.
 Curves: TypeAlias = dict[str, tuple[Array, Array]]
-METRICS = ("loss", "train_acc", "val_acc", "val_loss", "learning_rate", "seconds")
 
 
 def curves_of(function: str, source: Any) -> Curves:
@@ -49,15 +48,30 @@ def _read(function: str, path: Path) -> Curves:
         raise ValueError(f"{function}: {path} is not the history of a run: {error}") from error
 
 
+def _rate(solver: Any, k: int, iteration: int) -> float:
+    """The rate of the step before the check."""
+    rate: float = solver.learning_rate_history[iteration - 1]
+    return rate
+
+
+# What a check records: (solver, which check, its iteration) -> number.
+CHECKED: dict[str, Callable[[Any, int, int], float]] = {
+    "train_acc": lambda solver, k, t: solver.train_acc_history[k],
+    "val_acc": lambda solver, k, t: solver.val_acc_history[k],
+    "val_loss": lambda solver, k, t: solver.val_loss_history[k],
+    "learning_rate": _rate,
+    "seconds": lambda solver, k, t: solver.seconds_history[k],
+}
+
+
 def _of_solver(solver: Any) -> Curves:
-    iterations = len(solver.loss_history)
-    per_epoch = max(len(solver.X_train) // solver.batch_size, 1)
-    checks = sorted({1, iterations, *range(per_epoch, iterations + 1, per_epoch)}) if iterations else []
-    curves = {"loss": (np.arange(1, iterations + 1), np.asarray(solver.loss_history, np.float64))}
-    for name in METRICS[1:]:
-        values = getattr(solver, f"{name}_history", None) or []
-        if values:
-            curves[name] = (np.asarray(checks[:len(values)]), np.asarray(values, np.float64))
+    checks = solver.check_iterations
+    curves = {"loss": (np.arange(1, len(solver.loss_history) + 1), np.asarray(solver.loss_history, np.float64))}
+    for name, of in CHECKED.items():
+        curves[name] = np.asarray(checks), np.asarray([of(solver, k, t) for k, t in enumerate(checks)], np.float64)
+    # The rate is known of each step.
+    rates = np.asarray(solver.learning_rate_history, np.float64)
+    curves["learning_rate"] = np.arange(1, len(rates) + 1), rates
     return curves
 
 

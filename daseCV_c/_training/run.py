@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from daseCV_c._step import whole
 from daseCV_c._training import divergence, hooks, saving, signals, snapshot
+from daseCV_c._training.callbacks_bar import ProgressBar
 from daseCV_c._training.history import ValidationLoss
 from daseCV_c._training.values import set_state
 from daseCV_c._training.weights import Weights
@@ -30,7 +30,8 @@ class Run:
 
     def __init__(self, solver: Any) -> None:
         self._solver = solver
-        self._hooks = hooks.Hooks([*solver._watchers, *solver.callbacks])
+        bars = [ProgressBar()] if solver.progress else []
+        self._hooks = hooks.Hooks([*solver._watchers, *bars, *solver.callbacks])
         self._saver = saving.Saver(solver)
 
     def go(self) -> None:
@@ -46,9 +47,9 @@ class Run:
         if not solver._checked:
             # The model may have been given other parameters since the Solver was made.
             solver._keep_best()
-        with self._surroundings() as (asked, bar):
+        with self._surroundings() as asked:
             try:
-                self._iterate(asked, bar)
+                self._iterate(asked)
             except divergence.DivergenceError as error:
                 solver._ended, solver._lost = True, str(error)
                 self._put_back_best()
@@ -75,21 +76,18 @@ class Run:
         return message
 
     @contextlib.contextmanager
-    def _surroundings(self) -> Iterator[tuple[signals.Asked, Any]]:
-        """Signals, the clock, the progress bar, and callbacks, which hear of the end in any case."""
+    def _surroundings(self) -> Iterator[signals.Asked]:
+        """Signals, the clock, and callbacks, which hear of the end in any case."""
         solver = self._solver
         solver._clock = time.perf_counter() - solver._seconds
-        with signals.deferred() as asked, tqdm(total=solver.num_iterations, initial=solver.iteration, unit="it",
-                                               disable=not solver.progress, dynamic_ncols=True) as bar:
-            solver._bar = bar if solver.progress else None
+        with signals.deferred() as asked:
             try:
-                yield asked, bar
+                yield asked
             finally:
-                solver._bar = None
                 solver._seconds, solver._clock = solver.seconds, None
                 self._hooks.tell("on_train_end", solver)
 
-    def _iterate(self, asked: signals.Asked, bar: Any) -> None:
+    def _iterate(self, asked: signals.Asked) -> None:
         solver, saver, tell = self._solver, self._saver, self._hooks.tell
         per_epoch, iterations = solver._per_epoch, solver.num_iterations
         watched, watch = solver.on_divergence == "stop", divergence.Watch()
@@ -104,7 +102,6 @@ class Run:
                 solver._rates.set(solver, t)
             solver._step()
             self._note_rate()
-            bar.update()
             loss = solver.loss_history[-1]
             if watched and not loss <= watch.limit:
                 watch.look(solver)
@@ -168,7 +165,8 @@ class Run:
         val_loss = found.mean
         whole.commit(
             partial(solver.train_acc_history.append, train_acc), partial(solver.val_acc_history.append, val_acc),
-            partial(solver.val_loss_history.append, val_loss), partial(solver.seconds_history.append, solver.seconds))
+            partial(solver.val_loss_history.append, val_loss), partial(solver.seconds_history.append, solver.seconds),
+            partial(solver.check_iterations.append, len(solver.loss_history)))
         # Where an accuracy says nothing, what lowers the validation loss is better.
         by_accuracy = solver.monitor == "val_acc" or solver.monitor is None and found.classes
         better = val_acc > solver.best_val_acc if by_accuracy else val_loss < solver.best_val_loss

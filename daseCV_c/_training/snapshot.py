@@ -22,7 +22,7 @@ from daseCV_c._types import Array
 
 KIND = "checkpoint"
 HISTORIES = ("loss_history", "train_acc_history", "val_acc_history", "val_loss_history", "learning_rate_history",
-             "seconds_history")
+             "seconds_history", "check_iterations")
 # What a resumed run may be told otherwise: how long it is, and what does not change its numbers.
 FREE = frozenset(("num_epochs", "verbose", "print_every", "progress", "callbacks", "checkpoint_name",
                   "checkpoint_path", "checkpoint_every", "on_divergence"))
@@ -206,12 +206,16 @@ class Snapshot:
         for name in ("train_acc_history", "val_acc_history"):  # the kind of number that check_accuracy gives
             self.histories[name] = [np.float64(value) for value in self.histories[name]]
         lengths = [len(self.histories[name]) for name in HISTORIES]
+        checks = self.histories["check_iterations"]
+        if checks != sorted(set(checks)) or any(not 1 <= t <= lengths[0] or t % 1 for t in checks):
+            raise _Bad("check_iterations are not in order")
+        self.histories["check_iterations"] = [int(t) for t in checks]
         self.begun, self.epoch = tuple(document["begun"]), document["epoch"]
         self.iteration, self.num_iterations = document["iteration"], document["num_iterations"]
         whole = (*self.begun, self.epoch, self.iteration, self.num_iterations)
         if len(self.begun) != 3 or any(type(n) is not int or not 0 <= n < 2**62 for n in whole) or (
                 self.iteration != lengths[0] - self.begun[0] or self.begun[1] > self.epoch
-                or self.begun[2] > lengths[2] or len({*lengths[1:4], lengths[5]}) > 1 or lengths[4] > lengths[0]):
+                or self.begun[2] > lengths[2] or len({*lengths[1:4], *lengths[5:]}) > 1 or lengths[4] > lengths[0]):
             raise _Bad("its histories and its place in them do not fit each other")
         self.stop, self.seconds = bool(document["stop"]), float(document["seconds"])
         self.random, self.generator = unpack(document["random"], arrays), unpack(document["generator"], arrays)
