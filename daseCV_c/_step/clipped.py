@@ -7,22 +7,58 @@ own kernels do it, instead of updating each tile of a parameter while it is in t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from itertools import chain, starmap
 from operator import setitem
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from daseCV_c import optim
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._runtime.kernels import Kernels
 from daseCV_c._step import whole
-from daseCV_c._step.fully_connected import Arrays, Change, FusedStep, _names, _run
+from daseCV_c._step.fully_connected import Arrays, Change, Configs, FusedStep, _aligned_copy, _names, _run
 from daseCV_c._training.clipping import Clipping
 from daseCV_c._types import Array
 
 
-def _flat(array: Array | None) -> Array | None:
-    return None if array is None else array.reshape(-1)
+class _Flat(NamedTuple):
+    """Arrays of every parameter, end to end in one array: a small network's are done with in one call."""
+
+    whole: Array
+    parts: dict[str, Array]
+
+    @classmethod
+    def like(cls, arrays: dict[str, Array], slot: int) -> _Flat:
+        """Zeros; each part begins with a cache line. For the slots see `_aligned_copy`."""
+        dtype, ends = next(iter(arrays.values())).dtype, [0]
+        line = 64 // dtype.itemsize
+        for array in arrays.values():
+            ends.append(ends[-1] + -(-array.size // line) * line)
+        flat = _aligned_copy(np.zeros(ends[-1], dtype), slot)
+        return cls(flat, {name: flat[start:start + array.size].reshape(array.shape)
+                          for (name, array), start in zip(arrays.items(), ends, strict=False)})
+
+
+Operands: TypeAlias = tuple[Array | None, ...]  # of the kernel of the update rules, which works in place
+
+
+def _operands(held: Sequence[Array | None], grad: Array) -> Operands:
+    """held: a parameter and its two states."""
+    w, *states = (each if each is None else each.reshape(-1) for each in held)
+    return w, grad.reshape(-1), *states, w, *states
+
+
+class _Kept(NamedTuple):
+    """What belongs to the arrays that are updated in place."""
+
+    arrays: Arrays
+    grads: _Flat
+    groups: list[Any]  # parameters and gradients layer by layer, as the training step stores them
+    each: dict[str, Operands]  # of each parameter
+    together: Operands | None  # of all of them, if they lie end to end
 
 
 class ClippedStep(FusedStep):
@@ -31,7 +67,7 @@ class ClippedStep(FusedStep):
     def __init__(self, rule: str, clipping: Clipping) -> None:
         super().__init__(rule)
         self._clipping = clipping
-        self._grads: dict[str, Array] = {}
+        self._kept: _Kept | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_rule": self._rule, "_clipping": self._clipping}
@@ -39,40 +75,53 @@ class ClippedStep(FusedStep):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(vars(type(self)(state["_rule"], state["_clipping"])))
 
-    def _kept(self, arrays: Arrays) -> dict[str, Array]:
-        """Arrays for the gradients, which the next step writes over."""
-        grads = self._grads
-        if grads.keys() != arrays.keys() or any(
-                grads[name].shape != held[0].shape or grads[name].dtype != held[0].dtype
-                for name, held in arrays.items()):
-            self._grads = {name: np.empty_like(held[0]) for name, held in arrays.items()}
-        return self._grads
+    def _take_over(self, model: Any, configs: Configs) -> Any:
+        arrays: Arrays | None = super()._take_over(model, configs)
+        if arrays is None:
+            return None
+        params = {name: held[0] for name, held in arrays.items()}
+        grads, together = _Flat.like(params, 3), None
+        if self._rule != "sgd":  # which updates the very arrays of the model
+            flats = [_Flat.like(params, slot) for slot in range(1 + len(optim.STATES[self._rule]))]
+            for name, held in arrays.items():
+                own = [each.parts[name] for each in flats]
+                for array, value in zip(own, held, strict=False):
+                    array[...] = value
+                arrays[name] = (*own, *held[len(own):])
+            together = _operands([*(each.whole for each in flats), None, None][:3], grads.whole)
+        each = {name: _operands(held, grads.parts[name]) for name, held in arrays.items()}
+        stored: dict[Any, Any] = {name: (held[0], grads.parts[name], None) for name, held in arrays.items()}
+        groups = [tuple(map(stored.get, layer)) for layer in _names(model)]
+        self._kept = _Kept(arrays, grads, groups, each, together)
+        return arrays
+
+    def _updates(self, kernels: Kernels, kept: _Kept, numbers: Any) -> list[whole.Action]:
+        """The calls that update all parameters."""
+        update: Any = kernels.optim.update
+        threads = _threads.effective()
+        if type(numbers) is not tuple:
+            return [partial(update, self._rule, *kept.each[name], *numbers[name], threads) for name in kept.each]
+        parts = kept.each.values() if kept.together is None else [kept.together]
+        return [partial(update, self._rule, *operands, *numbers, threads) for operands in parts]
 
     def _work(
         self, kernels: Kernels, model: Any, groups: list[Any], index: Array, mean: Array | None, y: Any,
         arrays: Arrays, numbers: Any, changes: list[Change], losses: list[float] | None,
     ) -> float | None:
-        grads, names = self._kept(arrays), _names(model)
-        stored: dict[Any, Any] = {name: (held[0], grads[name], None) for name, held in arrays.items()}
-        loss = _run(kernels.step, model, [tuple(map(stored.get, layer)) for layer in names], self._rows, index, mean, y,
-                    [(None,) * 4] * len(names), changes, None, None, commit=False)
+        kept = self._kept
+        if kept is None or kept.arrays is not arrays:
+            return None
+        loss = _run(kernels.step, model, kept.groups, self._rows, index, mean, y, [(None,) * 4] * len(groups), changes,
+                    None, None, commit=False)
         if loss is None:
             return None
-        scale = self._clipping.scale(grads, loss, losses or ())
+        scale = self._clipping.scale(kept.grads.parts, loss, losses or (), kept.grads.whole)
         if scale != 1.0:
-            for grad in grads.values():
-                np.multiply(grad, scale, out=grad)
-        if type(numbers) is tuple:
-            numbers = dict.fromkeys(arrays, numbers)
-        threads = _threads.effective()
-        update: Any = kernels.optim.update
-        updates = []
-        for name, held in arrays.items():
-            w, *states = map(_flat, held)
-            updates.append(partial(
-                update, self._rule, w, _flat(grads[name]), *states, w, *states, *numbers[name], threads))
-        settings = [partial(setitem, *change) for change in changes]
+            np.multiply(kept.grads.whole, scale, out=kept.grads.whole)
+        actions = self._updates(kernels, kept, numbers)
+        if losses is not None:
+            actions.append(partial(losses.append, loss))
         former = [mapping.get(key) for mapping, key, _ in changes]  # what goes away may run code: not within the call
-        whole.commit(*updates, *settings, *([] if losses is None else [partial(losses.append, loss)]))
+        whole.exhaust(chain(starmap(setitem, changes), whole.in_one_call(actions)))
         del former
         return loss

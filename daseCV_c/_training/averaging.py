@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Iterator
 from functools import partial
 from operator import setitem
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,63 +22,60 @@ from daseCV_c import _checks
 from daseCV_c._step import whole
 from daseCV_c._types import Array
 
-_BLOCK = 2**15  # numbers at a time: they stay in the cache
-Place: TypeAlias = tuple[dict[str, Any], str]
+_BLOCK = 2**16  # numbers at a time: they stay in the cache
 
 
-def _places(model: Any) -> dict[str, Place]:
-    """{name: (dict, key)} of the arrays that are averaged: the parameters, and batch norm's running statistics."""
-    found = {f"params/{name}": (model.params, name) for name in model.params}
-    for i, entry in enumerate(getattr(model, "bn_params", None) or []):
-        found |= {f"bn_params/{i}/{key}": (entry, key) for key in ("running_mean", "running_var") if key in entry}
-    return {name: (mapping, key) for name, (mapping, key) in found.items()
-            if isinstance(mapping[key], np.ndarray) and mapping[key].dtype.kind == "f"}
+def _arrays_of(model: Any) -> list[tuple[dict[str, Any], str, Array]]:
+    """(dict, key, array) of what is averaged: the parameters, and batch norm's running statistics."""
+    params, entries = model.params, getattr(model, "bn_params", None) or ()
+    found = [(params, key, array) for key, array in params.items()]
+    found += [(entry, key, entry[key]) for entry in entries for key in ("running_mean", "running_var") if key in entry]
+    return [place for place in found if isinstance(place[2], np.ndarray) and place[2].dtype.kind == "f"]
 
 
-class _Block:
-    """Up to `_BLOCK` numbers of the average: a part of a large array, or several small arrays end to end."""
+class _Block(NamedTuple):
+    """Up to `_BLOCK` numbers of the average: a part of one large array, or several small arrays end to end."""
 
-    def __init__(self, mean: Array) -> None:
-        self.mean, self.room = mean, np.empty_like(mean)
-        self.pieces: list[tuple[str, int, int, Array, Array]] = []  # name, where it begins and ends there, and here
+    mean: Array
+    room: Array
+    members: list[int]  # which arrays
+    part: slice | None  # of the large one
 
-    def add(self, name: str, begin: int, end: int, at: int) -> None:
-        here = slice(at, at + end - begin)
-        self.pieces.append((name, begin, end, self.mean[here], self.room[here]))
-
-    def actions(self, arrays: dict[str, Array], weight: float) -> list[whole.Action]:
+    def actions(self, flat: list[Array], weight: float) -> list[whole.Action]:
         """mean += weight * (arrays - mean)"""
         mean, room = self.mean, self.room
-        differences = [partial(np.subtract, arrays[name].reshape(-1)[begin:end], here, out)
-                       for name, begin, end, here, out in self.pieces]
-        return [*differences, partial(np.multiply, room, weight, room), partial(np.add, mean, room, mean)]
+        first: list[whole.Action] = []
+        if self.part is None:
+            first, now = [partial(np.concatenate, [flat[i] for i in self.members], out=room)], room
+        else:
+            now = flat[self.members[0]][self.part]
+        return [*first, partial(np.subtract, now, mean, room), partial(np.multiply, room, weight, room),
+                partial(np.add, mean, room, mean)]
 
 
-def _laid_out(arrays: dict[str, Array]) -> tuple[dict[str, Array], list[_Block]]:
+def _laid_out(arrays: list[Array]) -> tuple[list[Array], list[_Block]]:
     """Copies of `arrays`, and the blocks that they lie in: a small network's average takes few calls."""
-    copies: dict[str, Array] = {}
+    copies: list[Any] = [None] * len(arrays)
     blocks: list[_Block] = []
-    small: dict[Any, list[list[str]]] = {}  # names of arrays that share a block, by dtype
-    for name, array in arrays.items():
+    small: dict[Any, list[list[int]]] = {}  # arrays that share a block, by dtype
+    for i, array in enumerate(arrays):
         if array.size > _BLOCK:
-            copies[name] = array.copy(order="C")
-            flat = copies[name].reshape(-1)
+            copies[i] = array.copy(order="C")
+            flat = copies[i].reshape(-1)
             for begin in range(0, flat.size, _BLOCK):
-                blocks.append(_Block(flat[begin:begin + _BLOCK]))
-                blocks[-1].add(name, begin, begin + blocks[-1].mean.size, 0)
+                mean = flat[begin:begin + _BLOCK]
+                blocks.append(_Block(mean, np.empty_like(mean), [i], slice(begin, begin + mean.size)))
             continue
         groups = small.setdefault(array.dtype, [[]])
         if sum(arrays[other].size for other in groups[-1]) + array.size > _BLOCK:
             groups.append([])
-        groups[-1].append(name)
-    for group in [group for groups in small.values() for group in groups]:
-        block, at = _Block(np.concatenate([arrays[name].reshape(-1) for name in group])), 0
-        for name in group:
-            array = arrays[name]
-            block.add(name, 0, array.size, at)
-            copies[name] = block.mean[at:at + array.size].reshape(array.shape)
-            at += array.size
-        blocks.append(block)
+        groups[-1].append(i)
+    for members in [group for groups in small.values() for group in groups if group]:
+        mean, at = np.concatenate([arrays[i].reshape(-1) for i in members]), 0
+        blocks.append(_Block(mean, np.empty_like(mean), members, None))
+        for i in members:
+            copies[i] = mean[at:at + arrays[i].size].reshape(arrays[i].shape)
+            at += arrays[i].size
     return copies, blocks
 
 
@@ -97,7 +94,7 @@ class Averaging:
             if not self._decay < 1:
                 raise ValueError(f"{function}: average['decay'] is {self._decay!r}, expected a number from 0, below 1")
         self.count = 0  # of the parameters taken so far
-        self._means: dict[str, Array] = {}
+        self._means: list[Array] = []
         self._blocks: list[_Block] = []
 
     def settings(self) -> dict[str, Any]:
@@ -127,43 +124,48 @@ class Averaging:
             if before >= 0:
                 self._take(model, 1 / (self.count + 1))
 
+    def _fits(self, arrays: list[Array]) -> bool:
+        """The average is one of arrays of these shapes."""
+        return self.count > 0 and len(arrays) == len(self._means) and all(
+            mean.shape == array.shape and mean.dtype == array.dtype
+            for mean, array in zip(self._means, arrays, strict=True))
+
     def _take(self, model: Any, weight: float) -> None:
         """average += weight * (parameters - average), all of it or nothing."""
-        arrays = {name: mapping[key] for name, (mapping, key) in _places(model).items()}
-        means = self._means
-        if not self.count or means.keys() != arrays.keys() or any(
-                means[name].shape != array.shape or means[name].dtype != array.dtype for name, array in arrays.items()):
+        arrays = [array for _, _, array in _arrays_of(model)]
+        if not self._fits(arrays):
             # The first ones, or those of a network that was changed.
             means, blocks = _laid_out(arrays)
             vars(self).update(_means=means, _blocks=blocks, count=1)
             return
-        actions = [action for block in self._blocks for action in block.actions(arrays, weight)]
+        flat = [array.reshape(-1) for array in arrays]
+        actions = [action for block in self._blocks for action in block.actions(flat, weight)]
         whole.commit(*actions, partial(setattr, self, "count", self.count + 1))
 
     @contextlib.contextmanager
     def applied(self, model: Any) -> Iterator[None]:
         """The model has the average while the block runs, once there is one, and then what it had."""
-        places = _places(model)
-        if not self.count or places.keys() != self._means.keys():
+        places = _arrays_of(model)
+        if not self._fits([array for _, _, array in places]):
             yield
             return
-        former = [partial(setitem, mapping, key, mapping[key]) for mapping, key in places.values()]
+        former = [partial(setitem, *place) for place in places]
         try:
-            whole.commit(*(partial(setitem, *places[name], mean) for name, mean in self._means.items()))
+            whole.commit(*(partial(setitem, mapping, key, mean)
+                           for (mapping, key, _), mean in zip(places, self._means, strict=True)))
             yield
         finally:
             whole.commit(*former)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of it: a number, and the arrays of the average themselves."""
-        return {"count": self.count, "means": dict(self._means) if self.count else {}}
+        return {"count": self.count, "means": list(self._means) if self.count else []}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a `state`, with arrays of its own."""
         count = _checks.integer("load_state", "state['count']", state.get("count"), 0)
-        arrays = _checks.dictionary("load_state", "state['means']", state.get("means"))
-        for name, array in arrays.items():
-            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-                raise TypeError(f"load_state: state['means'][{name!r}] is {array!r}, expected an array of floats")
+        arrays = state.get("means")
+        if not isinstance(arrays, list) or not all(isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in arrays):
+            raise TypeError(f"load_state: state['means'] is a {type(arrays).__name__}, expected arrays")
         means, blocks = _laid_out(arrays)
         vars(self).update(_means=means, _blocks=blocks, count=count)

@@ -54,9 +54,14 @@ class Clipping:
             raise ValueError(f"{function}: clip_norm is {clip_norm!r}, expected a positive number")
         self._watched = watched
 
-    def scale(self, gradients: Mapping[str, Array], loss: float, losses: Sequence[float]) -> float:
-        """What the gradients of this loss are multiplied by; `losses` are those of the steps before."""
-        norm = global_norm(gradients.values())
+    def scale(
+        self, gradients: Mapping[str, Array], loss: float, losses: Sequence[float], flat: Array | None = None,
+    ) -> float:
+        """What the gradients of this loss are multiplied by; `losses` are those of the steps before.
+
+        `flat`: the same gradients in one array, with zeros between them.
+        """
+        norm = global_norm(gradients.values() if flat is None else (flat,))
         if math.isfinite(norm):
             return self.clip_norm / norm if norm > self.clip_norm else 1.0
         # A loss that is not finite is found, and spoken of, after the step.
