@@ -37,18 +37,16 @@ class EarlyStopping:
         return {"patience": watch.patience, "min_delta": watch.min_delta, "monitor": watch.monitor}
 
     def on_train_begin(self, solver: Any) -> None:
-        solver.stop_reason = None
         if not solver.iteration:
             self.load_state(EarlyStopping(self.settings()).state())
+        solver.stop_reason = self.reason
 
     def on_check(self, solver: Any) -> bool:
         self.check(value_of(solver, self.monitor), solver.epoch)
-        if self.reason is None:
-            return False
         solver.stop_reason = self.reason
-        if solver.verbose:
+        if self.reason is not None and solver.verbose:
             solver._say(f"Stopped early: {self.reason}")
-        return True
+        return self.reason is not None
 
     def check(self, value: float, epoch: int) -> None:
         """Take the value of one check, made when `epoch` epochs were over."""
