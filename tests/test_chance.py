@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from daseCV_c._training import chance
+from daseCV_c.callbacks import Callback
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.datasets import load_digits_images
 from daseCV_c.solver import Solver
@@ -117,6 +118,22 @@ def test_each_run_says_it():
     assert len(found) == 1
     with pytest.warns(RuntimeWarning, match="still that of guessing"):
         solver.train()
+
+
+@pytest.mark.parametrize("begin", [2.3, 2.6])
+def test_a_run_that_goes_on(begin):
+    """Where its former epochs were elsewhere, it has only come by."""
+    class Stop(Callback):
+        def on_epoch_end(self, solver):
+            return solver.epoch == 3
+
+    _, solver, _ = said(deep(1e-2), digits(), num_epochs=6, batch_size=50, callbacks=[Stop()])
+    assert solver.iteration < solver.num_iterations
+    solver.loss_history[:solver.iteration // 3] = [begin] * (solver.iteration // 3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        solver.train()
+    assert solver.iteration == solver.num_iterations and len(caught) == (begin == 2.3)
 
 
 def test_models_of_ones_own_are_not_judged():

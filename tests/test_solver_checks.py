@@ -143,6 +143,15 @@ def test_mistakes_of_the_scores(mistake, message):
         solver_of(Model(mistake)).train()
 
 
+def test_a_parameter_that_is_one_number():
+    model = Model("scalar")
+    model.params["s"] = np.array(1.0)
+    for gradient in (None, np.zeros(1)):
+        with pytest.raises(ValueError, match="a gradient of 's' that is"):
+            checks.loss_and_grads(model, (0.0, {**model.params, "s": gradient}))
+    checks.loss_and_grads(model, (np.float32(0), {**model.params, "s": 0.0}))
+
+
 def test_a_model_that_is_none():
     class Bare:
         pass
