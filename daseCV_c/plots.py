@@ -80,27 +80,29 @@ def draw_checks(
 ) -> None:
     """What is measured at a check, a mark at each while there are few."""
     if metric in curves:
-        x, y = curves[metric]
+        x, y = thinned(*curves[metric])
         axes.plot(x, y, dash, marker=marker if len(x) <= 40 else None, markersize=3.5, color=colour, label=label)
 
 
-def draw_run(figure: Any, curves: Curves) -> tuple[Any, Any, Any]:
+def draw_run(figure: Any, curves: Curves) -> tuple[Any, ...]:
     """What `plot` shows, into a figure that is there."""
-    axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.4))
+    rates = "learning_rate" in curves  # runs of earlier versions have not recorded them
+    axes = figure.subplots(2 + rates, 1, sharex=True, height_ratios=(3, 3, 1.4)[:2 + rates])
     draw_loss(axes[0], curves, COLOURS[0])
     _dress(axes[0], TITLES["loss"])
     draw_checks(axes[1], curves, "train_acc", COLOURS[0], "training")
     draw_checks(axes[1], curves, "val_acc", COLOURS[1], "validation", "--", "s")
     _dress(axes[1], "accuracy")
-    draw_checks(axes[2], curves, "learning_rate", COLOURS[2])
-    _dress(axes[2], "learning rate")
-    axes[2].set_xlabel("iteration")
+    if rates:
+        draw_checks(axes[2], curves, "learning_rate", COLOURS[2])
+        _dress(axes[2], "learning rate")
+    axes[-1].set_xlabel("iteration")
     _above(axes[0])
     _above(axes[1])
     return tuple(axes)
 
 
-def plot(run: Any, *, figure: Any = None) -> tuple[Any, Any, Any]:
+def plot(run: Any, *, figure: Any = None) -> tuple[Any, ...]:
     """Draw one training: loss with its running mean, accuracies, learning rate, above each other.
 
     The running mean at iteration t is the mean of the losses of the last w iterations, where w is a
@@ -116,7 +118,8 @@ def plot(run: Any, *, figure: Any = None) -> tuple[Any, Any, Any]:
     Returns
     -------
     axes : tuple of three matplotlib axes
-        They share their iterations. ``axes[0].figure.savefig('curves.png')`` keeps the picture.
+        They share their iterations; two, where a run has not recorded its rates.
+        ``axes[0].figure.savefig('curves.png')`` keeps the picture.
 
     Raises
     ------

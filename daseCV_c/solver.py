@@ -285,7 +285,7 @@ class Solver:
         """How many steps this run has."""
         return self.num_epochs * self._per_epoch
 
-    def plot(self, *, figure: Any = None) -> tuple[Any, Any, Any]:
+    def plot(self, *, figure: Any = None) -> tuple[Any, ...]:
         """Draw loss with its running mean, accuracies and learning rate: `daseCV_c.plots.plot`."""
         from daseCV_c import plots
         return plots.plot(self, figure=figure)

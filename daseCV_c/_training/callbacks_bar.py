@@ -25,7 +25,8 @@ class ProgressBar:
     >>> from daseCV_c.solver import Solver
     >>> X, y = np.eye(4), np.arange(4)
     >>> data = {'X_train': X, 'y_train': y, 'X_val': X, 'y_val': y}
-    >>> Solver(TwoLayerNet(4, 20, 4, weight_scale=1), data, batch_size=4, verbose=False, callbacks=[ProgressBar()]).train()
+    >>> model = TwoLayerNet(4, 20, 4, weight_scale=1)
+    >>> Solver(model, data, batch_size=4, verbose=False, callbacks=[ProgressBar()]).train()
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from daseCV_c._files import replacing
-from daseCV_c._training.curves import CHECKED
+from daseCV_c._training.curves import CHECKED, STEPPED
 
 SECONDS = 1.0  # between the rows of steps that reach the file
 
@@ -19,8 +19,8 @@ class CSVLog:
     """The histories as a CSV file, which grows while training runs.
 
     One number a row, under the heading iteration, epoch, metric, value, as in the history.csv of
-    ``python -m daseCV_c train``: loss, one row an iteration; train_acc, val_acc, val_loss,
-    learning_rate and seconds, one row a check. A training that goes on writes what was before it
+    ``python -m daseCV_c train``: loss and learning_rate, one row an iteration; train_acc, val_acc,
+    val_loss and seconds, one row a check. A training that goes on writes what was before it
     again, so the file is whole, however it ended the last time; a file of that name is replaced.
 
     Parameters
@@ -53,11 +53,11 @@ class CSVLog:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._file: Any = None
-        self._losses = self._checks = 0  # how many are in the file
+        self._steps = self._checks = 0  # how many are in the file
         self._flushed = 0.0
 
     def on_train_begin(self, solver: Any) -> None:
-        self._losses = self._checks = 0
+        self._steps = self._checks = 0
         with replacing(self.path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
             rows = csv.writer(text, lineterminator="\n")
             rows.writerow(("iteration", "epoch", "metric", "value"))
@@ -88,13 +88,15 @@ class CSVLog:
     def _new_rows(self, solver: Any) -> Iterator[tuple[int, int, str, str]]:
         """What the file does not have yet, in the order in which it came about."""
         per_epoch = max(len(solver.X_train) // solver.batch_size, 1)
-        checks = solver.check_iterations
-        while self._losses < len(solver.loss_history) or self._checks < len(checks):
-            if self._checks < len(checks) and checks[self._checks] <= self._losses:
-                k, self._checks = self._checks, self._checks + 1
-                for metric in CHECKED:
-                    yield checks[k], checks[k] // per_epoch, metric, repr(float(CHECKED[metric](solver, k, checks[k])))
+        steps, checks = len(solver.loss_history), solver.check_iterations
+        while self._steps < steps or self._checks < len(checks):
+            if self._checks < len(checks) and checks[self._checks] <= self._steps:
+                k, names = self._checks, list(CHECKED)
+                self._checks += 1
+                t = checks[k]
             else:
-                self._losses += 1
-                t = self._losses
-                yield t, t // per_epoch, "loss", repr(float(solver.loss_history[t - 1]))
+                k, names = self._steps, list(STEPPED)
+                t = self._steps = self._steps + 1
+            for name in names:
+                for value in getattr(solver, f"{name}_history")[k:k + 1]:  # none, where there is none
+                    yield t, t // per_epoch, name, repr(float(value))

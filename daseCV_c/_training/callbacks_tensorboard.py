@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from typing import Any
 
@@ -60,8 +59,9 @@ class TensorBoard:
 
     def on_train_begin(self, solver: Any) -> None:
         os.makedirs(self.folder, exist_ok=True)
-        # Its name has seconds in it: what goes on within the same one must not write over what was there.
-        self._file = self._open(os.path.join(self.folder, "events"), f".{secrets.token_hex(4)}")
+        # Its name has seconds in it. What goes on within the same one must not write over what was there, and must come
+        # after it in the order of names, in which TensorBoard reads.
+        self._file = self._open(os.path.join(self.folder, "events"), f".{time.time_ns()}")
         done = len(solver.loss_history)
         if done:
             start = self._events.SessionLog(status=self._events.SessionLog.START)

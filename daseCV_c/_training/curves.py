@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +14,8 @@ from daseCV_c._types import Array
 
 # {metric: (iterations, values)}; a metric that was never recorded is missing.
 Curves: TypeAlias = dict[str, tuple[Array, Array]]
+# What a Solver records after each step, and at each check, as <name>_history.
+STEPPED, CHECKED = ("loss", "learning_rate"), ("train_acc", "val_acc", "val_loss", "seconds")
 
 
 def curves_of(function: str, source: Any) -> Curves:
@@ -48,30 +50,12 @@ def _read(function: str, path: Path) -> Curves:
         raise ValueError(f"{function}: {path} is not the history of a run: {error}") from error
 
 
-def _rate(solver: Any, k: int, iteration: int) -> float:
-    """The rate of the step before the check."""
-    rate: float = solver.learning_rate_history[iteration - 1]
-    return rate
-
-
-# What a check records: (solver, which check, its iteration) -> number.
-CHECKED: dict[str, Callable[[Any, int, int], float]] = {
-    "train_acc": lambda solver, k, t: solver.train_acc_history[k],
-    "val_acc": lambda solver, k, t: solver.val_acc_history[k],
-    "val_loss": lambda solver, k, t: solver.val_loss_history[k],
-    "learning_rate": _rate,
-    "seconds": lambda solver, k, t: solver.seconds_history[k],
-}
-
-
 def _of_solver(solver: Any) -> Curves:
-    checks = solver.check_iterations
-    curves = {"loss": (np.arange(1, len(solver.loss_history) + 1), np.asarray(solver.loss_history, np.float64))}
-    for name, of in CHECKED.items():
-        curves[name] = np.asarray(checks), np.asarray([of(solver, k, t) for k, t in enumerate(checks)], np.float64)
-    # The rate is known of each step.
-    rates = np.asarray(solver.learning_rate_history, np.float64)
-    curves["learning_rate"] = np.arange(1, len(rates) + 1), rates
+    curves = {}
+    for name in STEPPED + CHECKED:
+        values = np.asarray(getattr(solver, f"{name}_history"), np.float64)
+        x = np.arange(1, len(values) + 1) if name in STEPPED else np.asarray(solver.check_iterations)[:len(values)]
+        curves[name] = x, values
     return curves
 
 
