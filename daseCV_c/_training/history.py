@@ -22,24 +22,21 @@ class ValidationLoss:
 
     def __init__(self, model: Any, softmax: bool, wanted: bool) -> None:
         self._model, self._softmax, self._wanted = model, softmax, wanted
+        self._scores: list[Array] = []
+        self._labels: list[Array] = []
+        self._losses: list[float] = []
         self.classes = True
-        self._sum, self._count, self._finite = 0.0, 0, 0
 
     def add(self, X: Array, scores: Any, y: Array) -> None:
         """A batch."""
         scores = np.asarray(scores)
-        self.classes = self.classes and _are_classes(scores, y)
-        self._sum += len(y) * self._of(X, scores, y)
-        self._count += len(y)
-        self._finite += int(np.count_nonzero(np.isfinite(scores).all(axis=tuple(range(1, scores.ndim)))))
+        self._scores.append(scores)
+        self._labels.append(y)
+        if not self._softmax:
+            self.classes = self.classes and _are_classes(scores, y)
+            self._losses.append(self._asked(X, y) if self._wanted or not self.classes else math.nan)
 
-    def _of(self, X: Array, scores: Array, y: Array) -> float:
-        if self._softmax:
-            if y.dtype.kind not in "iu" or not ((0 <= y) & (y < scores.shape[1])).all():
-                return math.nan
-            return float(softmax_loss(scores, y)[0])
-        if self.classes and not self._wanted:
-            return math.nan
+    def _asked(self, X: Array, y: Array) -> float:
         held = (self._model.params, *whole.layer_dicts(self._model))
         random, back = np.random.get_state(), [action for each in held for action in whole.restoring(each)]
         try:
@@ -51,11 +48,22 @@ class ValidationLoss:
     @property
     def sound(self) -> bool:
         """Most samples have scores that are numbers. The others' data may be none."""
-        return 2 * self._finite >= self._count
+        finite = [np.isfinite(scores) for scores in self._scores]
+        return all(each.all() for each in finite) or 2 * sum(
+            int(np.count_nonzero(each.all(axis=tuple(range(1, each.ndim))))) for each in finite
+        ) >= sum(map(len, finite))
 
     @property
     def mean(self) -> float:
-        return self._sum / self._count if self._count else math.nan
+        """Over the samples; NaN where nobody knows."""
+        if not self._scores:
+            return math.nan
+        if not self._softmax:
+            return float(np.average(self._losses, weights=[len(y) for y in self._labels]))
+        scores, y = np.concatenate(self._scores), np.concatenate(self._labels)
+        if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= scores.shape[1]:
+            return math.nan
+        return float(softmax_loss(scores, y)[0])
 
 
 def _are_classes(scores: Array, y: Array) -> bool:

@@ -84,25 +84,30 @@ class Run:
             try:
                 yield asked
             finally:
+                self._note_rates()
                 solver._seconds, solver._clock = solver.seconds, None
                 self._hooks.tell("on_train_end", solver)
 
     def _iterate(self, asked: signals.Asked) -> None:
-        solver, saver, tell = self._solver, self._saver, self._hooks.tell
-        per_epoch, iterations = solver._per_epoch, solver.num_iterations
+        solver, saver, tell, step = self._solver, self._saver, self._hooks.tell, self._solver._step
+        per_epoch, iterations, losses = solver._per_epoch, solver.num_iterations, solver.loss_history
         watched, watch = solver.on_divergence == "stop", divergence.Watch()
-        on_step_end = self._hooks.of["on_step_end"]
+        on_step_end, rates = self._hooks.of["on_step_end"], solver._rates
+        # Without any of these the rate changes at the end of an epoch alone.
+        noted = rates is not None or on_step_end or saver.timed
+        self._note_rates(math.nan)  # of steps that somebody has made without train()
         solver._stop |= tell("on_train_begin", solver)
         if solver.iteration:
             self._after_step(solver.iteration)  # what an interruption has left undone
         for t in range(solver.iteration, iterations):
             if solver._stop or asked.signal:
                 break
-            if solver._rates is not None:
-                solver._rates.set(solver, t)
-            solver._step()
-            self._note_rate()
-            loss = solver.loss_history[-1]
+            if rates is not None:
+                rates.set(solver, t)
+            step()
+            loss = losses[-1]
+            if noted:
+                self._note_rates()
             if watched and not loss <= watch.limit:
                 watch.look(solver)
             if solver.verbose and t % solver.print_every == 0:
@@ -114,18 +119,20 @@ class Run:
             elif saver.timed:
                 saver.in_between()
 
-    def _note_rate(self) -> None:
-        rates, steps = self._solver.learning_rate_history, len(self._solver.loss_history)
-        if len(rates) < steps - 1:  # steps that somebody has made without train()
-            rates.extend([math.nan] * (steps - 1 - len(rates)))
-        for config in self._solver.optim_configs.values():  # one speaks for all
-            rates.append(config.get("learning_rate", math.nan))
-            break
+    def _note_rates(self, rate: float | None = None) -> None:
+        """The rate of the steps since it was last noted, by the rule's configurations, of which one speaks for all."""
+        noted, steps = self._solver.learning_rate_history, len(self._solver.loss_history)
+        if len(noted) < steps:
+            if rate is None:
+                config: dict[str, Any] = next(iter(self._solver.optim_configs.values()), {})
+                rate = config.get("learning_rate", math.nan)
+            noted.extend([rate] * (steps - len(noted)))
 
     def _after_step(self, done: int) -> None:
         """What is due after `done` steps of this run: the end of an epoch, a check, a checkpoint."""
         solver, tell = self._solver, self._hooks.tell
         epochs, rest = divmod(done, solver._per_epoch)
+        self._note_rates()
         if solver.epoch - solver._begun[1] < epochs:
             # A rule that was never told a rate has put its default there. Not in place: the rate may be an array
             # that the configurations share.
