@@ -1,7 +1,9 @@
 """What the tests of the command line share."""
 
+import os
 import re
 
+import daseCV_c
 from daseCV_c.cli.main import main
 
 
@@ -19,3 +21,10 @@ def fails(capsys, argv, *words):
 
 def accuracies(text):
     return {name: float(value) for name, value in re.findall(r"^(\w+) accuracy: ([\d.]+)$", text, re.M)}
+
+
+def program_environment():
+    """The environment of a subprocess that finds this package from any folder."""
+    root = os.path.dirname(os.path.dirname(daseCV_c.__file__))
+    rest = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *rest])}

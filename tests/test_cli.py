@@ -10,9 +10,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from commands import accuracies, fails
+from commands import accuracies, fails, program_environment
 
-import daseCV_c
 from daseCV_c.cli import own_data, recipes, runs
 from daseCV_c.cli.main import main
 from daseCV_c.datasets import load_digits_images
@@ -36,13 +35,6 @@ def broken_copy(run, folder, **files):
     for name, content in files.items():
         (folder / name.replace("_", ".")).write_bytes(content)
     return folder
-
-
-def program_environment():
-    """The environment of a subprocess that finds this package from any folder."""
-    root = os.path.dirname(os.path.dirname(daseCV_c.__file__))
-    rest = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *rest])}
 
 
 # ---- train
@@ -91,6 +83,8 @@ def test_options_win_over_the_recipe(here):
     ["--update-rule", "sgd_momentum", "--lr", "1e-3"], ["--update-rule", "rmsprop", "--lr", "1e-4"],
     ["--update-rule", "adagrad", "--lr", "1e-2"], ["--update-rule", "nesterov", "--lr", "1e-3"],
     ["--update-rule", "adamw", "--lr", "1e-3"],
+    ["--schedule", "cosine", "--clip-norm", "1", "--average", "decay=0.9"],
+    ["--schedule", "step,every=10,factor=0.5", "--average", "last=2", "--early-stopping", "3,monitor=val_loss"],
     ["--weight-scale", "he", "--reg", "0.1", "--lr-decay", "0.5"], ["--weight-scale", "glorot"],
     ["--reg", "0.1", "--weight-scale", "0.01", "--lr-decay", "0.5", "--batch-size", "5000"],
 ])
@@ -138,7 +132,8 @@ def test_without_matplotlib_there_are_no_curves(here, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["train", *QUICK, "--out", "r"]) == 0
     assert "matplotlib is not installed" in capsys.readouterr().out
-    assert sorted(p.name for p in (here / "r").iterdir()) == ["best.npz", "config.json", "history.csv"]
+    assert sorted(p.name for p in (here / "r").iterdir()) == [
+        "best.npz", "checkpoint.npz", "config.json", "history.csv"]
 
 
 def test_curves_are_drawn_without_pyplot(run, here):
@@ -256,6 +251,11 @@ def test_help_and_version_give_zero(capsys):
     (["train", "--hidden", "9" * 400], "--hidden"), (["train", "--hidden"], "--hidden"),
     (["train", "--dropout", "0"], "--dropout"), (["train", "--dropout", "1.5"], "--dropout"),
     (["train", "--reg", "-0.1"], "--reg"), (["train", "--weight-scale", "inf"], "--weight-scale"),
+    (["train", "--schedule", "linear"], "one_cycle"), (["train", "--schedule", "step,each=3"], "every"),
+    (["train", "--schedule", "cosine,final"], "KEY=VALUE"), (["train", "--clip-norm", "0"], "--clip-norm"),
+    (["train", "--early-stopping", "0"], "--early-stopping"), (["train", "--average", "2"], "--average"),
+    (["train", "--schedule", "cosine", "--lr-decay", "0.9"], "--lr-decay"),
+    (["train", "--checkpoint-every", "0"], "--checkpoint-every"),
     (["train", "--weight-scale", "xavier"], "he or glorot"),
     (["train", "--batch-size", "0"], "--batch-size"), (["train", "--epochs", "2.5"], "--epochs"),
     (["train", "--seed", "-1"], "--seed"), (["train", "--seed", "4294967296"], "--seed"),
@@ -338,6 +338,58 @@ def test_wrong_images(run, here, capsys):
         for command in ("predict", "submit"):
             fails(capsys, [command, run, name], name)
     assert not (here / "preds.npy").exists() and not (here / "output").exists()
+
+
+@pytest.mark.parametrize("name, value", [
+    ("W1", np.nan), ("W2", -np.inf), ("mean_image", np.nan), ("running_mean1", np.inf), ("running_var1", -1.0),
+])
+def test_arrays_that_are_not_finite(run, here, capsys, name, value):
+    folder = broken_copy(run, here / "r")
+    with np.load(run / "best.npz") as archive:
+        arrays = dict(archive)
+    arrays[name].flat[1] = value
+    np.savez(folder / "best.npz", **arrays)
+    np.save("X.npy", np.ones((3, 64)))
+    for command in (["evaluate", folder], ["submit", folder, "X.npy"], ["evaluate", folder, "--images", "X.npy"]):
+        fails(capsys, command, "best.npz", name)
+    assert not (here / "output").exists()
+    for more in ([], ["--raw"]):
+        fails(capsys, ["predict", folder, "X.npy", *more], "3 of 3", "best.npz", name)
+        assert np.load("preds.npy").tolist() == [-1, -1, -1]
+
+
+def test_scores_that_are_not_finite(run, here, capsys):
+    X = np.ones((5, 64), np.float32)
+    with np.load(run / "best.npz") as arrays:
+        X[[1, 3]] = 3e38 * np.sign(arrays["W1"][:, 0])
+    np.save("X.npy", X)
+    fails(capsys, ["predict", run, "X.npy"], "2 of 5 samples have no class", "not finite", "-1 in preds.npy")
+    found = np.load("preds.npy")
+    assert found[[1, 3]].tolist() == [-1, -1] and min(found[[0, 2, 4]]) >= 0
+    fails(capsys, ["submit", run, "X.npy"], "not finite", "sample 1")
+    np.save("X.npy", np.full((5, 64), 1e300))
+    fails(capsys, ["predict", run, "X.npy"], "X.npy", "too large", "float32")
+
+
+def test_a_config_as_deep_as_a_well(run, here, capsys):
+    fails(capsys, ["evaluate", broken_copy(run, here / "r", config_json=b"[" * 100_000)], "config.json")
+
+
+def test_letters_that_the_terminal_does_not_know(here):
+    done = subprocess.run(
+        [sys.executable, "-m", "daseCV_c", "train", *QUICK, "--out", "\u4f5c\u4e1a"], capture_output=True, timeout=120,
+        env={**program_environment(), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert done.returncode == 0, done.stderr
+    assert rb"saved in \u4f5c\u4e1a" in done.stdout
+    wrong = subprocess.run([sys.executable, "-m", "daseCV_c", "evaluate", "\u4f5c"], capture_output=True, timeout=120,
+                           env={**program_environment(), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert (wrong.returncode, wrong.stderr.strip()) == (2, rb"dasecv: error: there is no run \u4f5c")
+
+
+def test_a_terminal_is_as_it_was(capsys):
+    before = [(stream, stream.errors) for stream in (sys.stdout, sys.stderr)]
+    assert main(["config"]) == 0
+    assert before == [(stream, stream.errors) for stream in (sys.stdout, sys.stderr)]
 
 
 def test_predictions_that_cannot_be_written(run, here, capsys):

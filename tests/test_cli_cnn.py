@@ -146,7 +146,8 @@ def test_without_matplotlib_there_are_no_pictures(here, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["train", *QUICK, "--out", "r"]) == 0
     assert "matplotlib is not installed" in capsys.readouterr().out
-    assert sorted(p.name for p in (here / "r").iterdir()) == ["best.npz", "config.json", "history.csv"]
+    assert sorted(p.name for p in (here / "r").iterdir()) == [
+        "best.npz", "checkpoint.npz", "config.json", "history.csv"]
 
 
 # ---- errors

@@ -453,8 +453,22 @@ def test_a_diverged_training_is_not_saved(here):
         solver.train()
     with pytest.raises(ValueError, match="Solver.save: there is nothing to go on from: Solver.train: the loss is"):
         solver.save("other.npz")
-    assert os.listdir() == ["it.npz"]
+    assert os.listdir() == [], "the parameters were not finite at any checkpoint"
     assert all(np.isfinite(array).all() for array in solver.model.params.values())
+
+
+def test_the_last_good_checkpoint_is_kept(here):
+    class Poison(Callback):
+        def on_step_end(self, solver):
+            if solver.iteration == 5:
+                solver.model.params["W1"][0, 0] = np.inf
+
+    solver = solver_of(checkpoint_path="it.npz", checkpoint_every=0, callbacks=[Poison()])
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="the loss is"):
+        solver.train()
+    again = Solver.resume("it.npz", MODELS["plain"](), data_of())
+    assert again.iteration == 4
+    assert all(np.isfinite(array).all() for array in again._paused[0].params.values())
 
 
 def test_signals_are_deferred_and_saved(here, capsys):

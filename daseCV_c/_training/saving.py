@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from daseCV_c._files import remove_drafts
+from daseCV_c._training import divergence
 
 _SOONEST = 1.0  # seconds between two checkpoints at the ends of epochs: some epochs last milliseconds
 
@@ -49,6 +50,8 @@ class Saver:
         return f"{self._name}_epoch_{self._solver.epoch}.npz"
 
     def _save(self, path: Any) -> None:
+        if self._solver.on_divergence == "stop" and divergence.not_finite(self._solver.model.params):
+            return  # the loss will say so in a step or two: the last good checkpoint is kept
         self._solver.save(path)
         self._saved_at = self._solver.iteration
         now = time.monotonic()
@@ -69,7 +72,7 @@ class Saver:
         if self.timed:
             if self._saved_at != self._solver.iteration:
                 self._save(self._path)
-            return str(os.fspath(self._path))
+            return str(os.fspath(self._path)) if os.path.exists(self._path) else None
         if self._name is None or not interrupted:
             return None
         path = f"{self._name}_interrupted.npz"

@@ -14,19 +14,27 @@ from daseCV_c.cli.errors import CommandError
 from daseCV_c.cli.options import add_run
 from daseCV_c.cli.runs import Run
 
+UNKNOWN = -1  # no class, for want of scores that are finite
 
-def classify(model: Any, images: Array, mean: Array | None = None, batch_size: int = 200) -> np.ndarray:
-    """The class of the highest score, as int64, for any number of images; uint8 loses `mean`."""
+
+def classify(
+    model: Any, images: Array, mean: Array | None = None, batch_size: int = 200, strict: bool = True,
+) -> np.ndarray:
+    """The class of the highest score, as int64, for any number of images; uint8 loses `mean`.
+
+    Scores that are not finite are an error, or UNKNOWN if that is not `strict`.
+    """
     parts = []
     for start in range(0, len(images), batch_size):
         batch = images[start:start + batch_size]
         if mean is not None and batch.dtype == np.uint8:
             batch = gather_batch(batch, np.arange(len(batch)), mean, model.dtype)
         scores = model.loss(batch)
-        if not np.isfinite(scores).all():
+        finite = np.isfinite(scores).all(axis=1)
+        if strict and not finite.all():
             raise CommandError("the network's scores are not finite, first for sample "
-                               f"{start + int(np.argwhere(~np.isfinite(scores))[0][0])}")
-        parts.append(np.argmax(scores, axis=1))
+                               f"{start + int(np.argmin(finite))}")
+        parts.append(np.where(finite, np.argmax(scores, axis=1), UNKNOWN))
     return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
 
 

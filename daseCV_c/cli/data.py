@@ -72,7 +72,7 @@ def load_images(run: Run, path: str, raw: bool) -> np.ndarray:
         raise CommandError(f"{path} has shape {images.shape}, expected (N, {wanted})" + (
             f" or (N, {run.mean_image.size})" if len(shape) > 1 else ""))
     images = images.reshape(len(images), *shape)
-    raw = raw or run.own
+    raw = (raw or run.own) and run.fault is None  # else it is their number that is asked
     return own_data.standardized(path, images, run.mean_image if raw else 0.0, run.scale if raw else None,
                                  run.model.dtype)
 

@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from daseCV_c.cli.errors import CommandError, reason
 
@@ -25,7 +25,7 @@ _LARGEST = 4096  # bytes read of what a holder wrote
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: BinaryIO) -> None:
+    def _lock(file: IO[bytes]) -> None:
         # Far behind the text, which the others must be able to read.
         file.seek(1 << 30)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -33,7 +33,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(file: BinaryIO) -> None:
+    def _lock(file: IO[bytes]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -43,10 +43,10 @@ def locked(folder: Path) -> Iterator[None]:
     path = folder / NAME
     with contextlib.ExitStack() as stack:
         file = _take(path, stack)
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(),
-                               "since": datetime.datetime.now().isoformat(" ", "seconds")}).encode("ascii"))
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk: the lock holds, its holder is nameless
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(),
+                                   "since": datetime.datetime.now().isoformat(" ", "seconds")}).encode("ascii"))
         try:
             yield
         finally:
@@ -56,11 +56,14 @@ def locked(folder: Path) -> Iterator[None]:
                 path.unlink()
 
 
-def _take(path: Path, stack: contextlib.ExitStack) -> BinaryIO:
+def _take(path: Path, stack: contextlib.ExitStack) -> IO[bytes]:
     """The lock file, open and locked."""
     while True:
-        file = stack.enter_context(os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666),
-                                             "r+b"))
+        try:
+            number = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        except OSError as error:
+            raise CommandError(f"{path.parent} cannot be written: {reason(error)}") from error
+        file: IO[bytes] = stack.enter_context(os.fdopen(number, "r+b", buffering=0))
         try:
             _lock(file)
         except OSError as error:
@@ -76,7 +79,7 @@ def _take(path: Path, stack: contextlib.ExitStack) -> BinaryIO:
         file.close()
 
 
-def _holder(file: BinaryIO) -> str:
+def _holder(file: IO[bytes]) -> str:
     """Who holds the lock, in words; a moment after it was taken nothing stands there yet."""
     try:
         found = json.loads(file.read(_LARGEST))

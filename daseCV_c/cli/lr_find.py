@@ -13,7 +13,7 @@ import numpy as np
 
 from daseCV_c import num_threads
 from daseCV_c._files import replacing
-from daseCV_c.cli import options, plots, runs, train
+from daseCV_c.cli import options, plots, runs, train, training
 from daseCV_c.cli.errors import CommandError, reason
 from daseCV_c.schedules import RangeTest, lr_range_test
 
@@ -37,7 +37,8 @@ def register(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    chosen = train.chosen_settings(args)
+    plan = train.plan_of(args)
+    chosen = plan.settings
     table = Path(args.output)
     picture = table.with_suffix(".png")
     if picture == table:
@@ -45,9 +46,9 @@ def _run(args: argparse.Namespace) -> None:
     if not args.lowest < args.highest or args.steps < 10:
         raise CommandError("--min, --max, --steps: expected min below max, and at least 10 steps")
     with num_threads(args.threads) if args.threads else nullcontext():
-        data = train.load_data(chosen, args.data, args.label_column)
+        data = training.load_data(plan)
         np.random.seed(chosen["seed"])
-        model = runs.build_network(train.network_of(chosen, data))
+        model = runs.build_network(training.network_of(chosen, data))
         try:
             found = lr_range_test(
                 model, data, lowest=args.lowest, highest=args.highest, steps=args.steps,

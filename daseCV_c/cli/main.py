@@ -23,7 +23,7 @@ from daseCV_c.cli import (
     submit,
     train,
 )
-from daseCV_c.cli.errors import CommandError, reason
+from daseCV_c.cli.errors import CommandError, Stopped, reason
 from daseCV_c.cli.options import Parser
 
 # In the order of --help. Each module has a `register(commands)` that adds its own parser.
@@ -82,7 +82,7 @@ def _fail(message: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 2 for an error, 130 after Ctrl-C."""
+    """Run one command and return its exit code: 0, 2 for an error, 130 after Ctrl-C, 143 after SIGTERM."""
     with _any_letter(), _warnings_in_a_line():
         return _main(argv)
 
@@ -97,6 +97,9 @@ def _main(argv: Sequence[str] | None) -> int:
         return _fail(reason(error))
     except MemoryError as error:
         return _fail(f"out of memory: {reason(error)}")
+    except Stopped as stop:
+        print(f"dasecv: {stop}", file=sys.stderr)
+        return stop.code
     except KeyboardInterrupt:
         print("dasecv: interrupted", file=sys.stderr)
         return 130

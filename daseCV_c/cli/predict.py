@@ -11,7 +11,8 @@ import numpy as np
 
 from daseCV_c._files import replacing
 from daseCV_c.cli import files, own_data, runs
-from daseCV_c.cli.classify import add_images, predictions
+from daseCV_c.cli.classify import UNKNOWN, add_images, classify
+from daseCV_c.cli.data import load_images
 from daseCV_c.cli.errors import CommandError, reason
 
 
@@ -28,9 +29,22 @@ def _run(args: Namespace) -> None:
 
 
 def predict(folder: str, images: str, output: str, raw: bool = False) -> None:
-    """Write the predicted classes into `output`: (N,), int64 or the user's own labels."""
-    run = runs.load(folder)
-    found = own_data.decode(predictions(run, images, raw), run.classes)
+    """Write the predicted classes into `output`: (N,), int64 or the user's own labels.
+
+    Nobody takes for a class what is none: where there are no finite scores it says -1, or nothing in a
+    run whose classes are text, and the command fails.
+    """
+    run = runs.load(folder, strict=False)
+    if run.fault is None:
+        classes = classify(run.model, load_images(run, images, raw), strict=False)
+    else:
+        classes = np.full(len(load_images(run, images, raw=False)), UNKNOWN)
+    unknown = classes == UNKNOWN
+    found = own_data.decode(classes, run.classes)
+    found[unknown] = "" if found.dtype.kind == "U" else UNKNOWN
+    fault = f"{int(unknown.sum())} of {len(found)} samples have no class: {run.fault or 'their scores are not finite'}"
+    if unknown.any() and UNKNOWN in (run.classes or ()):
+        raise CommandError(fault)
     try:
         # A file object: np.save would add .npy to a name of the user's choice.
         with replacing(output) as file:
@@ -42,4 +56,6 @@ def predict(folder: str, images: str, output: str, raw: bool = False) -> None:
                 np.save(file, found, allow_pickle=False)
     except OSError as error:
         raise CommandError(f"{output} cannot be written: {reason(error)}") from error
+    if unknown.any():
+        raise CommandError(f"{fault} (they are {'empty' if found.dtype.kind == 'U' else UNKNOWN} in {output})")
     print(f"{len(found)} predictions in {output}")

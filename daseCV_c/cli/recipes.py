@@ -10,7 +10,9 @@ from typing import Any
 
 from daseCV_c.cli.errors import CommandError
 
-RECIPES = {
+# Off in all of them; `train --help` says what each takes.
+OPTIONAL = {"schedule": None, "early_stopping": None, "clip_norm": None, "average": None}
+RECIPES: dict[str, dict[str, Any]] = {
     "digits": {
         "model": "fc",
         "dataset": "digits",
@@ -124,6 +126,8 @@ RECIPES = {
         "dtype": "float32",
     },
 }
+for _recipe in RECIPES.values():
+    _recipe.update(OPTIONAL)
 
 # The recipe that fills in what the command line leaves open, by model and data set.
 DEFAULT_FOR = {
@@ -145,4 +149,9 @@ def settings(given: dict[str, Any], recipe: str | None = None) -> dict[str, Any]
             raise CommandError(f"--{name.replace('_', '-')} does not apply to --model {model}")
     if model == "cnn" and len(given.get("hidden", [0])) != 1:
         raise CommandError(f"--hidden: the cnn has one hidden layer, not {len(given['hidden'])}")
-    return {**RECIPES[recipe], **given}
+    chosen = {**RECIPES[recipe], **given}
+    if chosen["schedule"] is not None:
+        if given.get("lr_decay", 1.0) != 1.0:
+            raise CommandError("--lr-decay stands beside --schedule, expected one of the two")
+        chosen["lr_decay"] = 1.0
+    return chosen

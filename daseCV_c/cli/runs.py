@@ -1,39 +1,45 @@
-"""The folder of a trained network: config.json, best.npz, history.csv, pictures.
+"""The folder of a run: config.json, best.npz, history.csv, checkpoint.npz, pictures.
 
 config.json
-    What the run was asked for (`settings`), the network's arguments (`network`), where the
-    data came from, the package's version and the accuracies (`results`).
+    What the run was asked for (`settings`), the network's arguments (`network`), where the data came
+    from and what they were (`fingerprint`), the package's version. Written first; when the run is
+    finished, the accuracies are added (`results`).
 best.npz
     Plain arrays, no pickles: the parameters under their own names (W1, b1, gamma1, ...), with
     batch norm running_mean1, running_var1, ..., and mean_image, in the images' shape; scale, in the
     same shape, where the features of the user's own data were divided by their deviation.
 history.csv
-    One number a row: iteration, epoch, metric, value. `metric` is loss (one row an iteration),
-    train_acc or val_acc (one row a check); `epoch` counts the epochs completed by then.
+    One number a row: iteration, epoch, metric, value. `metric` is loss or learning_rate (one row an
+    iteration), train_acc, val_acc or val_loss (one row a check); `epoch` counts the epochs completed by then.
+checkpoint.npz
+    What `train --resume` goes on from: `Solver.save` has written it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
-import tempfile
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 
 from daseCV_c._files import replacing
 from daseCV_c._types import Array, Params
-from daseCV_c.cli import files, own_data
+from daseCV_c.cli import files, lock, own_data
 from daseCV_c.cli.errors import CommandError, reason
+from daseCV_c.cli.lock import locked
 
 FORMAT = 1
 DATASETS = ("digits", "cifar10", own_data.DATASET)
 CONFIG, PARAMS, HISTORY = "config.json", "best.npz", "history.csv"
 Row: TypeAlias = tuple[int, int, str, str]
-CURVES, FILTERS = "curves.png", "filters.png"
+CHECKPOINT, CURVES, FILTERS = "checkpoint.npz", "curves.png", "filters.png"
+FILES = (CONFIG, PARAMS, HISTORY, CHECKPOINT, CURVES, FILTERS)
 
 
 class Run(NamedTuple):
@@ -44,6 +50,7 @@ class Run(NamedTuple):
     model: Any
     mean_image: Array  # in the shape of one image
     scale: Array | None  # in the same shape: features were divided by it; None: they were not
+    fault: str | None = None  # why nothing can be predicted
 
     @property
     def classes(self) -> list[Any] | None:
@@ -57,21 +64,29 @@ class Run(NamedTuple):
         return bool(self.config["dataset"] == own_data.DATASET)
 
 
-def create(out: str | None, dataset: str) -> Path:
-    """Make the folder of a new run, and see that it can be written to before hours are spent."""
+@contextlib.contextmanager
+def created(out: str | None, dataset: str) -> Iterator[Path]:
+    """The folder of a new run, made and locked. If nothing is in it afterwards, it goes; one that has a name stays
+    after an error, to be used again."""
     try:
-        if out is None:
-            folder = _fresh(Path("runs"), dataset)
-        else:
-            folder = Path(out)
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.iterdir()):
-                raise CommandError(f"{folder} is not empty: choose another folder with --out")
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        folder = _fresh(Path("runs"), dataset) if out is None else Path(out)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"{error.filename or out} cannot be written: {reason(error)}") from error
-    return folder
+    stays = False
+    try:
+        with locked(folder):
+            if any(path.name != lock.NAME for path in folder.iterdir()):
+                raise CommandError(f"{folder} is not empty: choose another folder with --out, or go on with "
+                                   f"--resume {shlex.quote(str(folder))}")
+            yield folder
+    except CommandError:
+        stays = out is not None
+        raise
+    finally:
+        if not stays:
+            with contextlib.suppress(OSError):  # not empty
+                folder.rmdir()
 
 
 def _fresh(parent: Path, dataset: str) -> Path:
@@ -84,14 +99,6 @@ def _fresh(parent: Path, dataset: str) -> Path:
             return folder
         except FileExistsError:
             n += 1
-
-
-def discard_if_empty(folder: Path) -> None:
-    """Undo `create` after a run that left nothing behind."""
-    try:
-        folder.rmdir()
-    except OSError:
-        pass
 
 
 def build_network(network: dict[str, Any]) -> Any:
@@ -132,36 +139,55 @@ def state(model: Any, mean_image: Array, scale: Array | None = None) -> dict[str
     return arrays
 
 
-def save(folder: Path, config: dict[str, Any], arrays: dict[str, Any], history: Iterable[Row]) -> None:
+def write_params(folder: Path, arrays: dict[str, Any]) -> None:
+    with _writing(folder / PARAMS) as file:
+        np.savez(file, **arrays)
+
+
+def write_history(folder: Path, history: Iterable[Row]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("iteration", "epoch", "metric", "value"))
+    writer.writerows(history)
+    with _writing(folder / HISTORY) as file:
+        file.write(text.getvalue().encode("utf-8"))
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    document = json.dumps({"format": FORMAT, **config}, indent=2, ensure_ascii=False) + "\n"
+    with _writing(folder / CONFIG) as file:
+        file.write(document.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[BinaryIO]:
     try:
-        with replacing(folder / PARAMS) as file:
-            np.savez(file, **arrays)
-        with replacing(folder / HISTORY) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(("iteration", "epoch", "metric", "value"))
-            writer.writerows(history)
-        document = json.dumps({"format": FORMAT, **config}, indent=2, ensure_ascii=False) + "\n"
-        with replacing(folder / CONFIG) as file:
-            file.write(document.encode("utf-8"))
+        with replacing(path, durable=True) as file:
+            yield file
     except OSError as error:
-        raise CommandError(f"{folder} cannot be written: {reason(error)}") from error
+        raise CommandError(f"{path} cannot be written: {reason(error)}") from error
 
 
 def history_rows(solver: Any, per_epoch: int) -> Iterator[Row]:
     """The rows of history.csv, in the order in which the numbers came about."""
-    iterations = len(solver.loss_history)
-    checks = sorted({1, iterations, *range(per_epoch, iterations + 1, per_epoch)})
-    accuracies = dict(zip(checks, zip(solver.train_acc_history, solver.val_acc_history, strict=True),
-                          strict=True))
-    for t, loss in enumerate(solver.loss_history, 1):
-        yield t, t // per_epoch, "loss", repr(float(loss))
-        if t in accuracies:
-            yield t, t // per_epoch, "train_acc", repr(float(accuracies[t][0]))
-            yield t, t // per_epoch, "val_acc", repr(float(accuracies[t][1]))
+    checks = sorted({1, *range(per_epoch, len(solver.loss_history) + 1, per_epoch)})
+    # After a loss that is no number its check is missing.
+    found = dict(zip(checks, zip(solver.train_acc_history, solver.val_acc_history, solver.val_loss_history,
+                                 strict=True), strict=False))
+    for t, (loss, rate) in enumerate(zip(solver.loss_history, solver.learning_rate_history, strict=False), 1):
+        epoch = t // per_epoch
+        yield t, epoch, "loss", repr(float(loss))
+        yield t, epoch, "learning_rate", repr(float(rate))
+        for metric, value in zip(("train_acc", "val_acc", "val_loss"), found.get(t, ()), strict=False):
+            yield t, epoch, metric, repr(float(value))
 
 
-def load(folder: str) -> Run:
-    """The network of a run, and what belongs to it; CommandError for a run that cannot be trusted."""
+def load(folder: str, strict: bool = True) -> Run:
+    """The network of a run, and what belongs to it.
+
+    Of a network that diverged, or a file that was altered, nothing may be predicted: CommandError, or `fault` in a
+    run that is not loaded `strict`.
+    """
     path = Path(folder)
     if not path.is_dir():
         raise CommandError(f"there is no run {path}")
@@ -176,12 +202,18 @@ def load(folder: str) -> Run:
     if mean_image is None or (mean_image.size != wanted if isinstance(wanted, int) else
                               mean_image.shape != tuple(wanted)):
         raise CommandError(f"{path / PARAMS} has no mean image of the network's input size")
-    _check_values(path / PARAMS, "mean_image", mean_image)
     scale = arrays.pop("scale", None)
-    if scale is not None:
-        if scale.shape != mean_image.shape:
-            raise CommandError(f"{path / PARAMS}: scale has shape {scale.shape}, expected {mean_image.shape}")
-        _check_values(path / PARAMS, "scale", scale, low=np.nextafter(0, 1))
+    if scale is not None and scale.shape != mean_image.shape:
+        raise CommandError(f"{path / PARAMS}: scale has shape {scale.shape}, expected {mean_image.shape}")
+    fault = None
+    for name, array in {**arrays, "mean_image": mean_image, **({} if scale is None else {"scale": scale})}.items():
+        if array.dtype.kind != "f":
+            raise CommandError(f"{path / PARAMS}: {name} is {array.dtype}, expected real numbers")
+        fault = fault or _fault(name, array)
+    if fault is not None:
+        fault = f"{path / PARAMS}: {fault}"
+        if strict:
+            raise CommandError(fault)
     _fill(model, arrays, path / PARAMS)
     try:
         # Some arguments are looked at only when they are used.
@@ -190,7 +222,7 @@ def load(folder: str) -> Run:
         raise CommandError(f"{path / CONFIG} does not describe a network: {reason(error)}") from error
     if config.get("classes") is not None and len(config["classes"]) != scores.shape[1]:
         raise CommandError(f"{path / CONFIG} names {len(config['classes'])} classes for {scores.shape[1]} scores")
-    return Run(path, config, model, mean_image, scale)
+    return Run(path, config, model, mean_image, scale, fault)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -224,14 +256,14 @@ def _read_arrays(path: Path) -> dict[str, Array]:
     return files.arrays(str(path))
 
 
-def _check_values(path: Path, name: str, array: Array, low: float = -np.inf) -> None:
-    """Of a network that diverged, or a file that was altered, nothing may be predicted."""
-    if array.dtype.kind != "f":
-        raise CommandError(f"{path}: {name} is {array.dtype}, expected real numbers")
+def _fault(name: str, array: Array) -> str | None:
     if not np.isfinite(array).all():
-        raise CommandError(f"{path}: {name} holds values that are not finite")
-    if not (array >= low).all():
-        raise CommandError(f"{path}: {name} holds {array.min()}, expected at least {low:g}")
+        return f"{name} holds values that are not finite"
+    if name.startswith("running_var") and (array < 0).any():
+        return f"{name} holds {array.min()}, expected variances"
+    if name == "scale" and (array <= 0).any():
+        return f"{name} holds {array.min()}, expected deviations"
+    return None
 
 
 def _fill(model: Any, arrays: dict[str, Array], path: Path) -> None:
@@ -244,7 +276,6 @@ def _fill(model: Any, arrays: dict[str, Array], path: Path) -> None:
         if arrays[name].shape != shape or arrays[name].dtype.kind != "f":
             raise CommandError(f"{path}: {name} is {arrays[name].dtype} of shape {arrays[name].shape}, "
                                f"expected real numbers of shape {shape}")
-        _check_values(path, name, arrays[name], low=0 if name.startswith("running_var") else -np.inf)
     for name in model.params:
         model.params[name] = arrays[name].astype(model.dtype, copy=False)
     for i, bn_param in enumerate(_statistics(model), 1):

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from daseCV_c import get_num_threads, num_threads, optim
-from daseCV_c._types import Array
-from daseCV_c._version import __version__
-from daseCV_c.cli import options, own_data, plots, runs
-from daseCV_c.cli.classify import accuracy
-from daseCV_c.cli.data import SPLITS, load_dataset
+from daseCV_c import optim
+from daseCV_c.cli import options, own_data, runs, training
 from daseCV_c.cli.errors import CommandError, reason
-from daseCV_c.cli.evaluate import WORDS
 from daseCV_c.cli.recipes import DEFAULT_FOR, RECIPES, SETTINGS, settings
-
-NORMALIZATIONS = {"none": None, "batchnorm": "batchnorm", "layernorm": "layernorm"}
-PRINT_EVERY = 100
+from daseCV_c.cli.training import NORMALIZATIONS, Plan
+from daseCV_c.schedules import SCHEDULES
 
 
 def register(commands: Any) -> None:
@@ -32,6 +22,10 @@ def register(commands: Any) -> None:
     add_settings(p)
     options.add_threads(p)
     p.add_argument("--out", metavar="RUN", default=None, help="new folder (default: runs/<dataset>-<n>)")
+    p.add_argument("--resume", metavar="RUN", default=None,
+                   help="go on in RUN, by its own settings; --epochs may be larger than they say")
+    p.add_argument("--checkpoint-every", type=options.rate, default=60.0, metavar="SECONDS",
+                   help="save so often within an epoch; default: 60")
     p.set_defaults(run=_run)
 
 
@@ -58,6 +52,13 @@ def add_settings(p: argparse.ArgumentParser) -> None:
     add("--update-rule", choices=tuple(optim.SETTINGS))
     add("--lr", type=options.rate, help="learning rate")
     add("--lr-decay", type=options.rate, metavar="FACTOR", help="multiplies the rate after each epoch")
+    add("--schedule", type=options.schedule, metavar="NAME[,KEY=VALUE...]",
+        help=f"of the learning rate, in place of --lr-decay: {', '.join(SCHEDULES)}; such as step,every=100,factor=0.5")
+    add("--early-stopping", type=options.early_stopping, metavar="N[,KEY=VALUE...]",
+        help="end after N checks without progress; keys: min_delta, monitor")
+    add("--clip-norm", type=options.rate, metavar="NORM", help="scale gradients with a larger norm down to it")
+    add("--average", type=options.average, metavar="KEY=VALUE",
+        help="average the parameters: last=5 (epochs), or decay=0.999 (each step)")
     add("--batch-size", type=options.count, metavar="N")
     add("--epochs", type=options.count, metavar="N")
     add("--seed", type=options.seed)
@@ -69,108 +70,66 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(args).items() if name in SETTINGS}
 
 
-def chosen_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The recipe's settings, with those of the command line on top."""
+def plan_of(args: argparse.Namespace) -> Plan:
+    """The recipe's settings with those of the command line on top, and where the data are."""
     given = given_settings(args)
     if args.recipe is None and args.data is not None and Path(args.data).is_file():
         given = {"dataset": own_data.DATASET, **given}
-    return settings(given, args.recipe)
+    return Plan(settings(given, args.recipe), args.recipe, args.data, args.label_column)
 
 
 def _run(args: argparse.Namespace) -> None:
-    train(chosen_settings(args), recipe=args.recipe, data_dir=args.data, label_column=args.label_column,
-          threads=args.threads, out=args.out)
+    if args.resume is None:
+        training.begin(plan_of(args), args.out, args.threads, args.checkpoint_every)
+        return
+    folder = Path(args.resume)
+    if not folder.is_dir():
+        raise CommandError(f"there is no run {folder}")
+    if args.out is not None and Path(args.out).resolve() != folder.resolve():
+        raise CommandError(f"--resume {folder} goes on in that folder, but --out is {args.out}")
+    training.resume(folder, _plan_in(folder, args), args.threads, args.checkpoint_every)
 
 
-def train(
-    chosen: dict[str, Any], recipe: str | None = None, data_dir: str | None = None, label_column: str | None = None,
-    threads: int | None = None, out: str | None = None,
-) -> Path:
-    """Train with the `chosen` settings; return the run's folder."""
-    with num_threads(threads) if threads else nullcontext():
-        data = load_data(chosen, data_dir, label_column)
-        folder = runs.create(out, chosen["dataset"])
-        try:
-            _train_into(folder, chosen, recipe, data, data_dir, label_column)
-        finally:
-            runs.discard_if_empty(folder)
-    return folder
+def _plan_in(folder: Path, args: argparse.Namespace) -> Plan:
+    """The plan of a run that is there; what the command line says must not differ, but for more epochs."""
+    config = runs.read_config(folder / runs.CONFIG)
+    kept = _checked(folder / runs.CONFIG, config)
+    given = given_settings(args)
+    for name, value in given.items():
+        if name not in kept:
+            raise CommandError(f"{_option(name)} does not apply to --model {kept['model']}, which {folder} has")
+        if value != kept[name] and not (name == "epochs" and value > kept[name]):
+            raise CommandError(f"{_option(name)} is {_shown(value)}, but {folder} has {_shown(kept[name])}" + (
+                ": --epochs can only be raised" if name == "epochs" else ""))
+    for name in ("recipe", "label_column"):
+        value = getattr(args, name)
+        if value is not None and value != config.get(name):
+            raise CommandError(f"{_option(name)} is {value}, but {folder} has {config.get(name) or 'none'}")
+    # The data may lie elsewhere now: whether they are the same is seen when they are read.
+    return Plan({**kept, **given}, config.get("recipe"), args.data or config.get("data"), config.get("label_column"))
 
 
-def load_data(chosen: dict[str, Any], path: str | None, label_column: str | None) -> dict[str, Any]:
-    """The data set as the network takes it, and what else is known of it."""
-    if chosen["dataset"] != own_data.DATASET:
-        if label_column is not None:
-            raise CommandError(f"--label-column belongs to --data FILE.csv, not to {chosen['dataset']}")
-        return {"scale": None, "classes": None, "columns": None, **load_dataset(chosen["dataset"], path)}
-    if path is None:
-        raise CommandError(f"--dataset {own_data.DATASET} needs --data and the name of the file")
-    data = own_data.load(path, label_column, chosen["dtype"])
-    if chosen["model"] == "cnn" and data["X_train"].ndim != 4:
-        raise CommandError(f"--model cnn needs images (N, C, H, W), {path} holds rows of {data['X_train'].shape[1]}")
-    return data
-
-
-def _classes(data: dict[str, Any]) -> int:
-    if data["classes"] is not None:
-        return len(data["classes"])
-    return int(max(data[f"y_{split}"].max() for split in SPLITS)) + 1
-
-
-def network_of(chosen: dict[str, Any], data: dict[str, Array]) -> dict[str, Any]:
-    """The network's arguments, as config.json keeps them."""
-    shape = data["mean_image"].shape
-    if chosen["model"] == "cnn":
-        own = {"input_dim": list(shape), "num_filters": chosen["filters"], "filter_size": chosen["filter_size"],
-               "hidden_dim": chosen["hidden"][0]}
-    else:
-        own = {"hidden_dims": chosen["hidden"], "input_dim": int(np.prod(shape)), "dropout": chosen["dropout"],
-               "normalization": NORMALIZATIONS[chosen["norm"]]}
-    return {
-        "model": chosen["model"], **own, "num_classes": _classes(data),
-        "reg": chosen["reg"], "weight_scale": chosen["weight_scale"], "dtype": chosen["dtype"],
-    }
-
-
-def _pictures(folder: Path, history: list[runs.Row], model: Any) -> bool:
-    """Write the run's pictures; False without matplotlib."""
+def _checked(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """The settings in config.json, which must be such as the command line takes."""
+    kept = config.get("settings")
+    if not isinstance(kept, dict):
+        raise CommandError(f"{path} lacks its settings")
+    words: list[str] = []
+    for name, value in kept.items():
+        if value is not None:
+            words += [_option(name), *options.in_words(value)]
+    parser = options.Parser(add_help=False, allow_abbrev=False)
+    add_settings(parser)
     try:
-        drawn = plots.save_curves(history, folder / runs.CURVES)
-        if "W1" in model.params and model.params["W1"].ndim == 4:
-            drawn = plots.save_filters(model.params["W1"], folder / runs.FILTERS)
-    except OSError as error:
-        raise CommandError(f"{error.filename or folder} cannot be written: {reason(error)}") from error
-    return drawn
+        found = settings(given_settings(parser.parse_args(words)), config.get("recipe"))
+    except (CommandError, KeyError) as error:
+        raise CommandError(f"{path}: {reason(error)}") from error
+    return found
 
 
-def _train_into(
-    folder: Path, chosen: dict[str, Any], recipe: str | None, data: dict[str, Any], data_dir: str | None,
-    label_column: str | None,
-) -> None:
-    from daseCV_c.solver import Solver
+def _option(name: str) -> str:
+    return f"--{str(name).replace('_', '-')}"
 
-    np.random.seed(chosen["seed"])
-    network = network_of(chosen, data)
-    model = runs.build_network(network)
-    solver = Solver(
-        model, data, update_rule=chosen["update_rule"], optim_config={"learning_rate": chosen["lr"]},
-        lr_decay=chosen["lr_decay"], batch_size=chosen["batch_size"], num_epochs=chosen["epochs"],
-        print_every=PRINT_EVERY, progress=sys.stderr.isatty())
-    solver.train()
 
-    results = {f"{split}_acc": accuracy(model, data, split) for split in ("val", "test") if f"X_{split}" in data}
-    config = {
-        "version": __version__, "dataset": chosen["dataset"],
-        "data": None if data_dir is None else str(Path(data_dir).resolve()),
-        "recipe": recipe, "settings": chosen, "threads": get_num_threads(), "network": network,
-        **({"label_column": label_column, **{name: data[name] for name in ("label", "classes", "columns")}}
-           if data["classes"] is not None else {}),
-        "results": results,
-    }
-    per_epoch = max(len(data["y_train"]) // chosen["batch_size"], 1)
-    history = list(runs.history_rows(solver, per_epoch))
-    runs.save(folder, config, runs.state(model, data["mean_image"], data["scale"]), history)
-    drawn = _pictures(folder, history, model)
-    for split, found in results.items():
-        print(f"{WORDS[split.removesuffix('_acc')]} accuracy: {found:.4f}")
-    print(f"saved in {folder}" + ("" if drawn else " (no pictures: matplotlib is not installed)"))
+def _shown(value: Any) -> str:
+    return "none" if value is None else " ".join(options.in_words(value))
