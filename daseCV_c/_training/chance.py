@@ -19,8 +19,10 @@ from daseCV_c._step.fully_connected import penalty
 from daseCV_c._training import checks
 from daseCV_c._types import Array
 
-_NEAR = 0.03  # of log C, at most of 1: how far from log C a loss is still that of guessing
-_FIRST_STEPS, _FIRST_EPOCHS = 50, 5  # what a training gets to leave it
+# How far from log C a loss is still that of guessing, as a share of log C and at most of 1. While a training runs it is
+# given little below: what falls so slowly may learn yet. What has not learned by its end is another matter.
+_NEAR, _FALLEN = 0.05, 0.005
+_FIRST_STEPS, _FIRST_EPOCHS = 100, 5  # what a training gets to leave it
 _MANY_STEPS = 1000  # which are enough in two epochs
 _FEWEST_STEPS = 10  # of a training that has ended
 
@@ -37,8 +39,9 @@ def _penalty(model: Any) -> float:
     return penalty(float(model.reg), weights) if model.reg else 0.0
 
 
-def _near(loss: float, classes: int) -> bool:
-    return abs(loss - math.log(classes)) <= _NEAR * min(1, math.log(classes))
+def _from_chance(loss: float, classes: int) -> float:
+    """How far a loss is above log C, as a share of it."""
+    return (loss - math.log(classes)) / min(1, math.log(classes))
 
 
 def _advice(solver: Any) -> str:
@@ -47,7 +50,8 @@ def _advice(solver: Any) -> str:
         tried.append("normalization='batchnorm'")
     if solver.update_rule not in ("adam", "adamw"):
         tried.append("update_rule='adam'")
-    return ", ".join(tried) + ", another learning_rate, or features of mean 0 and variance 1"
+    more = "more epochs, " if solver.iteration >= solver.num_iterations else ""
+    return ", ".join(tried) + f", {more}another learning_rate, or features of mean 0 and variance 1"
 
 
 def _caller() -> int:
@@ -73,7 +77,7 @@ class ChanceWatch:
         self._before = _penalty(solver.model)
         # A run that goes on: what its former epochs were. Their penalty was another one, so a large one ends it here.
         every, losses = solver._per_epoch, solver.loss_history[len(solver.loss_history) - solver.iteration:]
-        self._off = not all(_near(np.mean(losses[i:i + every]) - self._before, classes)
+        self._off = not all(abs(_from_chance(float(np.mean(losses[i:i + every])) - self._before, classes)) <= _NEAR
                             for i in range(0, len(losses) - every + 1, every))
 
     def on_epoch_end(self, solver: Any) -> None:
@@ -82,11 +86,15 @@ class ChanceWatch:
             return
         penalty = _penalty(solver.model)
         loss = float(np.mean(solver.loss_history[-solver._per_epoch:])) - (self._before + penalty) / 2
-        self._before, self._off = penalty, not _near(loss, classes)
+        above = _from_chance(loss, classes)
+        self._before, self._off = penalty, not abs(above) <= _NEAR
         steps = solver.iteration
         epochs, last = steps // solver._per_epoch, steps >= solver.num_iterations
-        due = steps >= _FIRST_STEPS and epochs >= _FIRST_EPOCHS or steps >= _MANY_STEPS and epochs > 1 or (
-            last and epochs > 1 and steps >= _FEWEST_STEPS)
+        if last:
+            due = epochs > 1 and steps >= _FEWEST_STEPS
+        else:
+            enough = steps >= _FIRST_STEPS and epochs >= _FIRST_EPOCHS or steps >= _MANY_STEPS and epochs > 1
+            due = enough and above >= -_FALLEN
         if self._off or not due or not (
                 _is_guessing(solver.val_acc_history[-1], solver.y_val, solver.num_val_samples)
                 and _is_guessing(solver.train_acc_history[-1], solver.y_train, solver.num_train_samples)):
