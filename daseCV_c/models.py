@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from daseCV_c import _checks
 from daseCV_c._files import replacing
 from daseCV_c._runtime import precision as _precision
 from daseCV_c._training import archive, networks
@@ -119,7 +120,7 @@ def save_model(
         return
     described = json.dumps({"format": _FORMAT, "version": __version__, "document": document}, allow_nan=False)
     # Arrays in the order of C, of this machine's bytes: the format has no other.
-    plain = {name: np.array(array, array.dtype.newbyteorder("="), order="C") for name, array in arrays.items()}
+    plain = {name: _checks.settle(array, array.dtype.newbyteorder("=")) for name, array in arrays.items()}
     content = library.numpy.save(plain, {_KEY: described})
     with replacing(path, durable=True) as file:
         file.write(content)
@@ -221,13 +222,15 @@ def _load(function: str, path: str | os.PathLike[str]) -> Any:
 
 def _courses_parameters(function: str, path: str | os.PathLike[str]) -> dict[str, Array] | None:
     """The parameters of a file that the course's own networks saved, by `numpy.save` of a dict; else None."""
+    if not os.path.isfile(path):  # a pipe may never be written to
+        return None
     with open(path, "rb") as file:
-        try:
-            if np.lib.format.read_magic(file) != (1, 0):
-                return None
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        except ValueError:
+        if file.read(8) != b"\x93NUMPY\1\0":
             return None
+        try:
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        except Exception as error:  # a damaged header may raise anything
+            raise archive.ArchiveError(f'{function}: "{os.fspath(path)}" cannot be read: {error}') from error
         if shape != () or not dtype.hasobject:
             return None
         # It holds a pickle: read as data, so that no code of it runs.

@@ -371,9 +371,16 @@ def test_load_of_nothing_and_of_others(tmp_path, capsys):
     FullyConnectedNet([5], 4, 3).save(tmp_path / "other")
     with pytest.raises(ValueError, match="TwoLayerNet.load: .*other\" holds a FullyConnectedNet"):
         net.load(tmp_path / "other")
-    (tmp_path / "junk").write_bytes(b"junk")
-    with pytest.raises(ValueError, match='junk"'):
-        net.load(tmp_path / "junk")
+    np.save(tmp_path / "array.npy", np.ones(3))
+    os.mkfifo(tmp_path / "pipe.npy")
+    for name, content in {"junk": b"junk", "header": b"\x93NUMPY\1\0\4\0{'a'", "array.npy": None,
+                          "pipe.npy": None}.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f'{name}"'):
+            net.load(tmp_path / name)
+    with pytest.raises(OSError):
+        net.load(tmp_path)
     assert frozen(vars(net)) == before
 
 
