@@ -43,7 +43,7 @@ def _legend(place: Any, handles: Sequence[Any], names: Sequence[str], **options:
         text.set(text=name, parse_math=False)
 
 
-def _above(axes: Any) -> None:
+def legend_above(axes: Any) -> None:
     """The legend above the axes, where no curve can be; their title is on the left."""
     handles, names = axes.get_legend_handles_labels()
     if handles:
@@ -97,8 +97,8 @@ def draw_run(figure: Any, curves: Curves) -> tuple[Any, ...]:
         draw_checks(axes[2], curves, "learning_rate", COLOURS[2])
         _dress(axes[2], "learning rate")
     axes[-1].set_xlabel("iteration")
-    _above(axes[0])
-    _above(axes[1])
+    legend_above(axes[0])
+    legend_above(axes[1])
     return tuple(axes)
 
 

@@ -160,6 +160,20 @@ def test_tensorboard_hides_what_is_made_again(tmp_path):
     np.testing.assert_allclose([value for _, value in points], resumed.loss_history, rtol=1e-6)
 
 
+def test_tensorboard_shows_what_a_long_training_does(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed: no event files are written")
+    sizes = []
+
+    class Look:
+        def on_step_end(self, solver):
+            sizes.append(sum(path.stat().st_size for path in (tmp_path / "run").iterdir()))
+
+    now = iter(range(1000))
+    monkeypatch.setattr("daseCV_c._training.callbacks_tensorboard.time.monotonic", lambda: next(now))
+    solver_of(TensorBoard(tmp_path / "run", every=1), Look()).train()
+    assert len(set(sizes)) > 3
+
+
 def test_tensorboard_without_its_writer(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match=r'pip install "daseCV_c\[tensorboard\]"'):

@@ -8,7 +8,7 @@ from typing import Any
 
 from daseCV_c import _checks
 
-SECONDS = 2.0  # between the points of steps that reach the file
+SECONDS = 2.0  # from one flush to the next: tensorboardX waits for the disk then
 
 class TensorBoard:
     """Event files that ``tensorboard --logdir FOLDER`` shows while training runs.
@@ -66,20 +66,17 @@ class TensorBoard:
         if done:
             start = self._events.SessionLog(status=self._events.SessionLog.START)
             self._file.write_event(self._events.Event(step=done + 1, wall_time=time.time(), session_log=start))
-        self._flush()
+        self._flushed = time.monotonic()
 
     def on_step_end(self, solver: Any) -> None:
         t = len(solver.loss_history)
         if t % self.every == 0:
             self._write(t, {"loss/train": solver.loss_history[-1]})
-            if time.monotonic() - self._flushed >= SECONDS:
-                self._flush()
 
     def on_check(self, solver: Any) -> None:
         self._write(len(solver.loss_history), {
             "accuracy/train": solver.train_acc_history[-1], "accuracy/val": solver.val_acc_history[-1],
             "loss/val": solver.val_loss_history[-1], "learning_rate": solver.learning_rate_history[-1]})
-        self._flush()
 
     def on_train_end(self, solver: Any) -> None:
         if self._file is not None:
@@ -90,7 +87,6 @@ class TensorBoard:
         values = [self._summaries.Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
         self._file.write_event(self._events.Event(
             step=step, wall_time=time.time(), summary=self._summaries.Summary(value=values)))
-
-    def _flush(self) -> None:
-        self._file.flush()
-        self._flushed = time.monotonic()
+        if time.monotonic() - self._flushed >= SECONDS:
+            self._file.flush()
+            self._flushed = time.monotonic()

@@ -58,5 +58,5 @@ def save_range_test(found: RangeTest, path: Path) -> bool:
         axes.set(xscale="log", xlabel="learning rate", ylabel="training loss", ylim=(low - margin, high + margin))
         axes.set_title("learning rate range test", loc="left", fontsize="medium")
         axes.grid(True, alpha=0.3)
-        axes.legend(frameon=False)
+        plots.legend_above(axes)
     return _save(path, (8, 5), draw)
