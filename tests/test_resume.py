@@ -13,6 +13,7 @@ from stepping import RULES
 
 import daseCV_c
 from daseCV_c import layers, optim
+from daseCV_c._training import archive
 from daseCV_c._training.archive import ArchiveError
 from daseCV_c.callbacks import Callback
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
@@ -406,6 +407,38 @@ def test_what_is_no_checkpoint(here):
         Solver.resume("absent", MODELS["plain"](), data_of())
 
 
+def forged(change):
+    """A checkpoint with the right checksum whose document was changed."""
+    document, arrays = archive.read("it.npz", "checkpoint")
+    change(document, arrays)
+    archive.write("forged.npz", "checkpoint", document, arrays)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda d, a: d.pop("rule"), "is a checkpoint that no Solver wrote: it lacks 'rule'"),
+    (lambda d, a: d.update(epoch="3"), "its histories and its place in them do not fit"),
+    (lambda d, a: d.update(iteration=3), "its histories and its place in them do not fit"),
+    (lambda d, a: d.update(begun=[0, 0]), "its histories and its place in them do not fit"),
+    (lambda d, a: d.update(layers=[["bn_params", [], {"dict": []}]]), "layers is no list of states"),
+    (lambda d, a: d["random"]["dict"][1].__setitem__(1, {"dict": [["key", 1], ["pos", 10**6]]}), "a state of a gener"),
+    (lambda d, a: d.update(random={"tuple": "x"}), "which is no value"),
+    (lambda d, a: d.update(rule={"exec": "x"}), "it holds {'exec': 'x'}, which is no value"),
+    (lambda d, a: d.update(rule={"dict": []}), "the rule's states do not fit each other"),
+    (lambda d, a: d.update(parameters=[[[[[]]]]]), "parameters is a list, expected a dict"),
+    (lambda d, a: a.update({"parameters/W1": np.zeros((0, 7))}), "do not fit each other"),
+    (lambda d, a: a.update({"histories/loss_history": np.zeros((4, 4))}), "loss_history is no list of numbers"),
+    (lambda d, a: a.update({"random/state/key": np.zeros(3, np.uint32)}), "a state of a generator that is none"),
+    (lambda d, a: d["settings"].update(seed={"generator": {"dict": []}}), "a state of a generator that is none"),
+])
+def test_forged_documents(saved, change, message):
+    forged(change)
+    model = net()
+    before, random = frozen(model.params), frozen(np.random.get_state())
+    with pytest.raises(ArchiveError, match=f'^"forged.npz" .*{message}'):
+        Solver.resume("forged.npz", model, data_of())
+    assert (frozen(model.params), frozen(np.random.get_state())) == (before, random)
+
+
 # Where checkpoints come from.
 
 def test_one_path_for_all(here):
@@ -431,6 +464,21 @@ def test_one_path_for_all(here):
     Path(".it.npz.0123abcd.part").write_bytes(b"of a process that was killed")
     again.train()
     assert os.listdir() == ["it.npz"]
+
+
+def test_a_file_does_not_say_where_to_write(here):
+    """It may be a stranger's: a resumed run writes to the very file, or beside it."""
+    Path("theirs").mkdir()
+    Path("mine").mkdir()
+    solver_of(callbacks=[Saves(4, "mine/it.npz")], checkpoint_path="theirs/it.npz").train()
+    solver_of(callbacks=[Saves(4, "mine/c_epoch_1.npz")], checkpoint_name="theirs/c").train()
+    before = {path.name: path.read_bytes() for path in Path("theirs").iterdir()}
+    for name, path, wanted in (("it.npz", "mine/it.npz", None), ("c_epoch_1.npz", None, "mine/c")):
+        again = Solver.resume(f"mine/{name}", MODELS["plain"](), data_of())
+        assert (again.checkpoint_path, again.checkpoint_name) == (path, wanted)
+        again.train()
+    assert {path.name: path.read_bytes() for path in Path("theirs").iterdir()} == before
+    assert sorted(os.listdir("mine")) == ["c_epoch_1.npz", "c_epoch_2.npz", "c_epoch_3.npz", "it.npz"]
 
 
 @pytest.mark.parametrize("name", ["checkpoint_name", "checkpoint_path"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import warnings
 from typing import Any
 
@@ -29,6 +30,10 @@ FREE = frozenset(("num_epochs", "verbose", "print_every", "progress", "callbacks
 # What a model is told, beside the shapes of its parameters.
 _TRAITS = ("dtype", "reg", "reg_last_layer", "normalization", "num_layers", "use_dropout")
 _LAYER_TRAITS = ("p", "seed", "eps", "momentum")
+# Where a run writes is not taken from a file, which may be a stranger's: a resumed one writes to the file that it was
+# resumed from, or beside it.
+_PLACES = ("checkpoint_path", "checkpoint_name")
+_OF_A_CHECK = re.compile(r"(.+)_(?:epoch_\d+|interrupted)\.npz", re.DOTALL)
 _SAMPLED = 256  # rows whose numbers tell one data set from another
 
 
@@ -104,11 +109,9 @@ def _settings(solver: Any, names: Any, arrays: dict[str, Array]) -> tuple[dict[s
     """(settings that a file can hold, packed; what the others are)."""
     held, others = {}, {}
     for name in names:
-        if name == "callbacks":
+        if name in ("callbacks", *_PLACES):
             continue
         value = getattr(solver, name)
-        if isinstance(value, os.PathLike):
-            value = os.fspath(value)
         if callable(getattr(value, "settings", None)):  # such as a schedule
             value = value.settings()
         try:
@@ -149,7 +152,8 @@ def document_of(solver: Any, names: Any) -> tuple[dict[str, Any], dict[str, Arra
         "generator": None if solver.generator is None else pack(
             state_of(solver.generator, "seed"), "generator", arrays),
         "shared": solver.generator is not None and solver.generator is getattr(model, "generator", None),
-        "settings": held, "given": others, "data": data_of(solver), "precision": _precision.get_matmul_precision(),
+        "settings": held, "given": others, "places": [name for name in _PLACES if getattr(solver, name) is not None],
+        "data": data_of(solver), "precision": _precision.get_matmul_precision(),
         "watchers": _states(solver._watchers, "watchers", arrays),
         "callbacks": _states(solver.callbacks, "callbacks", arrays),
     }
@@ -189,6 +193,8 @@ class Snapshot:
         self.params, self.rule = part("parameters", dict), part("rule", dict)
         self.layers = [(_of_kind("layers", name, str), i, _of_kind("layers", unpack(entry, arrays), dict))
                        for name, i, entry in document["layers"]]
+        if not all(i is None or type(i) is int for _, i, _ in self.layers):
+            raise _Bad("layers is no list of states")
         self.model, self.traits = _of_kind("model", document["model"], str), part("traits", dict)
         self.network, self._mean_image = document["network"], unpack(document["mean_image"], arrays)
         best = part("best", dict)
@@ -199,6 +205,9 @@ class Snapshot:
                 _of_kind("parameters", array, np.ndarray)
         for config in self.rule.values():
             _of_kind("rule", config, dict)
+        if not self.params.keys() == self.rule.keys() == self.best.params.keys() or any(
+                array.shape != self.best.params[name].shape for name, array in self.params.items()):
+            raise _Bad("its parameters, the best ones and the rule's states do not fit each other")
         self.histories = {name: array.tolist() for name, array in part("histories", dict).items()}
         for name in HISTORIES:
             if not all(type(value) is float for value in self.histories[name]):
@@ -223,7 +232,13 @@ class Snapshot:
             if state is not None:
                 set_state(np.random.RandomState(), state)
         self.shared, self.data = bool(document["shared"]), _of_kind("data", document["data"], dict)
-        self.settings = {name: unpack(value, arrays) for name, value in document["settings"].items()}
+        self.settings = {name: unpack(value, arrays) for name, value in document["settings"].items()
+                         if name not in ("callbacks", *_PLACES)}
+        for place in document["places"]:
+            if place == "checkpoint_path":
+                self.settings[place] = self.shown
+            elif found := _OF_A_CHECK.fullmatch(self.shown):
+                self.settings["checkpoint_name"] = found[1]
         self.given, self.precision = dict(document["given"]), document["precision"]
         self.watchers, self.callbacks = ([(_of_kind("callbacks", kind, str), unpack(state, arrays))
                                           for kind, state in document[name]] for name in ("watchers", "callbacks"))
@@ -313,6 +328,12 @@ class Snapshot:
         if self.precision != _precision.get_matmul_precision():
             warnings.warn(f"Solver.resume: {self._run} computes its products in {self.precision}: for equal numbers "
                           f"call daseCV_c.set_matmul_precision({self.precision!r})", RuntimeWarning, stacklevel=4)
+        for callback, state in pairs:
+            try:
+                callback.load_state(state)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"Solver.resume: {self._run} holds a state of {type(callback).__name__} that it "
+                                 f"does not take: {type(error).__name__}: {error}") from error
         model.params.update(self.params)
         for name, i, entry in self.layers:
             mine = states[name, i]
@@ -331,8 +352,6 @@ class Snapshot:
             solver.generator = model.generator
         if self.generator is not None and solver.generator is not None:
             set_state(solver.generator, self.generator)
-        for callback, state in pairs:
-            callback.load_state(state)
 
     def _pairs(self, callbacks: list[Any], states: list[tuple[str, Any]], given: bool) -> list[tuple[Any, Any]]:
         """Each callback with the state of the one of its class, in their order."""
