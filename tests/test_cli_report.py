@@ -236,8 +236,19 @@ def test_images_that_are_gone(folders, here, monkeypatch):
     monkeypatch.setattr("daseCV_c.cli.report.collect.dataset_of", gone)
     found = Elements(report(here, folders[0]))
     notes = [text for _, text in found.all("p")]
-    assert any("no confusion matrix: CIFAR-10: there is no folder <b>" in note for note in notes)
+    assert any("There are no predictions: CIFAR-10: there is no folder <b>" in note for note in notes)
     assert len(found.all("svg")) >= 3
+
+
+def test_a_run_that_diverged_is_shown_beside_another(folders, here):
+    shutil.copytree(folders[0], here / "run")
+    with np.load(here / "run" / "best.npz") as arrays:
+        np.savez(here / "run" / "best.npz", **{**arrays, "W1": np.full_like(arrays["W1"], np.nan)})
+    with open(here / "run" / "history.csv", "a") as history:
+        history.write("51,2,loss,inf\n52,2,loss,nan\n")
+    found = Elements(report(here, "run", folders[0]))
+    assert any("run: There are no predictions: " in text and "W1" in text for _, text in found.all("p"))
+    assert len(found.all("table")) == 4  # one confusion matrix
 
 
 @pytest.mark.parametrize("name", ["jinja2", "matplotlib"])

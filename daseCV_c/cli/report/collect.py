@@ -111,7 +111,7 @@ def _probabilities(run: runs.Run, images: Array, mean: Array) -> Array:
 
 def collect(folder: str, look: int, data: str | None) -> Column:
     """Read the run in `folder` and predict its test samples."""
-    run = runs.load(folder)
+    run = runs.load(folder, strict=False)
     try:
         curves = curves_of("report", folder)
     except (OSError, ValueError) as error:
@@ -126,14 +126,15 @@ def collect(folder: str, look: int, data: str | None) -> Column:
     if "val_acc" in curves:
         results["best validation accuracy"] = percent(np.max(curves["val_acc"][1]))
     column = Column(run.folder.resolve().name, look, curves, settings, results)
+    if run.fault is not None:
+        column.notes.append(f"There are no predictions: {run.fault}")
+        return column
     _weights(column, run)
     try:
         # The digits are at hand wherever the other data sets lie.
-        found = dataset_of(run, None if run.config["dataset"] == "digits" else data)
+        _predictions(column, run, dataset_of(run, None if run.config["dataset"] == "digits" else data))
     except CommandError as error:
-        column.notes.append(f"The data could not be read, so there is no confusion matrix: {reason(error)}")
-        return column
-    _predictions(column, run, found)
+        column.notes.append(f"There are no predictions: {reason(error)}")
     return column
 
 
