@@ -1,10 +1,11 @@
 """Update rules: one entry for all of them, one pass over memory. The next arrays may be the old ones.
 
 The arithmetic of each rule is in step/rules.h, which the training step uses too. Arrays are flat here:
-a rule takes each element for itself.
+a rule takes each element for itself. And the sum of squares that the norm of all gradients is made of.
 """
 
 from cython.parallel cimport prange
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from arithmetic cimport ceil_div
@@ -16,6 +17,9 @@ from step.rules cimport (
 
 cdef enum:
     BLOCK = 4096  # elements that a thread takes at once
+    LANES = 16    # sums side by side, which compilers turn into vectors
+
+cdef double SQUARE_PICOSECONDS = 150  # for four bytes
 
 cdef dict RULES = rules_by_name()
 
@@ -75,3 +79,48 @@ def update(
     num_threads = threads_for(size * sizeof(real), rules[which].picoseconds, num_threads)
     with nogil:
         update_blocks(which, &param, <const real *> vector_start(dw), size, num_threads)
+
+
+cdef double squares_of(const real *x, Py_ssize_t size) noexcept nogil:
+    """The sum of the squares, in double."""
+    cdef double lanes[LANES]
+    cdef double value, total = 0
+    cdef Py_ssize_t b, i, k, whole = size - size % LANES
+    for k in range(LANES):
+        lanes[k] = 0
+    for b in range(whole // LANES):
+        i = b * LANES
+        for k in range(LANES):
+            value = x[i + k]
+            lanes[k] += value * value
+    for i in range(whole, size):
+        value = x[i]
+        lanes[i - whole] += value * value
+    for k in range(LANES):
+        total += lanes[k]
+    return total
+
+
+def sum_of_squares(const real[::1] x not None, int num_threads):
+    """In double; blocks of a fixed size are summed, and then their sums in order."""
+    cdef const real *start = <const real *> vector_start(x)
+    cdef Py_ssize_t size = x.shape[0], block, blocks = ceil_div(size, BLOCK)
+    cdef double total = 0
+    cdef double *sums
+    vector("sum_of_squares", "x", x, size)
+    num_threads = threads_for(size * sizeof(real), SQUARE_PICOSECONDS, num_threads)
+    if num_threads == 1:
+        with nogil:
+            for block in range(blocks):
+                total += squares_of(start + block * BLOCK, min(<Py_ssize_t> BLOCK, size - block * BLOCK))
+        return total
+    sums = <double *> malloc(blocks * sizeof(double))
+    if sums == NULL:
+        raise MemoryError("sum_of_squares: no memory for the sums of blocks")
+    with nogil:
+        for block in prange(blocks, num_threads=num_threads, schedule="static"):
+            sums[block] = squares_of(start + block * BLOCK, min(<Py_ssize_t> BLOCK, size - block * BLOCK))
+        for block in range(blocks):
+            total += sums[block]
+        free(sums)
+    return total

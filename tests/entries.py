@@ -17,7 +17,7 @@ class Call:
     outs: tuple
 
     def __call__(self, kernels, num_threads):
-        name = "update" if self.family == "optim" else self.name  # one entry for all rules
+        name = "update" if self.name in RULES else self.name  # one entry for all rules
         return getattr(getattr(kernels, self.family), name)(*self.args, num_threads)
 
     def results(self):
@@ -80,7 +80,9 @@ def _losses(name, dtype, n, d, m):
 
 
 def _optim(name, dtype, n, d, m):
-    """One step of `name`, the entry's rule."""
+    """One step of `name`, the entry's rule; or a sum."""
+    if name == "sum_of_squares":
+        return [normal(name, n * d, dtype=dtype)], ()
     w, dw, *state = (np.abs(normal((name, k), n * d, dtype=dtype)) for k in range(4))
     outs, missing = [_empty(dtype, n * d) for _ in range(3)], [None, None]
     states = len(STATE_KEYS[name])
@@ -165,7 +167,7 @@ _MAKERS = {
     )),
     "dropout": (_dropout, ("dropout_forward", "dropout_backward")),
     "losses": (_losses, ("svm_loss", "softmax_loss")),
-    "optim": (_optim, RULES),
+    "optim": (_optim, (*RULES, "sum_of_squares")),
     "batch": (_batch, ("gather",)),
     "step": (_step, ("train_step",)),
     "im2col": (_im2col, ("im2col", "col2im", "col2im_6d")),

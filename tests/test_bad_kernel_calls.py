@@ -33,9 +33,11 @@ def _wrong_arrays(array, out):
         yield "read-only", fixed
 
 
-# Any number of images; a batch of either float dtype, whatever the images are; parameters likewise.
+# Any number of images; a batch of either float dtype, whatever the images are; parameters likewise. One array alone has
+# the size and the float dtype that it has.
 LEGAL = {("batch.gather", 0, "longer"), ("batch.gather", 0, "shorter"), ("batch.gather", 3, "other float"),
-         ("step.train_step", 0, "longer"), ("step.train_step", 0, "shorter"), ("step.train_step", 0, "other float")}
+         ("step.train_step", 0, "longer"), ("step.train_step", 0, "shorter"), ("step.train_step", 0, "other float"),
+         *(("optim.sum_of_squares", 0, label) for label in ("longer", "shorter", "empty", "other float"))}
 MAY_BE_NONE = {("batch.gather", 2), ("step.train_step", 1), ("step.train_step", 2)}  # no index, no mean
 
 

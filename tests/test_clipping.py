@@ -24,38 +24,48 @@ def exact(arrays):
     return math.sqrt(math.fsum(float(x) ** 2 for array in arrays for x in np.asarray(array, np.float64).reshape(-1)))
 
 
-def test_the_norm_is_that_of_all_numbers_together(dtype):
+def test_the_norm_is_that_of_all_numbers_together(backend, dtype):
     arrays = gradients(dtype)
     assert math.isclose(global_norm(arrays), exact(arrays), rel_tol=1e-14)
     assert global_norm([]) == 0 and global_norm([np.zeros((0, 3))]) == 0
     assert global_norm([np.array([[3.0]]), np.array([4.0])]) == 5
 
 
-def test_the_norm_of_float32_is_summed_in_double():
+def test_the_norm_of_float32_is_summed_in_double(backend):
     # In float32 every number after the first would vanish, and the square of a large one is infinite.
     assert global_norm([np.array([1e4] + [1.0] * 1000, np.float32)]) == math.sqrt(1e8 + 1000)
     assert math.isclose(global_norm([np.full(4, 1e30, np.float32)]), 2e30, rel_tol=1e-6)
 
 
-def test_the_norm_does_not_overflow():
+def test_the_norm_does_not_overflow(backend):
     assert math.isclose(global_norm(gradients(scale=1e200)), 1e200 * exact(gradients()), rel_tol=1e-14)
     assert global_norm([np.full(4, 1e308)]) == math.inf
 
 
-def test_the_norm_does_not_depend_on_how_arrays_lie():
+def test_the_norm_does_not_depend_on_how_arrays_lie(backend):
     arrays = gradients()
     other = [np.asfortranarray(array)[::1].astype(array.dtype.newbyteorder()) for array in arrays]
     assert math.isclose(global_norm(other), global_norm(arrays), rel_tol=1e-14)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_shows_in_the_norm(bad):
+def test_what_is_not_finite_shows_in_the_norm(backend, bad):
     arrays = gradients()
     arrays[3][0, 0, 0, 0] = bad
     norm = global_norm(arrays)
     assert norm == math.inf if math.isinf(bad) else math.isnan(norm)
     arrays[0][0, 0] = math.nan
     assert math.isnan(global_norm(arrays))
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 4095, 4096, 4097, 50_001])
+def test_the_kernel_sums_squares_in_blocks(kernels, dtype, size):
+    x = rng_of(size).standard_normal(size).astype(dtype)
+    x.flags.writeable = False
+    found = {kernels.optim.sum_of_squares(x, threads) for threads in (1, 2, 5)}
+    assert len(found) == 1 and math.isclose(found.pop(), exact([x]) ** 2, rel_tol=1e-14)
+    with pytest.raises(ValueError, match="sum_of_squares: x"):
+        kernels.optim.sum_of_squares(np.zeros(8 * 5 + 1, np.uint8)[1:].view(dtype), 1)
 
 
 @pytest.mark.parametrize("value, error", [(0, ValueError), (-1, ValueError), (math.nan, ValueError), ("1", TypeError),

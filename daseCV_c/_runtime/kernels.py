@@ -114,6 +114,7 @@ class Normalization(_Family):
 class Optim(_Family):
     if TYPE_CHECKING:
         update = staticmethod(_optim.update)
+        sum_of_squares = staticmethod(_optim.sum_of_squares)
 
 
 class Pool(_Family):

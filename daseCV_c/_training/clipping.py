@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from daseCV_c import _checks
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._runtime import threads as _threads
 from daseCV_c._training.divergence import DivergenceError, not_finite
 from daseCV_c._types import Array
 
@@ -21,27 +23,27 @@ def global_norm(gradients: Iterable[Array]) -> float:
     Blocks and their order depend on the shapes alone, and no BLAS takes part: the bits are the same
     for any number of threads.
     """
-    arrays = [np.asarray(gradient).reshape(-1) for gradient in gradients]
-    total = _sum_of_squares(arrays, 1.0)
+    arrays = [np.asarray(gradient) for gradient in gradients]
+    total = sum(map(_sum_of_squares, arrays))
     if total < math.inf or math.isnan(total):
         return math.sqrt(total)
     # Squares of numbers beyond 1e154 are infinite where they are not.
     largest = max(float(np.abs(array).max()) for array in arrays if array.size)
-    return largest * math.sqrt(_sum_of_squares(arrays, largest)) if largest < math.inf else math.inf
+    if largest == math.inf:
+        return math.inf
+    return largest * math.sqrt(sum(_sum_of_squares(array / largest) for array in arrays))
 
 
-def _sum_of_squares(arrays: list[Array], unit: float) -> float:
-    total, scratch = 0.0, np.empty(min(_BLOCK, max((array.size for array in arrays), default=0)))
+def _sum_of_squares(array: Array) -> float:
+    kernels = _backend.kernels_of(array.dtype)
+    if kernels is not None and array.flags.c_contiguous and array.flags.aligned:
+        return kernels.optim.sum_of_squares(array.reshape(-1), _threads.effective())
+    flat, total = array.reshape(-1), 0.0
+    room = np.empty(min(_BLOCK, array.size))
     with np.errstate(over="ignore", invalid="ignore"):
-        for array in arrays:
-            for start in range(0, array.size, _BLOCK):
-                block = array[start:start + _BLOCK]
-                squares = scratch[:block.size]
-                if unit == 1.0:
-                    np.square(block, out=squares, dtype=np.float64)
-                else:
-                    np.square(np.divide(block, unit, out=squares), out=squares)
-                total += float(squares.sum())
+        for start in range(0, array.size, _BLOCK):
+            block = flat[start:start + _BLOCK]
+            total += float(np.square(block, out=room[:block.size], dtype=np.float64).sum())
     return total
 
 
