@@ -223,6 +223,24 @@ def test_submit_writes_the_leaderboards_files(run, here, capsys):
         assert archive.namelist() == ["prediction.npy"]
 
 
+def test_fetch_cifar10(monkeypatch, capsys):
+    asked = []
+
+    def fetch(folder, **how):
+        asked.append((folder, how))
+        if folder == "bad":
+            raise OSError("fetch_cifar10: no mirror gave it:\n  one\n  two")
+        return os.path.join(folder, "cifar-10-batches-py")
+
+    monkeypatch.setattr("daseCV_c.datasets.fetch_cifar10", fetch)
+    assert main(["fetch-cifar10", "data", "--mirror", "https://one", "--mirror", "https://two"]) == 0
+    assert asked[0][0] == "data" and asked[0][1]["mirrors"] == ["https://one", "https://two"]
+    assert asked[0][1]["version"] == "python"
+    assert capsys.readouterr().out == f"CIFAR-10 is in {os.path.join('data', 'cifar-10-batches-py')}\n"
+    fails(capsys, ["fetch-cifar10", "bad", "--binary"], "no mirror gave it: one two")
+    assert asked[1][1]["version"] == "binary"
+
+
 def test_config_prints_the_facts(capsys):
     assert main(["config"]) == 0
     assert "backend:" in capsys.readouterr().out
@@ -386,10 +404,12 @@ def test_letters_that_the_terminal_does_not_know(here):
     assert (wrong.returncode, wrong.stderr.strip()) == (2, rb"dasecv: error: there is no run \u4f5c")
 
 
-def test_a_terminal_is_as_it_was(capsys):
+def test_the_process_is_as_it_was(here, capsys):
     before = [(stream, stream.errors) for stream in (sys.stdout, sys.stderr)]
-    assert main(["config"]) == 0
+    drawn = np.random.RandomState(231).uniform(size=3)  # as conftest seeds it
+    assert main(["train", "--hidden", "5", "--epochs", "1"]) == 0
     assert before == [(stream, stream.errors) for stream in (sys.stdout, sys.stderr)]
+    np.testing.assert_array_equal(np.random.uniform(size=3), drawn)
 
 
 def test_predictions_that_cannot_be_written(run, here, capsys):

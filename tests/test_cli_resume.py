@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,13 +67,21 @@ def whole(tmp_path_factory, no_pictures):
     return folder
 
 
-@pytest.fixture
-def half(here, monkeypatch):
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory, no_pictures):
     """The same, stopped at once in its second epoch."""
-    with monkeypatch.context() as patch:
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.MonkeyPatch.context() as patch:
         interrupt_step(patch, 40)
-        assert main(["train", *QUICK, "--out", "half", "--checkpoint-every", "1e-9"]) == 130
-    assert sorted(path.name for path in (here / "half").iterdir()) == ["checkpoint.npz", "config.json"]
+        assert main(["train", *QUICK, "--out", str(folder), "--checkpoint-every", "1e-9"]) == 130
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.npz", "config.json"]
+    return folder
+
+
+@pytest.fixture
+def half(stopped, here):
+    """A copy of it."""
+    shutil.copytree(stopped, here / "half")
     return here / "half"
 
 
@@ -215,6 +224,14 @@ def test_checkpoints_that_are_none(half, capsys):
     assert main(["train", "--resume", "half"]) == 0
 
 
+def test_a_finished_run_whose_checkpoint_is_broken_stays_finished(half, capsys):
+    assert main(["train", "--resume", "half"]) == 0
+    (half / "checkpoint.npz").write_bytes(b"PK")
+    before = {path.name: path.read_bytes() for path in half.iterdir()}
+    fails(capsys, ["train", "--resume", "half", "--epochs", "9"], "checkpoint.npz")
+    assert {path.name: path.read_bytes() for path in half.iterdir()} == before
+
+
 def test_the_checkpoint_of_another_network(half, here, capsys, monkeypatch):
     interrupt_step(monkeypatch, 40)
     assert main(["train", *QUICK, "--hidden", "21", "--out", "other", "--checkpoint-every", "1e-9"]) == 130
@@ -246,6 +263,12 @@ def test_no_run_to_go_on_with(whole, here, capsys):
     fails(capsys, ["train", "--out", "old"], "not empty", "--resume old")
 
 
+def test_a_run_that_is_not_finished_says_so(half, capsys):
+    np.save("X.npy", np.zeros((2, 64)))
+    for command in (["evaluate", "half"], ["predict", "half", "X.npy"]):
+        fails(capsys, command, "half has no best.npz yet", "train --resume half")
+
+
 # ---- one process at a time
 
 def test_the_second_process_says_who_works_there(half, capsys):
@@ -257,6 +280,12 @@ def test_the_second_process_says_who_works_there(half, capsys):
 
 
 if sys.platform != "win32":
+    def test_pipes_in_the_place_of_files_are_not_waited_for(half, capsys):
+        for name in ("checkpoint.npz", "config.json"):
+            (half / name).unlink()
+            os.mkfifo(half / name)
+            fails(capsys, ["train", "--resume", "half"], name, "ordinary file")
+
     def test_a_killed_process_holds_nothing(half, script):
         script(f"""
 import os, signal, subprocess, sys
@@ -322,9 +351,12 @@ def test_after_a_good_epoch_the_best_parameters_are_kept(here, capsys, monkeypat
 if sys.platform != "win32":
     def test_a_full_disk_is_found_out_first(here, script):
         """No file beyond some bytes can be made: the folder can be used again when there is room."""
-        print(script("""
+        script("""
 import contextlib, io, os, resource
+from daseCV_c.cli import training
 from daseCV_c.cli.main import main
+
+training.plots.save_curves = lambda rows, path: False
 
 def run(*argv, limit):
     said = io.StringIO()
@@ -337,7 +369,7 @@ def run(*argv, limit):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 quick = ["train", "--hidden", "20", "--epochs", "2"]
-for limit in (0, 100, 20_000, 100_000):
+for limit in (0, 100_000):
     code, said = run(*quick, "--out", "r", limit=limit)
     assert code == 2 and "r needs room for 0." in said and "Iteration" not in said, said
     assert os.listdir("r") == []
@@ -349,7 +381,7 @@ held = {name: open(os.path.join("r", name), "rb").read() for name in os.listdir(
 code, said = run("train", "--resume", "r", "--epochs", "3", limit=1000)
 assert code == 2 and "r needs room" in said, said
 assert {name: open(os.path.join("r", name), "rb").read() for name in os.listdir("r")} == held
-"""))
+""")
 
     def test_a_disk_that_fills_while_training_leaves_the_checkpoint_before(whole, half, monkeypatch, capsys):
         before = (half / "checkpoint.npz").read_bytes()

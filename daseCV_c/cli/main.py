@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from daseCV_c._version import __version__
 from daseCV_c.cli import (
     bench,
@@ -76,6 +78,16 @@ def _warnings_in_a_line() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _random_state() -> Iterator[None]:
+    """The generator that commands seed is the process's, which is not always theirs."""
+    before = np.random.get_state()
+    try:
+        yield
+    finally:
+        np.random.set_state(before)
+
+
 def _fail(message: str) -> int:
     print(f"dasecv: error: {message}", file=sys.stderr)
     return 2
@@ -83,7 +95,7 @@ def _fail(message: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for an error, 130 after Ctrl-C, 143 after SIGTERM."""
-    with _any_letter(), _warnings_in_a_line():
+    with _any_letter(), _warnings_in_a_line(), _random_state():
         return _main(argv)
 
 

@@ -192,6 +192,8 @@ def load(folder: str, strict: bool = True) -> Run:
     if not path.is_dir():
         raise CommandError(f"there is no run {path}")
     config = read_config(path / CONFIG)
+    if not (path / PARAMS).exists():
+        raise CommandError(f"{path} has no {PARAMS} yet: its training goes on with train --resume {path}")
     arrays = _read_arrays(path / PARAMS)
     try:
         model = build_network(config["network"])
@@ -227,6 +229,8 @@ def load(folder: str, strict: bool = True) -> Run:
 
 def read_config(path: Path) -> dict[str, Any]:
     """config.json, with what the commands need."""
+    if path.exists() and not path.is_file():
+        raise CommandError(f"{path} is no ordinary file")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

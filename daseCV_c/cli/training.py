@@ -78,7 +78,11 @@ def begin(plan: Plan, out: str | None = None, threads: int | None = None, every:
     with num_threads(threads) if threads else nullcontext():
         data = load_data(plan)
         with runs.created(out, plan.settings["dataset"]) as folder:
-            _Training(folder, plan, data, every).run()
+            training = _Training(folder, plan, data, every)
+            try:
+                training.run()
+            finally:
+                training.discard()
     return folder
 
 
@@ -140,25 +144,22 @@ class _Training:
 
     def run(self) -> None:
         space.see(self.folder, self._room())
+        solver = self._solver()
         runs.write_config(self.folder, self.config)
         try:
-            solver = self._solver()
-            try:
-                solver.train()
-            except OSError as error:
-                raise CommandError(f"{error.filename or self.folder} cannot be written: {reason(error)}; to go on "
-                                   f"from the checkpoint before: {self._to_go_on()}") from error
-            except divergence.DivergenceError as error:
-                kept = self._keep(solver)
-                raise CommandError(f"{error}" + (f"; the best parameters before are in {self.folder}" if kept else "")
-                                   ) from error
-            except (KeyboardInterrupt, SystemExit) as stop:
-                if isinstance(stop, KeyboardInterrupt) and not stop.args:
-                    raise  # a second Ctrl-C
-                self._stopped(solver, stop)
-            self._finish(solver)
-        finally:
-            self._discard()
+            solver.train()
+        except OSError as error:
+            raise CommandError(f"{error.filename or self.folder} cannot be written: {reason(error)}; to go on from the "
+                               f"checkpoint before: {self._to_go_on()}") from error
+        except divergence.DivergenceError as error:
+            kept = self._keep(solver)
+            raise CommandError(str(error) + (f"; the best parameters before are in {self.folder}" if kept else "")
+                               ) from error
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if isinstance(stop, KeyboardInterrupt) and not stop.args:
+                raise  # a second Ctrl-C
+            self._stopped(solver, stop)
+        self._finish(solver)
 
     def _solver(self) -> Any:
         from daseCV_c.solver import Solver
@@ -229,7 +230,7 @@ class _Training:
             raise CommandError(f"{error.filename or self.folder} cannot be written: {reason(error)}") from error
         return drawn
 
-    def _discard(self) -> None:
-        """A run that has nothing to go on from has left nothing; one that was killed goes on from its config.json."""
+    def discard(self) -> None:
+        """A new run that has nothing to go on from leaves nothing; one that was killed goes on from config.json."""
         if not any((self.folder / name).exists() for name in (runs.CHECKPOINT, runs.PARAMS)):
             (self.folder / runs.CONFIG).unlink(missing_ok=True)
