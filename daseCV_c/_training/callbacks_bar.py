@@ -48,7 +48,7 @@ class ProgressBar:
 
 def news(solver: Any) -> str:
     """What stands beside the rate."""
-    parts = [f"loss {solver.loss_history[-1]:.4g}"] if solver.loss_history else []
+    parts = [f"loss {float(solver.loss_history[-1]):.4g}"] if solver.loss_history else []
     if solver.val_acc_history:
         parts.append(f"train acc {solver.train_acc_history[-1]:.3f}, val acc {solver.val_acc_history[-1]:.3f}")
     return ", ".join(parts)
