@@ -93,6 +93,30 @@ def test_a_loss_that_is_no_number_ends_it_without_a_row():
         lr_range_test(Slope(explodes=-2.0), data_of(), batch_size=20)
 
 
+class Steep(Slope):
+    """Its gradient is infinite below zero, where the loss is still a number."""
+
+    def loss(self, X, y=None):
+        found = super().loss(X, y)
+        if y is not None and found[0] < 0:
+            found[1]["w"][0] = np.inf
+        return found
+
+
+def test_gradients_that_are_not_finite_end_it_as_a_loss_does():
+    found = lr_range_test(Steep(), data_of(), lowest=1e-3, highest=10.0, steps=50, batch_size=20, clip_norm=2.0)
+    assert found.exploded and np.isfinite(found.losses).all() and found.losses[-1] < 0
+
+
+def test_a_generator_of_ones_own_stays_as_it_was():
+    generator = np.random.RandomState(3)
+    model = FullyConnectedNet([5], input_dim=12, num_classes=4, dropout=0.5, seed=generator)
+    before = generator.get_state()[1].tobytes(), generator.get_state()[2]
+    one, two = (lr_range_test(model, data_of(), batch_size=20, seed=generator) for _ in range(2))
+    assert (generator.get_state()[1].tobytes(), generator.get_state()[2]) == before
+    assert one.losses.tolist() == two.losses.tolist()
+
+
 def test_no_suggestion_where_nothing_falls():
     model = Slope()
     model.loss = lambda X, y=None: (1.0, {"w": np.ones(1)})
@@ -148,10 +172,11 @@ def test_the_command_takes_the_settings_of_train(here, monkeypatch):
         return lr_range_test(model, data, **arguments)
 
     monkeypatch.setattr("daseCV_c.cli.lr_find.lr_range_test", spy)
-    assert main([*QUICK, "--update-rule", "rmsprop", "--batch-size", "30", "--norm", "layernorm", "--seed", "3"]) == 0
+    options = ["--update-rule", "rmsprop", "--batch-size", "30", "--norm", "layernorm", "--clip-norm", "2"]
+    assert main([*QUICK, *options]) == 0
     model = seen["model"]
     assert isinstance(model, FullyConnectedNet) and model.normalization == "layernorm"
-    assert (seen["update_rule"], seen["batch_size"]) == ("rmsprop", 30)
+    assert (seen["update_rule"], seen["batch_size"], seen["clip_norm"]) == ("rmsprop", 30, 2.0)
 
 
 def test_what_the_command_refuses(here, capsys):

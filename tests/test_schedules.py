@@ -294,3 +294,14 @@ def test_what_is_found_in_training(schedule, rate, error, message):
     with pytest.raises(error, match=message):
         solver.train()
     assert len(solver.loss_history) in (0, 4)
+
+
+def test_a_rule_that_has_no_rate_cannot_follow_a_schedule():
+    def rule(w, dw, config):
+        return w - 0.1 * dw, config
+
+    with pytest.raises(ValueError, match=r"schedule multiplies optim_config\['learning_rate'\], but there is none"):
+        solver_of(rule, schedule="cosine", lr_decay=1.0, optim_config={}).train()
+    solver = solver_of(rule, schedule="cosine", lr_decay=1.0)
+    solver.train()
+    assert len(set(solver.learning_rate_history)) == 9

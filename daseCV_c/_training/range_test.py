@@ -15,7 +15,8 @@ from daseCV_c._types import Array
 _KEPT = 0.9  # of the smoothed loss from step to step
 _EXPLODED = 4.0  # times the lowest smoothed loss: what comes after tells nothing
 # Settings of the Solver that would take the rate out of the test's hands, or have no meaning in it.
-_NOT_FOR_IT = ("schedule", "lr_decay", "early_stopping", "average", "num_epochs", "callbacks", "checkpoint_name")
+_NOT_FOR_IT = ("schedule", "lr_decay", "early_stopping", "average", "num_epochs", "callbacks", "checkpoint_name",
+               "checkpoint_path", "on_divergence")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +126,9 @@ def lr_range_test(
     rates = np.geomspace(lowest, highest, steps)
     random_state = np.random.get_state()
     try:
-        solver = Solver(copy.deepcopy(model), data, **{"verbose": False} | settings)
+        # Together: a generator that both have stays one. What is not finite ends the test, not with an error.
+        model, settings = copy.deepcopy((model, settings))
+        solver = Solver(model, data, **{"verbose": False, "on_divergence": "ignore"} | settings)
         losses, smoothed, exploded = _climb(solver, rates)
     finally:
         np.random.set_state(random_state)

@@ -39,7 +39,8 @@ class Rates:
         if state is not None:
             self._now.load_state(state)  # type: ignore[attr-defined]
         if self._first.keys() != solver.optim_configs.keys():
-            default = optim.SETTINGS.get(solver.update_rule, {}).get("learning_rate")
+            rule = solver.update_rule
+            default = optim.SETTINGS.get(rule, {}).get("learning_rate") if isinstance(rule, str) else None
             self._first = {name: _rate(config.get("learning_rate", default))
                            for name, config in solver.optim_configs.items()}
 

@@ -25,7 +25,8 @@ def register(commands: Any) -> None:
         "lr-find", help="look for a learning rate before training",
         description="Train a copy of the network for some steps with a rate that rises from --min to --max. Prints "
                     "the rate at which the loss fell fastest, and writes rates and losses into a table and a picture. "
-                    "The other options are those of train.")
+                    "The other options are those of train; what they say of the learning rate and of the length "
+                    "of the training is for train alone.")
     train.add_settings(p)
     options.add_threads(p)
     p.add_argument("--min", dest="lowest", type=options.rate, default=1e-6, metavar="RATE", help="default: 1e-6")
@@ -43,6 +44,8 @@ def _run(args: argparse.Namespace) -> None:
     picture = table.with_suffix(".png")
     if picture == table:
         raise CommandError(f"-o {table}: that is where the picture goes, expected another name, such as lr-find.csv")
+    if not table.parent.is_dir():
+        raise CommandError(f"-o {table} cannot be written: there is no folder {table.parent}")
     if not args.lowest < args.highest or args.steps < 10:
         raise CommandError("--min, --max, --steps: expected min below max, and at least 10 steps")
     with num_threads(args.threads) if args.threads else nullcontext():
@@ -52,7 +55,7 @@ def _run(args: argparse.Namespace) -> None:
         try:
             found = lr_range_test(
                 model, data, lowest=args.lowest, highest=args.highest, steps=args.steps,
-                update_rule=chosen["update_rule"], batch_size=chosen["batch_size"])
+                update_rule=chosen["update_rule"], batch_size=chosen["batch_size"], clip_norm=chosen["clip_norm"])
         except ValueError as error:  # numbers that no rate makes good
             raise CommandError(reason(error)) from error
     _show(found)
