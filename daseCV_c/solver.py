@@ -7,12 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from daseCV_c import _checks, _random
-from daseCV_c._layers.batch import gather_batch
-from daseCV_c._step import conv_net as _engine_cnn
-from daseCV_c._step import fully_connected as _engine
-from daseCV_c._step.clipped import ClippedStep
-from daseCV_c._training import archive, checks, hooks, saving, snapshot
+from daseCV_c import _random
+from daseCV_c._training import archive, checks, snapshot
 from daseCV_c._training import data as _data
 from daseCV_c._training.averaging import Averaging
 from daseCV_c._training.bar import Bar
@@ -20,39 +16,16 @@ from daseCV_c._training.chance import ChanceWatch
 from daseCV_c._training.clipping import Clipping
 from daseCV_c._training.early_stopping import EarlyStopping
 from daseCV_c._training.history import ValidationLoss
-from daseCV_c._training.layer_step import by_layers
+from daseCV_c._training.options import positive
 from daseCV_c._training.rates import Rates
 from daseCV_c._training.run import Run
+from daseCV_c._training.steps import Steps
 from daseCV_c._training.summary import html_of
 from daseCV_c._training.weights import Weights
 from daseCV_c._types import Array, ArrayLike
-from daseCV_c.classifiers.cnn import ThreeLayerConvNet
-from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
-
-_FLOATS = (np.float32, np.float64)
-# As they are defined: a loss that somebody puts in their place is called, not passed by.
-_OWN_LOSS = (FullyConnectedNet.loss, TwoLayerNet.loss, ThreeLayerConvNet.loss)
-# The keywords and their defaults. Each becomes an attribute of its name.
-_OPTIONS: dict[str, Any] = {
-    "update_rule": "sgd", "optim_config": {}, "lr_decay": 1.0, "batch_size": 100, "num_epochs": 10,
-    "num_train_samples": 1000, "num_val_samples": None, "checkpoint_name": None, "print_every": 10, "verbose": True,
-    "progress": False, "callbacks": (), "monitor": None, "on_divergence": "stop", "checkpoint_path": None,
-    "checkpoint_every": 60.0, "schedule": None, "early_stopping": None, "clip_norm": None, "average": None,
-    "seed": None,
-}
 
 
-def _positive(name: str, value: object) -> int:
-    return _checks.integer("Solver", name, value, 1, wrong_type=ValueError)
-
-
-def _one_of(name: str, value: Any, *known: str | None) -> Any:
-    if not isinstance(value, (str, type(None))) or value not in known:
-        raise ValueError(f"Solver: {name} is {value!r}, expected one of {', '.join(map(str, known))}")
-    return value
-
-
-class Solver:
+class Solver(Steps):
     """Stochastic gradient descent on a model, with the accuracies recorded and the best parameters kept.
 
     An iteration draws ``np.random.choice(num_train, batch_size)``, asks ``model.loss(X, y)`` for
@@ -174,66 +147,18 @@ class Solver:
     1.0
     """
 
-    X_train: Array
-    y_train: Array
-    X_val: Array
-    y_val: Array
-    mean_image: Any  # an array, or None
     best_params: dict[str, Array]
     best_bn_params: list[dict[str, Array]]
-    update_rule: Any
-    optim_config: dict[str, Any]
-    lr_decay: float
-    batch_size: int
-    num_epochs: int
-    num_train_samples: int | None
-    num_val_samples: int | None
-    checkpoint_name: str | None
-    print_every: int
-    verbose: bool
-    progress: bool
-    callbacks: list[Any]
-    monitor: str | None
-    on_divergence: str
-    checkpoint_path: str | os.PathLike[str] | None
-    checkpoint_every: float
-    schedule: Any
-    early_stopping: Any
-    clip_norm: Any
-    average: Any
-    seed: Any
     stop_reason: str | None = None
     _begun: tuple[int, int, int]
     _paused: tuple[Weights, Any] | None
 
     def __init__(self, model: Any, data: dict[str, Any], **kwargs: Any) -> None:
-        unknown = ", ".join(f'"{name}"' for name in kwargs if name not in _OPTIONS)
-        if unknown:
-            raise ValueError(f"Unrecognized arguments {unknown}")
+        self._take_options(kwargs)
         checks.model(model)
         self.model = model
         vars(self).update(_data.splits(data))
         self.mean_image = _data.mean_image(data, self.X_train, self.X_val)
-        vars(self).update(_OPTIONS | kwargs)
-        # A copy: the rules write their state into the configurations made from it.
-        self.optim_config = dict(_checks.dictionary("Solver", "optim_config", self.optim_config))
-        self.lr_decay = _checks.real_number("Solver", "lr_decay", self.lr_decay)
-        self.batch_size = _positive("batch_size", self.batch_size)
-        if self.num_epochs != 0:
-            self.num_epochs = _positive("num_epochs", self.num_epochs)
-        for name in ("num_train_samples", "num_val_samples"):
-            if getattr(self, name) is not None:
-                _positive(name, getattr(self, name))
-        self.print_every = _positive("print_every", self.print_every)
-        _one_of("monitor", self.monitor, None, "val_acc", "val_loss")
-        _one_of("on_divergence", self.on_divergence, "stop", "ignore")
-        self.checkpoint_every = _checks.real_number("Solver", "checkpoint_every", self.checkpoint_every, 0)
-        for name in ("checkpoint_name", "checkpoint_path"):
-            saving.check_folder(name, getattr(self, name))
-        self.callbacks = hooks.checked(self.callbacks)
-        self.generator = _random.generator("Solver", self.seed)
-        self.update_rule, self._rule = checks.rule(self.update_rule)
-        checks.settings(self.update_rule, self._rule, self.optim_config)
         self._clip = None if self.clip_norm is None else Clipping(self.clip_norm, self.on_divergence == "stop")
         self._rates = None if self.schedule is None else Rates(self.schedule, self.lr_decay)
         self._average = None if self.average is None else Averaging(self.average)
@@ -244,7 +169,6 @@ class Solver:
         self._fused: Any = self._fused_step()
         self._bar: Bar | None = None  # while one is shown
         self._val_loss: ValidationLoss | None = None  # while a check runs
-        self._index: Array | None = None  # the samples of the last batch
         self._reset()
 
     def _reset(self) -> None:
@@ -304,61 +228,6 @@ class Solver:
         else:
             print(line)
 
-    def _step(self) -> None:
-        """One batch: loss, gradients, update. What interrupts it leaves everything as before, or a step further."""
-        # The numbers that np.random.choice draws, without what it does around them; int32 on some systems.
-        index = _random.source(self.generator).randint(0, self.X_train.shape[0], self.batch_size)
-        index = self._index = _checks.integers("Solver", "index", index)
-        if self._fusible():
-            mean = self.mean_image.reshape(-1) if self._has_mean(self.X_train) else None
-            if self._fused(self.model, self.optim_configs, self.X_train, self.y_train, index, mean,
-                           self.loss_history) is not None:
-                return
-        by_layers(self, index)
-
-    def _fused_step(self) -> Any:
-        """What makes a step as one kernel, or None."""
-        convolves = isinstance(self.model, ThreeLayerConvNet)
-        if not self._own_rule() or convolves and self._clip is not None:
-            # With clipping, a convolution's layers make the step one by one: fused, it would hardly be faster.
-            return None
-        if self._clip is not None:
-            return ClippedStep(self.update_rule, self._clip)
-        return (_engine_cnn.ConvStep if convolves else _engine.FusedStep)(self.update_rule)
-
-    def _fusible(self) -> bool:
-        """Every part of the step is the package's own: none was overridden, and none was put in its place."""
-        return (self._fused is not None and type(self)._batch is Solver._batch and self._own_loss()
-                and self._own_rule())
-
-    def _own_rule(self) -> bool:
-        return isinstance(self.update_rule, str) and self._rule is _engine._RULES.get(self.update_rule)
-
-    def _own_loss(self) -> bool:
-        return getattr(type(self.model), "loss", None) in _OWN_LOSS and "loss" not in vars(self.model)
-
-    def _batch(self, index: Array) -> Array:
-        """Rows of X_train, cast on the way where the model says to what."""
-        X = self.X_train
-        if self._has_mean(X):
-            return self._centred(X, index)
-        dtype = getattr(self.model, "dtype", None)
-        # A model without a dtype of these gets its data as they are: integers may be word numbers.
-        dtype = dtype if dtype in _FLOATS else X.dtype
-        if X.dtype.kind in "biuf" and X.dtype.itemsize <= 8 and dtype in _FLOATS:
-            return gather_batch(X, index, dtype=dtype)
-        rows: Array = X[index]
-        return rows
-
-    def _has_mean(self, X: Array) -> bool:
-        """True for images that the mean image is still to be subtracted from."""
-        return self.mean_image is not None and X.dtype == np.uint8
-
-    def _centred(self, X: Array, index: Array) -> Array:
-        """Rows of X minus the mean image: subtracted in float64, rounded once to the model's dtype."""
-        dtype = getattr(self.model, "dtype", None)
-        return gather_batch(X, index, self.mean_image, dtype if dtype in _FLOATS else np.float64)
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint: all that `resume` needs to go on with the same numbers.
 
@@ -399,7 +268,7 @@ class Solver:
         """
         if self._lost:
             raise ValueError(f"Solver.save: there is nothing to go on from: {self._lost}")
-        archive.write(path, snapshot.KIND, *snapshot.document_of(self, _OPTIONS))
+        archive.write(path, snapshot.KIND, *snapshot.document_of(self))
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], model: Any, data: dict[str, Any], **options: Any) -> Any:
@@ -431,18 +300,7 @@ class Solver:
         OSError
             The file cannot be read.
         """
-        try:
-            found = snapshot.Snapshot(path, *archive.read(path, snapshot.KIND))
-        except archive.PickleFoundError as error:
-            raise archive.PickleFoundError(
-                f"{error}: the checkpoints of earlier versions lack the update rule's state, so that no run goes on "
-                "from one; data_utils.load_models reads the networks of such files without running code") from None
-        options = found.options(options)
-        found.fit_model(model)
-        solver = cls(model, data, **options)
-        found.fit_data(solver)
-        found.put_into(solver)
-        return solver
+        return snapshot.resumed(cls, path, model, data, options)
 
     def check_accuracy(
         self, X: ArrayLike, y: ArrayLike, num_samples: int | None = None, batch_size: int = 100,
@@ -489,9 +347,9 @@ class Solver:
         if centred and X.shape[1:] != self.mean_image.shape:
             raise ValueError(
                 f"check_accuracy: X has shape {X.shape}, but the mean image has shape {self.mean_image.shape}")
-        batch_size = _positive("batch_size", batch_size)
+        batch_size = positive("batch_size", batch_size)
         if num_samples is not None:
-            num_samples = _positive("num_samples", num_samples)
+            num_samples = positive("num_samples", num_samples)
         if num_samples is not None and X.shape[0] > num_samples:
             index: Array = _random.source(self.generator).choice(X.shape[0], num_samples)
             X, y = X[index], y[index]

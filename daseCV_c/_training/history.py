@@ -11,6 +11,8 @@ from daseCV_c._layers.losses import softmax_loss
 from daseCV_c._step import whole
 from daseCV_c._types import Array
 
+_ROWS = 1000
+
 
 class ValidationLoss:
     """The loss of the scores that an accuracy is computed from.
@@ -22,19 +24,33 @@ class ValidationLoss:
 
     def __init__(self, model: Any, softmax: bool, wanted: bool) -> None:
         self._model, self._softmax, self._wanted = model, softmax, wanted
-        self._scores: list[Array] = []
-        self._labels: list[Array] = []
-        self._losses: list[float] = []
+        self._waiting: list[tuple[Array, Array]] = []  # scores and labels, of less than _ROWS samples
+        self._sum, self._count, self._finite = 0.0, 0, 0
         self.classes = True
 
     def add(self, X: Array, scores: Any, y: Array) -> None:
         """A batch."""
         scores = np.asarray(scores)
-        self._scores.append(scores)
-        self._labels.append(y)
         if not self._softmax:
             self.classes = self.classes and _are_classes(scores, y)
-            self._losses.append(self._asked(X, y) if self._wanted or not self.classes else math.nan)
+            self._take(scores, y, self._asked(X, y) if self._wanted or not self.classes else math.nan)
+            return
+        self._waiting.append((scores, y))
+        if sum(len(labels) for _, labels in self._waiting) >= _ROWS:
+            self._take_waiting()
+
+    def _take(self, scores: Array, y: Array, loss: float) -> None:
+        finite = np.isfinite(scores)
+        self._finite += len(y) if finite.all() else int(np.count_nonzero(finite.reshape(len(y), -1).all(axis=1)))
+        self._sum, self._count = self._sum + len(y) * loss, self._count + len(y)
+
+    def _take_waiting(self) -> None:
+        """Batches are small: many of them together cost little more than one."""
+        if self._waiting:
+            scores, y = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+            self._waiting.clear()
+            known = y.dtype.kind in "iu" and y.min() >= 0 and y.max() < scores.shape[1]
+            self._take(scores, y, float(softmax_loss(scores, y)[0]) if known else math.nan)
 
     def _asked(self, X: Array, y: Array) -> float:
         held = (self._model.params, *whole.layer_dicts(self._model))
@@ -48,22 +64,14 @@ class ValidationLoss:
     @property
     def sound(self) -> bool:
         """Most samples have scores that are numbers. The others' data may be none."""
-        finite = [np.isfinite(scores) for scores in self._scores]
-        return all(each.all() for each in finite) or 2 * sum(
-            int(np.count_nonzero(each.all(axis=tuple(range(1, each.ndim))))) for each in finite
-        ) >= sum(map(len, finite))
+        self._take_waiting()
+        return 2 * self._finite >= self._count
 
     @property
     def mean(self) -> float:
         """Over the samples; NaN where nobody knows."""
-        if not self._scores:
-            return math.nan
-        if not self._softmax:
-            return float(np.average(self._losses, weights=[len(y) for y in self._labels]))
-        scores, y = np.concatenate(self._scores), np.concatenate(self._labels)
-        if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= scores.shape[1]:
-            return math.nan
-        return float(softmax_loss(scores, y)[0])
+        self._take_waiting()
+        return self._sum / self._count if self._count else math.nan
 
 
 def _are_classes(scores: Array, y: Array) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from daseCV_c._runtime import precision as _precision
-from daseCV_c._training import archive, networks
+from daseCV_c._training import archive, networks, options
 from daseCV_c._training.values import pack, set_state, state_of, unpack
 from daseCV_c._training.weights import Weights
 from daseCV_c._types import Array
@@ -105,10 +105,10 @@ def _shown(value: Any) -> str:
     return getattr(value, "__qualname__", None) or f"a {type(value).__name__}"
 
 
-def _settings(solver: Any, names: Any, arrays: dict[str, Array]) -> tuple[dict[str, Any], dict[str, str]]:
+def _settings(solver: Any, arrays: dict[str, Array]) -> tuple[dict[str, Any], dict[str, str]]:
     """(settings that a file can hold, packed; what the others are)."""
     held, others = {}, {}
-    for name in names:
+    for name in options.DEFAULTS:
         if name in ("callbacks", *_PLACES):
             continue
         value = getattr(solver, name)
@@ -128,12 +128,12 @@ def _states(callbacks: Any, name: str, arrays: dict[str, Array]) -> list[list[An
             if callable(getattr(callback, "state", None)) and callable(getattr(callback, "load_state", None))]
 
 
-def document_of(solver: Any, names: Any) -> tuple[dict[str, Any], dict[str, Array]]:
-    """(document, arrays); `names` are the Solver's keywords. The arrays are the Solver's own, not copies."""
+def document_of(solver: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+    """(document, arrays); the arrays are the Solver's own, not copies."""
     arrays: dict[str, Array] = {}
     model, paused = solver.model, solver._paused
     weights, random = (Weights.of(model), global_state(solver)) if paused is None else paused
-    held, others = _settings(solver, names, arrays)
+    held, others = _settings(solver, arrays)
     document = {
         "parameters": pack(weights.params, "parameters", arrays),
         "layers": [[name, i, pack(entry, name if i is None else f"{name}/{i}", arrays)]
@@ -365,6 +365,22 @@ class Snapshot:
                 raise ValueError(
                     f"Solver.resume: {self._run} has a callback {kind} with a state: give callbacks= again")
         return found
+
+
+def resumed(kind: Any, path: str | os.PathLike[str], model: Any, data: dict[str, Any], given: dict[str, Any]) -> Any:
+    """A Solver of the class `kind` that goes on from a checkpoint."""
+    try:
+        found = Snapshot(path, *archive.read(path, KIND))
+    except archive.PickleFoundError as error:
+        raise archive.PickleFoundError(
+            f"{error}: the checkpoints of earlier versions lack the update rule's state, so that no run goes on from "
+            "one; data_utils.load_models reads the networks of such files without running code") from None
+    settings = found.options(given)
+    found.fit_model(model)
+    solver = kind(model, data, **settings)
+    found.fit_data(solver)
+    found.put_into(solver)
+    return solver
 
 
 def _of_kind(name: str, value: Any, kind: type) -> Any:
