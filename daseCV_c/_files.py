@@ -36,7 +36,9 @@ def replacing(path: str | os.PathLike[str], durable: bool = False) -> Iterator[B
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft)
         if isinstance(error, OSError) and error.errno and error.filename in (None, draft):
-            error.filename, error.filename2 = path, None  # nobody knows the draft by its name
+            error.filename = path  # nobody knows the draft by its name
+            if error.filename2 is not None:
+                del error.filename2
         raise
     if durable and hasattr(os, "O_DIRECTORY"):  # other systems open no folder
         held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -271,7 +271,7 @@ class Solver(Steps):
         archive.write(path, snapshot.KIND, *snapshot.document_of(self))
 
     @classmethod
-    def resume(cls, path: str | os.PathLike[str], model: Any, data: dict[str, Any], **options: Any) -> Any:
+    def resume(cls, path: str | os.PathLike[str], model: Any, data: dict[str, Any], **options: Any) -> Self:
         """A Solver that goes on where the one that wrote the checkpoint was, with the same numbers.
 
         Parameters
@@ -300,7 +300,8 @@ class Solver(Steps):
         OSError
             The file cannot be read.
         """
-        return snapshot.resumed(cls, path, model, data, options)
+        solver: Self = snapshot.resumed(cls, path, model, data, options)
+        return solver
 
     def check_accuracy(
         self, X: ArrayLike, y: ArrayLike, num_samples: int | None = None, batch_size: int = 100,

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, with the mode that the umask leaves."""
 
+import errno
 import os
 import stat
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daseCV_c._files import replacing
+from daseCV_c._files import remove_drafts, replacing
 from daseCV_c.classifiers.fc_net import TwoLayerNet
 from daseCV_c.cli import main
 from daseCV_c.datasets import load_digits_images
@@ -26,6 +27,44 @@ def test_a_block_that_raises_leaves_the_former_file(here):
     with replacing("it") as file:
         file.write(b"new")
     assert [path.read_bytes() for path in here.iterdir()] == [b"new"]
+
+
+def test_what_is_durable_is_on_the_disk_before_it_has_its_name(here, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+
+    def synced(number):
+        done.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
+        fsync(number)
+
+    def replaced(*paths):
+        done.append("replace")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    with replacing("it", durable=True) as file:
+        file.write(b"new")
+    assert done == ["file", "replace", *(["folder"] if sys.platform != "win32" else [])]
+    done.clear()
+    with replacing("it") as file:
+        file.write(b"newer")
+    assert done == ["replace"]
+
+
+def test_errors_name_the_file_and_not_the_draft(here):
+    with pytest.raises(OSError, match="No space.*: '.*/it'$"), replacing("it"):
+        raise OSError(errno.ENOSPC, "No space left")
+    assert os.listdir() == []
+
+
+def test_drafts_of_killed_processes(here):
+    for name in (".it.0123abcd.part", ".it.x.0123abcd.part", ".it.0123abcz.part", "it.0123abcd.part",
+                 ".ti.0123abcd.part"):
+        Path(name).touch()
+    remove_drafts("it")
+    remove_drafts("[absent]*")
+    assert sorted(os.listdir()) == [".it.0123abcz.part", ".it.x.0123abcd.part", ".ti.0123abcd.part",
+                                    "it.0123abcd.part"]
 
 
 def test_a_missing_folder_is_an_error_of_the_system(here):

@@ -59,6 +59,7 @@ class Saver:
 
     def after_a_check(self) -> None:
         if self._name is not None:
+            remove_drafts(self.name_of_check())
             self._solver.save(self.name_of_check())
         if self.timed and time.monotonic() >= self._soonest:
             self._save(self._path)

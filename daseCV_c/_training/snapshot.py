@@ -377,7 +377,7 @@ def resumed(kind: Any, path: str | os.PathLike[str], model: Any, data: dict[str,
             "one; data_utils.load_models reads the networks of such files without running code") from None
     settings = found.options(given)
     found.fit_model(model)
-    solver = kind(model, data, **settings)
+    solver: Any = kind(model, data, **settings)
     found.fit_data(solver)
     found.put_into(solver)
     return solver
