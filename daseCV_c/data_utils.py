@@ -108,9 +108,10 @@ def load_models(models_dir: str | os.PathLike[str]) -> dict[str, Any]:
             continue
         try:
             with open(path, "rb") as file:
-                zipped = file.read(2) == b"PK"
-            models[path.name] = _zipped_model(path) if zipped else _pickled_model(path)
-        except ValueError as error:  # BadPickleError and ArchiveError are such
+                head = file.read(9)
+            read = _zipped_model if head[:2] == b"PK" else _safetensors if head[8:] == b"{" else _pickled_model
+            models[path.name] = read(path)
+        except (ValueError, ImportError) as error:  # BadPickleError and ArchiveError are ValueErrors
             warnings.warn(f"load_models: {error}", RuntimeWarning, stacklevel=2)
     return models
 
@@ -123,6 +124,11 @@ def _zipped_model(path: Path) -> Any:
         return snapshot.Snapshot(path, *archive.read(path, snapshot.KIND)).built()
     except archive.OtherKindError:
         return models.load_model(path)
+
+
+def _safetensors(path: Path) -> Any:
+    from daseCV_c import models
+    return models.load_model(path)
 
 
 def _pickled_model(path: Path) -> Any:

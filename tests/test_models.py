@@ -14,6 +14,7 @@ import daseCV_c
 from daseCV_c._training import archive, networks
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
+from daseCV_c.data_utils import load_models
 from daseCV_c.models import load_model, save_model
 
 FORMATS = ["npz", "safetensors"]
@@ -131,6 +132,16 @@ def test_the_format_follows_the_name(tmp_path):
     with np.load(tmp_path / "model.npy") as found:
         assert set(found.files) >= set(net.params)
     assert np.array_equal(load_model(tmp_path / "model.npy").loss(np.ones((2, 4))), net.loss(np.ones((2, 4))))
+
+
+def test_a_folder_of_models(tmp_path):
+    pytest.importorskip("safetensors", reason="the extra safetensors is not installed")
+    net, X, _ = trained("cnn")
+    for name in ("one.npz", "two.safetensors", "three.npy"):
+        save_model(net, tmp_path / name)
+    models = load_models(tmp_path)
+    assert set(models) == {"one.npz", "two.safetensors", "three.npy"}
+    assert all(np.array_equal(found.loss(X), net.loss(X)) for found in models.values())
 
 
 def test_without_the_package(tmp_path, monkeypatch):
