@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from commands import accuracies, fails, program_environment
 
+from daseCV_c._training import archive
 from daseCV_c.cli import lock, runs, training
 from daseCV_c.cli.main import main
 from daseCV_c.solver import Solver
@@ -146,6 +147,16 @@ if sys.platform != "win32":
         first = (whole / "history.csv").read_bytes()
         assert (here / "r" / "history.csv").read_bytes()[:len(first)] == first
         assert main(["evaluate", "r"]) == 0
+
+
+def test_a_reader_that_leaves_loses_nothing(whole, here, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_step(patch, 40, BrokenPipeError)
+        patch.setattr("daseCV_c.cli.main.os.dup2", lambda *_: None)
+        assert main(["train", *QUICK, "--out", "r"]) == 1
+    assert archive.read("r/checkpoint.npz", "checkpoint")[0]["iteration"] == 39
+    assert main(["train", "--resume", "r"]) == 0
+    same_runs(whole, here / "r")
 
 
 def test_killed_before_its_first_checkpoint_it_begins_again(whole, half, here, capsys):

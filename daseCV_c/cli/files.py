@@ -146,9 +146,8 @@ def _rows(path: str) -> Iterator[tuple[list[str], int]]:
             reader = csv.reader(file, delimiter=max(",;\t", key=first.count), strict=True)
             for row in reader:
                 line = reader.line_num
-                fields = [field.strip() for field in row]
-                if any(fields):
-                    yield fields, line
+                if any(row) and (len(row) > 1 or row[0].strip()):
+                    yield row, line
     except UnicodeDecodeError as error:
         raise CommandError(f"{path} is not text in UTF-8: save it as CSV UTF-8") from error
     except csv.Error as error:
@@ -179,7 +178,8 @@ def table(path: str, label: str | None = None, *, labelled: bool = False, width:
     name stands in it.
     """
     rows = _rows(path)
-    first, begin = next(rows)
+    head, begin = next(rows)
+    first = [field.strip() for field in head]
     at = _position(path, first, label or LABEL, width)
     if at is None and labelled:
         if label is not None:
@@ -190,20 +190,20 @@ def table(path: str, label: str | None = None, *, labelled: bool = False, width:
     names = first if named else [str(i) for i in range(1, len(first) + 1)]
     columns = [i for i in range(len(first)) if i != at]
     X, found = [], []
-    for row, line in rows if named else itertools.chain([(first, begin)], rows):
-        _same_length(path, row, line, first)
+    for row, number in rows if named else itertools.chain([(head, begin)], rows):
+        _same_length(path, row, number, first)
         try:
-            X.append(np.array([float(row[i]) for i in columns]))
+            X.append(np.array(row if at is None else row[:at] + row[at + 1:], np.float64))
         except ValueError:
             bad = next(i for i in columns if not _is_number(row[i]))
-            raise CommandError(f"{path}, line {line}, column {names[bad][:80]}: "
+            raise CommandError(f"{path}, line {number}, column {names[bad][:80]}: "
                                f"{row[bad][:80]!r} is not a number") from None
         if not np.isfinite(X[-1]).all():
             bad = columns[int(np.argmin(np.isfinite(X[-1])))]
-            raise CommandError(f"{path}, line {line}, column {names[bad][:80]}: "
+            raise CommandError(f"{path}, line {number}, column {names[bad][:80]}: "
                                f"{row[bad][:80]!r} is not a finite number")
         if at is not None:
-            found.append(row[at])
+            found.append(row[at].strip())
     if not X:
         raise CommandError(f"{path} holds names of columns, but no numbers")
     return Table(np.array(X), None if at is None else found, [names[i] for i in columns] if named else None,
@@ -219,7 +219,7 @@ def labels(path: str) -> Array:
     """Labels from a file of their own: an .npy of shape (N,), `y` in an .npz, or a .csv with one column or `label`."""
     if kind(path) != "csv":
         return label_array(path, array(path, ("y", "labels")))
-    rows = list(_rows(path))
+    rows = [([field.strip() for field in row], line) for row, line in _rows(path)]
     first = rows[0][0]
     at = _position(path, first, LABEL)
     if at is None and len(first) > 1:

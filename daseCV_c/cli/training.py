@@ -148,6 +148,9 @@ class _Training:
         runs.write_config(self.folder, self.config)
         try:
             solver.train()
+        except BrokenPipeError:  # whoever read what is printed has left
+            solver.save(solver.checkpoint_path)
+            raise
         except OSError as error:
             raise CommandError(f"{error.filename or self.folder} cannot be written: {reason(error)}; to go on from the "
                                f"checkpoint before: {self._to_go_on()}") from error
