@@ -146,6 +146,29 @@ def test_the_bits_do_not_depend_on_threads(dtype):
     assert len(found) == 1
 
 
+@pytest.mark.compiled
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+@pytest.mark.parametrize("reg", [0.0, 0.3])
+def test_one_kernel_and_the_layers_of_a_convolutional_network(monkeypatch, rule, reg, dtype):
+    def train():
+        np.random.seed(2)
+        data = {name: x.reshape(-1, 1, 6, 2) if name[0] == "X" else x for name, x in data_of(dtype).items()}
+        model = ThreeLayerConvNet((1, 6, 2), 3, 3, 7, 4, weight_scale=0.3, reg=reg, dtype=dtype)
+        solver = solver_of(rule, model, data, clip_norm=0.2)
+        solver.train()
+        return solver
+
+    taken = record(monkeypatch)
+    mine = train()
+    assert taken == [True] * 9
+    by_layers(monkeypatch)
+    other = train()
+    tight = {"rtol": 1e-9, "atol": 1e-9} if dtype == np.float64 else {"rtol": 2e-3, "atol": 2e-3}
+    np.testing.assert_allclose(mine.loss_history, other.loss_history, **tight)
+    for name, w in other.model.params.items():
+        np.testing.assert_allclose(mine.model.params[name], w, **tight)
+
+
 def test_a_convolutional_network_is_clipped(backend):
     def train(clip):
         np.random.seed(2)

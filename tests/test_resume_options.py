@@ -51,7 +51,7 @@ def state(solver):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_saved_after_any_step_and_resumed(backend, here, name):
+def test_saved_after_any_step_and_resumed(here, name):
     alone = start(name, callbacks=[Saves()])
     alone.train()
     following = np.random.rand()

@@ -1,4 +1,4 @@
-"""The training step of the fully-connected networks with the norm of all gradients clipped.
+"""The training step of the networks with the norm of all gradients clipped.
 
 The norm is known only after the last of the gradients, which is that of the first layer: so this
 step stores the gradients, measures them, and then updates the parameters, as the update rules'
@@ -19,7 +19,8 @@ from daseCV_c import optim
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._runtime.kernels import Kernels
 from daseCV_c._step import whole
-from daseCV_c._step.fully_connected import Arrays, Change, Configs, FusedStep, _aligned_copy, _names, _run
+from daseCV_c._step.conv_net import ConvStep
+from daseCV_c._step.fully_connected import Arrays, Change, Configs, FusedStep, _aligned_copy, _run
 from daseCV_c._training.clipping import Clipping
 from daseCV_c._types import Array
 
@@ -61,8 +62,8 @@ class _Kept(NamedTuple):
     together: Operands | None  # of all of them, if they lie end to end
 
 
-class ClippedStep(FusedStep):
-    """The Solver's step with clipped gradients: see `FusedStep`."""
+class _Clipped(FusedStep):
+    """A step with clipped gradients: what the networks' kinds share."""
 
     def __init__(self, rule: str, clipping: Clipping) -> None:
         super().__init__(rule)
@@ -91,7 +92,7 @@ class ClippedStep(FusedStep):
             together = _operands([*(each.whole for each in flats), None, None][:3], grads.whole)
         each = {name: _operands(held, grads.parts[name]) for name, held in arrays.items()}
         stored: dict[Any, Any] = {name: (held[0], grads.parts[name], None) for name, held in arrays.items()}
-        groups = [tuple(map(stored.get, layer)) for layer in _names(model)]
+        groups = [tuple(map(stored.get, layer)) for layer in self._plan(model)]
         self._kept = _Kept(arrays, grads, groups, each, together)
         return arrays
 
@@ -104,6 +105,13 @@ class ClippedStep(FusedStep):
         parts = kept.each.values() if kept.together is None else [kept.together]
         return [partial(update, self._rule, *operands, *numbers, threads) for operands in parts]
 
+    def _stored(
+        self, kernels: Kernels, model: Any, kept: _Kept, index: Array, mean: Array | None, y: Any,
+        changes: list[Change],
+    ) -> float | None:
+        """The loss, with all gradients in `kept`, or None; the changes that the layers ask for are added."""
+        raise NotImplementedError
+
     def _work(
         self, kernels: Kernels, model: Any, groups: list[Any], index: Array, mean: Array | None, y: Any,
         arrays: Arrays, numbers: Any, changes: list[Change], losses: list[float] | None,
@@ -111,8 +119,7 @@ class ClippedStep(FusedStep):
         kept = self._kept
         if kept is None or kept.arrays is not arrays:
             return None
-        loss = _run(kernels.step, model, kept.groups, self._rows, index, mean, y, [(None,) * 4] * len(groups), changes,
-                    None, None, commit=False)
+        loss = self._stored(kernels, model, kept, index, mean, y, changes)
         if loss is None:
             return None
         scale = self._clipping.scale(kept.grads.parts, loss, losses or (), kept.grads.whole)
@@ -125,3 +132,24 @@ class ClippedStep(FusedStep):
         whole.exhaust(chain(starmap(setitem, changes), whole.in_one_call(actions)))
         del former
         return loss
+
+
+class ClippedStep(_Clipped):
+    """The Solver's step with clipped gradients: see `FusedStep`."""
+
+    def _stored(
+        self, kernels: Kernels, model: Any, kept: _Kept, index: Array, mean: Array | None, y: Any,
+        changes: list[Change],
+    ) -> float | None:
+        return _run(kernels.step, model, kept.groups, self._rows, index, mean, y, [(None,) * 4] * len(kept.groups),
+                    changes, None, None, commit=False)
+
+
+class ClippedConvStep(_Clipped, ConvStep):
+    """The same for ThreeLayerConvNet: see `ConvStep`."""
+
+    def _stored(
+        self, kernels: Kernels, model: Any, kept: _Kept, index: Array, mean: Array | None, y: Any,
+        changes: list[Change],
+    ) -> float | None:
+        return self._gradients(kernels, kept.arrays, float(model.reg), kept.groups, index, mean, y, kept.grads.parts)

@@ -9,7 +9,7 @@ parameter is written when nothing can fail any more, and the last one in the sam
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -20,6 +20,7 @@ from daseCV_c._runtime.kernels import Kernels
 from daseCV_c._step.fully_connected import Arrays, Change, FusedStep, _plain, penalty
 from daseCV_c._types import Array
 
+Call: TypeAlias = tuple[Callable[..., None], tuple[Any, ...]]
 _CONV, _AFFINE = ("W1", "b1"), (("W2", "b2"), ("W3", "b3"))
 
 
@@ -62,39 +63,63 @@ class ConvStep(FusedStep):
         start = -held.ctypes.data % 64  # with a line of the cache
         return held[start:start + size].view(dtype).reshape(shape)
 
-    def _work(
-        self, kernels: Kernels, model: Any, groups: list[Any], index: Array, mean: Array | None, y: Any,
-        arrays: Arrays, numbers: Any, changes: list[Change], losses: list[float] | None,
-    ) -> float | None:
-        threads = _threads.effective()
-        if type(numbers) is tuple:
-            numbers = dict.fromkeys(arrays, numbers)
-        W1, b1 = arrays["W1"][0], arrays["b1"][0]
+    def _forward(
+        self, kernels: Kernels, W1: Array, b1: Array, index: Array, mean: Array | None, dW1: Array, db1: Array,
+    ) -> tuple[Array, Array, list[Call]]:
+        """The batch up to the pooling: (its output, room for the gradient of that, what takes this back to the first
+        layer's parameters), both as rows."""
+        threads, pad, dtype = _threads.effective(), W1.shape[2] // 2, W1.dtype
         n, (_, height, width), filters = index.size, self._X.shape[1:], W1.shape[0]
-        dtype, pad, reg = W1.dtype, W1.shape[2] // 2, float(model.reg)
         x = self._array("x", (n, *self._X.shape[1:]), dtype)
         out = self._array("out", (n, filters, height, width), dtype)
         pooled = self._array("pooled", (n, filters, height // 2, width // 2), dtype)
         dpooled = self._array("dpooled", pooled.shape, dtype)
         place = self._array("place", pooled.shape, np.uint8)
-        dW1, db1 = self._array("dW1", W1.shape, dtype), self._array("db1", b1.shape, dtype)
         # Nobody asks for the output again when its gradient is computed, which takes its place.
         weights = x, out, dW1, db1, 1, pad, threads
         scratch = self._array("scratch", kernels.conv.conv_backward_dw_scratch(*weights), np.uint8)
         kernels.batch.gather(self._rows, index, mean, x.reshape(n, -1), threads)
         kernels.conv.conv_forward(x, W1, b1, out, 1, pad, True, threads)
         kernels.pool.max_pool_forward(out, pooled, place, 2, 2, 2, threads)
+        return pooled.reshape(n, -1), dpooled.reshape(n, -1), [
+            (kernels.pool.max_pool_backward, (dpooled, place, out, 2, 2, 2, threads)),
+            (kernels.conv.conv_backward_dw, (*weights, scratch))]
+
+    def _work(
+        self, kernels: Kernels, model: Any, groups: list[Any], index: Array, mean: Array | None, y: Any,
+        arrays: Arrays, numbers: Any, changes: list[Change], losses: list[float] | None,
+    ) -> float | None:
+        if type(numbers) is tuple:
+            numbers = dict.fromkeys(arrays, numbers)
+        W1, b1, reg = arrays["W1"][0], arrays["b1"][0], float(model.reg)
+        dW1, db1 = self._array("dW1", W1.shape, W1.dtype), self._array("db1", b1.shape, W1.dtype)
+        pooled, dpooled, calls = self._forward(kernels, W1, b1, index, mean, dW1, db1)
         layers = [(*group, None, None, numbers[w], numbers[b], None, None, reg, None, None)
                   for group, (w, b) in zip(groups, _AFFINE, strict=True)]
         front = [(arrays["W1"], dW1, reg * W1 if reg else None, numbers["W1"]),
                  (arrays["b1"], db1, None, numbers["b1"])]
         # From here on nothing takes memory, and nothing can be interrupted.
-        calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
-            (kernels.pool.max_pool_backward, (dpooled, place, out, 2, 2, 2, threads)),
-            (kernels.conv.conv_backward_dw, (*weights, scratch))]
         try:
             return kernels.step.train_step(
-                pooled.reshape(n, -1), None, None, y, layers, self._rule, None, threads, 0, dpooled.reshape(n, -1),
+                pooled, None, None, y, layers, self._rule, None, _threads.effective(), 0, dpooled,
                 changes, losses, penalty(reg, [W1]) if reg else 0.0, calls, front)
         except kernels.step.LabelError:
             return None
+
+    def _gradients(
+        self, kernels: Kernels, arrays: Arrays, reg: float, groups: list[Any], index: Array, mean: Array | None, y: Any,
+        grads: dict[str, Array],
+    ) -> float | None:
+        """The loss, or None. The gradients lie in `grads`, which are also those of the groups of the affine layers."""
+        W1, b1 = arrays["W1"][0], arrays["b1"][0]
+        pooled, dpooled, calls = self._forward(kernels, W1, b1, index, mean, grads["W1"], grads["b1"])
+        layers = [(*group, None, None, *(None,) * 4, reg, None, None) for group in groups]
+        try:
+            loss = kernels.step.train_step(
+                pooled, None, None, y, layers, None, None, _threads.effective(), 0, dpooled,
+                None, None, penalty(reg, [W1]) if reg else 0.0, calls)
+        except kernels.step.LabelError:
+            return None
+        if reg:
+            grads["W1"] += reg * W1
+        return loss

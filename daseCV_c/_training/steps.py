@@ -10,7 +10,7 @@ from daseCV_c import _checks, _random
 from daseCV_c._layers.batch import gather_batch
 from daseCV_c._step import conv_net as _engine_cnn
 from daseCV_c._step import fully_connected as _engine
-from daseCV_c._step.clipped import ClippedStep
+from daseCV_c._step.clipped import ClippedConvStep, ClippedStep
 from daseCV_c._training.clipping import Clipping
 from daseCV_c._training.layer_step import by_layers
 from daseCV_c._training.options import Options
@@ -53,11 +53,10 @@ class Steps(Options):
     def _fused_step(self) -> Any:
         """What makes a step as one kernel, or None."""
         convolves = isinstance(self.model, ThreeLayerConvNet)
-        if not self._own_rule() or convolves and self._clip is not None:
-            # With clipping, a convolution's layers make the step one by one: fused, it would hardly be faster.
+        if not self._own_rule():
             return None
         if self._clip is not None:
-            return ClippedStep(self.update_rule, self._clip)
+            return (ClippedConvStep if convolves else ClippedStep)(self.update_rule, self._clip)
         return (_engine_cnn.ConvStep if convolves else _engine.FusedStep)(self.update_rule)
 
     def _fusible(self) -> bool:
