@@ -48,10 +48,7 @@ def _contents(
         if class_names is not None:
             model.class_names = class_names
     document, arrays = networks.describe(function, model)
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"{function}: {name} holds a NaN or an infinity: the training diverged, and what this "
-                             "network predicts means nothing")
+    networks.require_finite(function, arrays)
     return {"network": document, "matmul_precision": _precision.get_matmul_precision()}, arrays
 
 

@@ -180,6 +180,14 @@ def describe(function: str, model: Any) -> tuple[dict[str, Any], dict[str, Array
     return document, arrays if mean is None else arrays | {"mean_image": mean}
 
 
+def require_finite(function: str, arrays: dict[str, Array]) -> None:
+    """ValueError where a number of the network is none."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{function}: {name} holds a NaN or an infinity: the training diverged, and what this "
+                             "network predicts means nothing")
+
+
 def _checked(function: str, document: Any) -> dict[str, Any]:
     """The document with every value of the kind that it must be of; ValueError or TypeError."""
     found = _checks.dictionary(
