@@ -394,13 +394,15 @@ def test_a_config_as_deep_as_a_well(run, here, capsys):
 
 
 def test_letters_that_the_terminal_does_not_know(here):
-    done = subprocess.run(
-        [sys.executable, "-m", "daseCV_c", "train", *QUICK, "--out", "\u4f5c\u4e1a"], capture_output=True, timeout=120,
-        env={**program_environment(), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    def call(*argv):
+        return subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "daseCV_c", *argv], capture_output=True, timeout=120,
+            env={**program_environment(), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+
+    done = call("train", *QUICK, "--out", "\u4f5c\u4e1a")
     assert done.returncode == 0, done.stderr
     assert rb"saved in \u4f5c\u4e1a" in done.stdout
-    wrong = subprocess.run([sys.executable, "-m", "daseCV_c", "evaluate", "\u4f5c"], capture_output=True, timeout=120,
-                           env={**program_environment(), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    wrong = call("evaluate", "\u4f5c")
     assert (wrong.returncode, wrong.stderr.strip()) == (2, rb"dasecv: error: there is no run \u4f5c")
 
 

@@ -20,10 +20,10 @@ from daseCV_c.solver import Solver
 QUICK = ["--hidden", "20", "--epochs", "3", "--dropout", "0.8", "--update-rule", "adam"]
 
 
-def start(*argv, **kwargs):
+def start(*argv):
     """The command as a process of its own."""
-    return subprocess.Popen([sys.executable, "-u", "-m", "daseCV_c", *map(str, argv)], env=program_environment(),
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+    return subprocess.Popen([sys.executable, "-u", "-W", "ignore", "-m", "daseCV_c", *map(str, argv)],
+                            env=program_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def interrupt_step(monkeypatch, number, error=KeyboardInterrupt):
@@ -252,7 +252,8 @@ def test_the_checkpoint_of_another_network(half, here, capsys, monkeypatch):
 
 @pytest.mark.parametrize("change", [
     {"settings": None}, {"settings": []}, {"lr": "x"}, {"lr": -1}, {"hidden": []}, {"epochs": 2.5},
-    {"--data": "x"}, {"model": "cnn"}, {"seed": 2**40}, {"recipe": "x"},
+    {"--data": "x"}, {"model": "cnn"}, {"seed": 2**40}, {"recipe": "x"}, {"recipe": []},
+    {"schedule": {"name": "x"}}, {"lr": {"a": []}},
 ])
 def test_settings_that_no_command_line_takes(half, capsys, change):
     config = json.loads((half / "config.json").read_text())
@@ -336,7 +337,8 @@ assert subprocess.run([sys.executable, __file__, {str(half)!r}]).returncode == -
 # ---- errors on the way
 
 def test_a_loss_that_is_no_number(here, capsys):
-    said = fails(capsys, ["train", *QUICK, "--lr", "1e308", "--out", "lost"], "iteration 2", "learning rate").err
+    with np.errstate(all="ignore"):
+        said = fails(capsys, ["train", *QUICK, "--lr", "1e308", "--out", "lost"], "iteration 2", "learning rate").err
     assert "the best parameters" not in said
     assert list((here / "lost").iterdir()) == []
 

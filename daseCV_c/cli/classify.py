@@ -29,7 +29,8 @@ def classify(
         batch = images[start:start + batch_size]
         if mean is not None and batch.dtype == np.uint8:
             batch = gather_batch(batch, np.arange(len(batch)), mean, model.dtype)
-        scores = model.loss(batch)
+        with np.errstate(all="ignore"):  # said below, once
+            scores = model.loss(batch)
         finite = np.isfinite(scores).all(axis=1)
         if strict and not finite.all():
             raise CommandError("the network's scores are not finite, first for sample "

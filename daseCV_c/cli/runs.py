@@ -218,8 +218,9 @@ def load(folder: str, strict: bool = True) -> Run:
             raise CommandError(fault)
     _fill(model, arrays, path / PARAMS)
     try:
-        # Some arguments are looked at only when they are used.
-        scores = model.loss(np.zeros((1, *mean_image.shape), model.dtype))
+        # Some arguments are looked at only when they are used. What is not finite has been spoken of.
+        with np.errstate(all="ignore"):
+            scores = model.loss(np.zeros((1, *mean_image.shape), model.dtype))
     except (TypeError, ValueError) as error:
         raise CommandError(f"{path / CONFIG} does not describe a network: {reason(error)}") from error
     if config.get("classes") is not None and len(config["classes"]) != scores.shape[1]:

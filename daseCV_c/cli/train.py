@@ -122,7 +122,7 @@ def _checked(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     add_settings(parser)
     try:
         found = settings(given_settings(parser.parse_args(words)), config.get("recipe"))
-    except (CommandError, KeyError) as error:
+    except (CommandError, KeyError, TypeError) as error:
         raise CommandError(f"{path}: {reason(error)}") from error
     return found
 

@@ -92,7 +92,7 @@ def resume(folder: Path, plan: Plan, threads: int | None = None, every: float = 
         for name in runs.FILES:
             remove_drafts(folder / name)
         config = runs.read_config(folder / runs.CONFIG)
-        epochs = config["settings"]["epochs"]
+        epochs = config["settings"].get("epochs", plan.settings["epochs"])
         if "results" in config and plan.settings["epochs"] == epochs:
             print(f"{folder} is finished: {epochs} epochs. A larger number of --epochs goes on")
             return
