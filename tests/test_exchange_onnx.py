@@ -74,10 +74,12 @@ def test_batch_norm_before_any_training(path, dtype):
     agree(run(path, X.reshape(len(X), -1)), net.loss(X))
 
 
+@pytest.mark.parametrize("eps", [1e-5, 1e300])
 @pytest.mark.parametrize("normalization", ["batchnorm", "layernorm"])
-def test_an_eps_that_no_float32_is(path, normalization):
+def test_an_eps_that_no_float32_is(path, normalization, eps):
     # The variance is nothing beside eps, so that every digit of it counts.
     net = FullyConnectedNet([6], 4, 3, normalization=normalization, weight_scale=1e-4, dtype=np.float64)
+    net.bn_params[0]["eps"] = eps
     X = np.random.default_rng(0).standard_normal((5, 4))
     export_onnx(net, path)
     agree(run(path, X), net.loss(X))
@@ -107,7 +109,7 @@ def test_constants_have_our_names_and_layout(path):
 def test_images_as_they_are_to_probabilities(path, kind, dtype):
     net, X = trained(kind, dtype)
     net.mean_image = np.random.default_rng(0).uniform(0, 255, (1, 8, 8))
-    net.class_names = [*"abcdefghi", "ö"]
+    net.class_names = [*"abcdefgh", "ö", "\ud800"]
     export_onnx(net, path, softmax=True, subtract_mean=True, dtype=np.float32)
     file = onnx.load(path)
     assert {entry.key: json.loads(entry.value) for entry in file.metadata_props} == {"class_names": net.class_names}
@@ -117,8 +119,7 @@ def test_images_as_they_are_to_probabilities(path, kind, dtype):
     raw = (X + net.mean_image).astype(np.float32)
     expected = softmax(net.loss((raw - net.mean_image.astype(np.float32)).astype(dtype)))
     agree(run(path, raw), expected.astype(np.float32))
-    assert session(path).get_modelmeta().custom_metadata_map["class_names"] == json.dumps(
-        net.class_names, ensure_ascii=False)
+    assert json.loads(session(path).get_modelmeta().custom_metadata_map["class_names"]) == net.class_names
 
 
 def test_shapes(path):

@@ -159,6 +159,12 @@ def hooked():
     return module
 
 
+def sparse():
+    module = nn.Sequential(nn.Linear(4, 3))
+    module[0].weight = nn.Parameter(module[0].weight.detach().to_sparse())
+    return module
+
+
 def conv(**settings):
     return nn.Conv2d(2, 3, **({"kernel_size": 3, "padding": 1} | settings))
 
@@ -187,6 +193,7 @@ REFUSED = {
     "two dtypes": (nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3).double()),
                    "layer '2' (Linear) has a weight of float64, but what comes before is float32"),
     "meta": (nn.Sequential(nn.Linear(4, 3, device="meta")), "no numbers in its weight"),
+    "sparse": (sparse(), "layer '0' (Linear) has a sparse weight"),
     "lazy": (nn.Sequential(nn.LazyLinear(3)), "layer '0' (LazyLinear) has no parameters yet"),
     "no statistics": (deep(nn.BatchNorm1d(5, track_running_stats=False)), "layer '1' (BatchNorm1d) has no running"),
     "cumulative": (deep(nn.BatchNorm1d(5, momentum=None)), "layer '1' (BatchNorm1d) has momentum=None"),

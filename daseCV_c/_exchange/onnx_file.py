@@ -49,7 +49,9 @@ class _Graph:
         # The attribute is a float32. What it is off by is added to the variance, or float64 would lose digits.
         eps = layer.settings["eps"]
         if self.dtype == np.float64:
-            layer.arrays["running_var"] += eps - float(np.float32(eps))
+            rounded = float(np.float32(min(eps, 1e30)))
+            layer.arrays["running_var"] += eps - rounded
+            eps = rounded
         self.node("BatchNormalization", layer.name, self.last,
                   *self.arrays(layer, "gamma", "beta", "running_mean", "running_var"), epsilon=eps)
 
@@ -143,7 +145,8 @@ def export_onnx(
         Of input, arithmetic and output; default: of the model's scores. onnxruntime has no convolution in
         float64, and many other runtimes have no float64 at all: ``dtype=np.float32`` is for them.
     opset : int
-        The version of ONNX's operators, from 18 to the newest that the installed onnx knows.
+        The version of ONNX's operators, from 18 to the newest that the installed onnx knows. Older runtimes
+        need an older one: onnxruntime reads 23 since its version 1.23.
 
     Raises
     ------
@@ -174,7 +177,7 @@ def export_onnx(
     >>> np.allclose(scores, net.loss(X))
     True
     """
-    onnx = library(_FUNCTION, "onnx", "onnx")
+    onnx, path = library(_FUNCTION, "onnx", "onnx"), os.fspath(path)
     opset = _checks.integer(_FUNCTION, "opset", opset, _OLDEST, onnx.defs.onnx_opset_version())
     document, arrays, own = described(_FUNCTION, model)
     dtype = _dtype(dtype, own)
@@ -214,7 +217,7 @@ def export_onnx(
     file = helper.make_model(made, opset_imports=[version], ir_version=helper.find_min_ir_version_for([version]),
                              producer_name="daseCV_c", producer_version=__version__)
     if document["class_names"] is not None:
-        helper.set_model_props(file, {"class_names": json.dumps(document["class_names"], ensure_ascii=False)})
+        helper.set_model_props(file, {"class_names": json.dumps(document["class_names"])})
     onnx.checker.check_model(file, full_check=True)
     with replacing(path, durable=True) as opened:
         opened.write(file.SerializeToString())

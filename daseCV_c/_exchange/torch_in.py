@@ -84,8 +84,8 @@ class _Layers:
                 raise _refuse(name, layer, f"has no {which}")
             self.arrays[key] = array = default.astype(self.dtype)
             return array
-        if tensor.is_meta:
-            raise _refuse(name, layer, f"has no numbers in its {which}")
+        if tensor.is_meta or tensor.layout is not self.torch.strided:
+            raise _refuse(name, layer, f"has {'no numbers in its' if tensor.is_meta else 'a sparse'} {which}")
         if tensor.dtype not in (self.torch.float32, self.torch.float64):
             raise _refuse(name, layer, f"has a {which} of {tensor.dtype}, expected float32 or float64: module.float() "
                                        "makes it so")
