@@ -15,6 +15,8 @@ import pytest
 from daseCV_c._training import archive
 from daseCV_c._training.archive import ArchiveError
 
+pytestmark = pytest.mark.once
+
 DOCUMENT = {"numbers": [1, -2.5, 1e-300, 2**70], "text": "é\n\ud800", "none": None, "true": True, "empty": {}}
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from daseCV_c._training import bar as bars
 
+pytestmark = pytest.mark.once
+
 
 class Terminal(io.StringIO):
     """A stream that somebody looks at."""

@@ -12,6 +12,8 @@ from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.datasets import load_digits_images
 from daseCV_c.solver import Solver
 
+pytestmark = pytest.mark.once
+
 
 def digits():
     data = load_digits_images()

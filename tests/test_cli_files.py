@@ -12,6 +12,8 @@ from daseCV_c.cli.errors import CommandError
 from daseCV_c.cli.main import main
 from daseCV_c.datasets import load_digits_images
 
+pytestmark = pytest.mark.once
+
 NAMES = ("setosa", "versicolor", "薔薇")
 
 

@@ -16,6 +16,8 @@ from daseCV_c.cli.main import main
 from daseCV_c.cli.report import side_by_side
 from daseCV_c.cli.report.collect import Column
 
+pytestmark = pytest.mark.once
+
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2", reason="jinja2 is not installed: there are no reports")
 

@@ -17,6 +17,8 @@ from daseCV_c.cli import lock, runs, training
 from daseCV_c.cli.main import main
 from daseCV_c.solver import Solver
 
+pytestmark = pytest.mark.once
+
 QUICK = ["--hidden", "20", "--epochs", "3", "--dropout", "0.8", "--update-rule", "adam"]
 
 

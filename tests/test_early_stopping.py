@@ -9,6 +9,8 @@ from fusing import solver_of
 
 from daseCV_c._training.early_stopping import EarlyStopping
 
+pytestmark = pytest.mark.once
+
 
 class Still:
     """A model that learns nothing."""

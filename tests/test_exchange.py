@@ -7,6 +7,8 @@ import pytest
 from daseCV_c import exchange
 from daseCV_c.classifiers.fc_net import TwoLayerNet
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(("call", "module", "extra"), [
     (lambda: exchange.to_torch(TwoLayerNet(4, 5, 3)), "torch", "torch"),

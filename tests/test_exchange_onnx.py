@@ -19,6 +19,8 @@ from daseCV_c.classifiers.cnn import ThreeLayerConvNet  # noqa: E402
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet  # noqa: E402
 from daseCV_c.exchange import export_onnx  # noqa: E402
 
+pytestmark = pytest.mark.once
+
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 each_net = pytest.mark.parametrize("kind", NETS)
 

@@ -17,6 +17,8 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 from daseCV_c._exchange import sklearn_in  # noqa: E402
 from daseCV_c.exchange import from_sklearn  # noqa: E402
 
+pytestmark = pytest.mark.once
+
 MLPClassifier = neural_network.MLPClassifier
 
 

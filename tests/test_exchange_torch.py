@@ -15,6 +15,8 @@ from daseCV_c.classifiers.cnn import ThreeLayerConvNet  # noqa: E402
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet  # noqa: E402
 from daseCV_c.exchange import from_torch, to_torch  # noqa: E402
 
+pytestmark = pytest.mark.once
+
 nn = torch.nn
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 each_net = pytest.mark.parametrize("kind", NETS)

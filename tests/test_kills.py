@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 if sys.platform != "win32":
     import kill_trials
 

@@ -13,6 +13,8 @@ from daseCV_c.cli.main import main
 from daseCV_c.schedules import lr_range_test
 from daseCV_c.solver import Solver
 
+pytestmark = pytest.mark.once
+
 
 class Slope:
     """A loss that falls by a known amount: with w it is w, and its gradient is 1, until the rate is too high for it."""

@@ -17,6 +17,8 @@ from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.data_utils import load_models
 from daseCV_c.models import load_model, save_model
 
+pytestmark = pytest.mark.once
+
 FORMATS = ["npz", "safetensors"]
 
 

@@ -11,6 +11,8 @@ from daseCV_c._training.curves import curves_of, of_rows, running_mean, thinned
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.solver import Solver
 
+pytestmark = pytest.mark.once
+
 Figure = pytest.importorskip("matplotlib.figure").Figure
 
 

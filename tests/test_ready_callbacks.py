@@ -16,6 +16,8 @@ from daseCV_c.callbacks import CSVLog, ProgressBar, TensorBoard, TimeAndMemory
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.solver import Solver
 
+pytestmark = pytest.mark.once
+
 
 def data_of():
     rng = np.random.default_rng(0)

@@ -14,6 +14,8 @@ from daseCV_c import schedules
 from daseCV_c.callbacks import Callback
 from daseCV_c.schedules import SCHEDULES, Cosine, OneCycle, Plateau, StepDecay, WarmupCosine, factor_of, make
 
+pytestmark = pytest.mark.once
+
 # (schedule, factors in the steps from 0), each from torch.optim.lr_scheduler with a rate of 1.
 PYTORCH = {
     "StepLR(3, 0.2)": (StepDecay(3, 0.2), [1, 1, 1, .2, .2, .2, .04, .04, .04, .008]),

@@ -13,6 +13,8 @@ from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.layers import softmax_loss
 from daseCV_c.solver import Solver
 
+pytestmark = pytest.mark.once
+
 
 def data_of(n=30, d=4, classes=3):
     rng = np.random.default_rng(0)
