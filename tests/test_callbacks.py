@@ -206,6 +206,20 @@ def test_a_model_without_classes_keeps_what_lowers_the_validation_loss(monitor):
     assert solver.model.layer["calls"] == 301, "a check leaves no trace"
 
 
+def test_the_validation_loss_of_a_model_that_draws_changes_no_draw():
+    class Blind(Solver):
+        def check_accuracy(self, X, y, **options):
+            return 0.0
+
+    np.random.seed(3)
+    blind = Blind(Line(), line_data(), verbose=False, batch_size=20)
+    blind.train()
+    solver = solver_of(data=line_data(), net=Line(), update_rule="sgd", num_epochs=10, batch_size=20)
+    solver.train()
+    assert solver.loss_history == blind.loss_history
+    assert np.isnan(blind.val_loss_history).all() and np.isfinite(solver.val_loss_history).all()
+
+
 def test_accuracy_may_be_asked_for():
     solver = solver_of(data=line_data(), net=Line(), monitor="val_acc", batch_size=20)
     solver.train()

@@ -194,6 +194,23 @@ def test_the_first_parameter_to_go_is_found_before_all_are_gone():
     assert frozen(solver.best_params) == frozen(Explodes().params)
 
 
+def test_parameters_that_are_not_finite_are_not_the_best():
+    """Also where the scores do not show it."""
+    class Better(Explodes):
+        def loss(self, X, y=None):
+            if y is None:
+                return np.eye(4)[np.arange(len(X)) % 4 if np.isinf(self.params["W1"]).any() else np.zeros(len(X), int)]
+            found = super().loss(X, y)
+            return 1.0, found[1]
+
+    data = data_of()
+    data["y_val"] = np.arange(9) % 4
+    solver = Solver(Better(), data, num_epochs=8, verbose=False)
+    solver.train()
+    assert solver.val_acc_history == [3 / 9] * 5 + [1.0] * 3
+    assert solver.best_val_acc == 3 / 9 and frozen(solver.model.params) == frozen(Explodes().params)
+
+
 def test_a_loss_of_its_own_making():
     class Divides(Explodes):
         def loss(self, X, y=None):

@@ -420,7 +420,7 @@ def forged(change):
     (lambda d, a: d.update(iteration=3), "its histories and its place in them do not fit"),
     (lambda d, a: d.update(begun=[0, 0]), "its histories and its place in them do not fit"),
     (lambda d, a: d.update(layers=[["bn_params", [], {"dict": []}]]), "layers is no list of states"),
-    (lambda d, a: d["random"]["dict"][1].__setitem__(1, {"dict": [["key", 1], ["pos", 10**6]]}), "a state of a gener"),
+    (lambda d, a: dict(d["random"]["dict"])["state"]["dict"][1].__setitem__(1, 625), "a state of a generator that is"),
     (lambda d, a: d.update(random={"tuple": "x"}), "which is no value"),
     (lambda d, a: d.update(rule={"exec": "x"}), "it holds {'exec': 'x'}, which is no value"),
     (lambda d, a: d.update(rule={"dict": []}), "the rule's states do not fit each other"),
