@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable
 from typing import Any
 
-from daseCV_c import _random
-from daseCV_c._types import Array
+import numpy as np
+
+from daseCV_c import _checks, _random
+from daseCV_c._step import prediction as _prediction
+from daseCV_c._types import Array, ArrayLike
 
 
 class Network:
@@ -22,6 +27,8 @@ class Network:
 
     # Also of networks from pickles that were written before there were these.
     mean_image: Array | None = None
+    loss: Callable[..., Any]
+    _own_loss: Callable[..., Any]  # as the package defines it
     class_names: list[str] | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -35,6 +42,113 @@ class Network:
         """The generator of its own that dropout draws from; None where it draws from NumPy's global one."""
         own: _random.Generator | None = getattr(self, "dropout_param", {}).get("generator")
         return own
+
+    def _has_own_loss(self) -> bool:
+        """The class's own `loss`: none was put in its place."""
+        return type(self).loss is type(self)._own_loss and "loss" not in vars(self)
+
+    def _samples(self, function: str, X: ArrayLike) -> Array:
+        """X checked against the parameters."""
+        raise NotImplementedError
+
+    def _scored(
+        self, function: str, X: ArrayLike, batch_size: int | None, mean_image: ArrayLike | None, probabilities: bool,
+    ) -> Array:
+        name = f"{type(self).__name__}.{function}"
+        images = self._samples(name, X)
+        if batch_size is not None:
+            batch_size = _checks.integer(name, "batch_size", batch_size, 1)
+        given = self.mean_image if mean_image is None else mean_image
+        mean = None
+        if given is not None and images.dtype == np.uint8:
+            mean = _checks.as_array(name, "mean_image", given)
+            if mean.shape != images.shape[1:]:
+                raise ValueError(
+                    f"{name}: mean_image has shape {mean.shape}, but an image has shape {images.shape[1:]}")
+        # A loss of one's own is asked for the scores.
+        return _prediction.scores(
+            self, images, mean, probabilities, batch_size, None if self._has_own_loss() else self.loss)
+
+    def predict(
+        self, X: ArrayLike, batch_size: int | None = None, *, mean_image: ArrayLike | None = None,
+    ) -> Array:
+        """The class with the highest score of each sample, in test mode.
+
+        Nothing of the network changes, so another thread may predict while it is trained: it then
+        scores by parameters some of which are a step older than others. A sample's scores have the
+        same bits whatever samples are beside it, and whatever the batch size.
+
+        Parameters
+        ----------
+        X : array, (N, d_1, ..., d_k)
+            As for `loss`, and of any memory order or dtype without a copy of it all.
+        batch_size : int, optional
+            Samples at a time. By default the kernels choose, and memory does not grow with N.
+        mean_image : array, (d_1, ..., d_k), optional
+            Subtracted from images of uint8, in float64; those of other types are taken as they are.
+            By default the network's own `mean_image`, if it has one.
+
+        Returns
+        -------
+        classes : array of int64, (N,)
+            The first of equal scores. Scores that are not finite are a RuntimeWarning.
+
+        Raises
+        ------
+        ValueError, TypeError
+            X does not fit the parameters, mean_image not an image of uint8, or batch_size is no positive integer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from daseCV_c.classifiers.fc_net import TwoLayerNet
+        >>> net = TwoLayerNet(2, 2, 2)
+        >>> net.params.update(W1=np.eye(2), W2=np.eye(2))
+        >>> net.predict([[3., 1.], [0., 2.]]).tolist()
+        [0, 1]
+        """
+        scores = self._scored("predict", X, batch_size, mean_image, False)
+        if not np.isfinite(scores).all():
+            first = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
+            warnings.warn(f"{type(self).__name__}.predict: the scores are not finite, first those of sample {first}: "
+                          "their classes mean nothing", RuntimeWarning, stacklevel=2)
+        classes: Array = scores.argmax(axis=1).astype(np.int64, copy=False)
+        return classes
+
+    def predict_proba(
+        self, X: ArrayLike, batch_size: int | None = None, *, mean_image: ArrayLike | None = None,
+    ) -> Array:
+        """The probability of each class, in test mode: ``exp(s_j) / sum_k exp(s_k)`` of the scores s.
+
+        Parameters
+        ----------
+        X, batch_size, mean_image
+            As for `predict`.
+
+        Returns
+        -------
+        probabilities : array, (N, C)
+            In the network's dtype; NaN in rows whose scores are not finite.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `predict`.
+
+        References
+        ----------
+        CS231n, "Linear classification", https://cs231n.github.io/linear-classify/#softmax-classifier
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from daseCV_c.classifiers.fc_net import TwoLayerNet
+        >>> net = TwoLayerNet(2, 2, 2)
+        >>> net.params.update(W1=np.eye(2), W2=np.eye(2))
+        >>> net.predict_proba([[np.log(3.), 0.]]).round(6).tolist()
+        [[0.75, 0.25]]
+        """
+        return self._scored("predict_proba", X, batch_size, mean_image, True)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a file, as `daseCV_c.models.save_model` does, and print its name.

@@ -8,6 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from daseCV_c import _random
+from daseCV_c._network import Network
+from daseCV_c._step import prediction as _prediction
 from daseCV_c._training import archive, checks, snapshot
 from daseCV_c._training import data as _data
 from daseCV_c._training.averaging import Averaging
@@ -316,7 +318,7 @@ class Solver(Steps):
         num_samples : int, optional
             When N is larger, the accuracy is that of so many samples, drawn with replacement.
         batch_size : int
-            Samples scored at a time.
+            Samples scored at a time, by the package's own networks at least 1000.
 
         Returns
         -------
@@ -355,10 +357,17 @@ class Solver(Steps):
             index: Array = _random.source(self.generator).choice(X.shape[0], num_samples)
             X, y = X[index], y[index]
         predictions = []
+        # A network of the package takes any number in as little memory, and the mean image from those of uint8.
+        own = isinstance(self.model, Network) and self.model._has_own_loss()
+        batch_size = max(batch_size, 1000) if own else batch_size
         for start in range(0, len(X), batch_size):
             part = slice(start, start + batch_size)
-            batch = self._centred(X, np.arange(len(X))[part]) if centred else X[part]
-            scores = checks.scores(self.model, self.model.loss(batch), len(batch))
+            if own:
+                batch = self.model._samples(f"{type(self.model).__name__}.loss", X[part])
+                scores = _prediction.scores(self.model, batch, self.mean_image if centred else None)
+            else:
+                batch = self._centred(X, np.arange(len(X))[part]) if centred else X[part]
+                scores = checks.scores(self.model, self.model.loss(batch), len(batch))
             if self._val_loss is not None:
                 self._val_loss.add(batch, scores, y[part])
             predictions.append(np.argmax(scores, axis=1))

@@ -33,6 +33,7 @@
 #define TILE_BIAS 2 /* add the bias of the column */
 #define TILE_RELU 4
 #define TILE_MASK 8 /* times the scale where the mask is positive, else 0 */
+#define TILE_GAIN 16 /* with TILE_BIAS: times the gain of the column before its bias is added */
 
 #define EACH_TYPE "vectors.h"
 #include "each_type.h"

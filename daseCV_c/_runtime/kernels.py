@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from daseCV_c._compiled import normalization as _normalization
     from daseCV_c._compiled import optim as _optim
     from daseCV_c._compiled import pool as _pool
+    from daseCV_c._compiled import predict as _predict
     from daseCV_c._compiled import spatial as _spatial
     from daseCV_c._compiled import step as _step
 
@@ -123,6 +124,11 @@ class Pool(_Family):
         max_pool_backward = staticmethod(_pool.max_pool_backward)
 
 
+class Predict(_Family):
+    if TYPE_CHECKING:
+        scores = staticmethod(_predict.scores)
+
+
 class Spatial(_Family):
     if TYPE_CHECKING:
         spatial_batchnorm_forward_train = staticmethod(_spatial.spatial_batchnorm_forward_train)
@@ -157,6 +163,7 @@ class Kernels:
     normalization: Normalization
     optim: Optim
     pool: Pool
+    predict: Predict
     spatial: Spatial
     step: Step
 

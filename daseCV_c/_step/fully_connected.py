@@ -120,6 +120,8 @@ def _run(
                                     and isinstance(dropout.get("generator"), (_random.Generator, NoneType))):
         return None
     statistics: Any = itertools.repeat(None)
+    if norm == "batchnorm" and last and len(y) == 1:
+        return None  # nothing would be learned: the layers say so
     if norm:
         entries = model.bn_params[:last]
         if len(entries) < last or not all(map(step.plain_dict, entries)):

@@ -16,6 +16,7 @@ from daseCV_c._layers.sandwich import (
     _conv_relu_pool_forward,
 )
 from daseCV_c._network import Network
+from daseCV_c._step import prediction as _prediction
 from daseCV_c._step.fully_connected import penalty
 from daseCV_c._types import Array, ArrayLike
 from daseCV_c.classifiers.fc_net import _labels, _positive
@@ -128,9 +129,8 @@ class ThreeLayerConvNet(Network):
             self.params[f"W{i}"] = (scale(*fans) * random.randn(*shape)).astype(self.dtype)
             self.params[f"b{i}"] = np.zeros(outputs, self.dtype)
 
-    def _images(self, X: ArrayLike) -> Array:
-        """X checked against W1 and W2, in the network's dtype."""
-        name, W1, W2 = "ThreeLayerConvNet.loss", self.params["W1"], self.params["W2"]
+    def _samples(self, name: str, X: ArrayLike) -> Array:
+        W1, W2 = self.params["W1"], self.params["W2"]
         X = _checks.as_array(name, "X", X)
         if X.ndim != 4:
             raise ValueError(f"{name}: X has {X.ndim} dimensions (shape {X.shape}), expected (N, C, H, W)")
@@ -140,7 +140,15 @@ class ThreeLayerConvNet(Network):
         if features != np.shape(W2)[0]:
             raise ValueError(f"{name}: X of shape {X.shape} gives {features} features after pooling, "
                              f"but W2 has {np.shape(W2)[0]} rows")
-        return X.astype(self.dtype, copy=False)
+        return X
+
+    def _score(self, X: Array) -> Array:
+        """Scores of images in the network's dtype, layer by layer."""
+        params = self.params
+        conv_param = {"stride": 1, "pad": (np.shape(params["W1"])[2] - 1) // 2}
+        out, _ = _conv_relu_pool_forward(X, params["W1"], params["b1"], conv_param, _POOL)
+        out, _ = _affine_relu_forward(out, params["W2"], params["b2"])
+        return affine_forward(out, params["W3"], params["b3"])[0]
 
     def loss(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
         """Scores of X, or with labels the loss and the gradients of every parameter.
@@ -172,15 +180,15 @@ class ThreeLayerConvNet(Network):
         ['W1', 'W2', 'W3', 'b1', 'b2', 'b3']
         """
         params = self.params
-        X = self._images(X)
-        if y is not None:
-            y = _labels("ThreeLayerConvNet.loss", y, X, params["W3"])
+        X = self._samples("ThreeLayerConvNet.loss", X)
+        if y is None:
+            return _prediction.scores(self, X)
+        y = _labels("ThreeLayerConvNet.loss", y, X, params["W3"])
+        X = X.astype(self.dtype, copy=False)
         conv_param = {"stride": 1, "pad": (np.shape(params["W1"])[2] - 1) // 2}
         out, cache1 = _conv_relu_pool_forward(X, params["W1"], params["b1"], conv_param, _POOL)
         out, cache2 = _affine_relu_forward(out, params["W2"], params["b2"])
         scores, cache3 = affine_forward(out, params["W3"], params["b3"])
-        if y is None:
-            return scores
         loss, dout = softmax_loss(scores, y)
         grads = {}
         dout, grads["W3"], grads["b3"] = _affine_backward(dout, cache3)
@@ -191,3 +199,5 @@ class ThreeLayerConvNet(Network):
         for w in ("W1", "W2", "W3"):
             grads[w] += float(self.reg) * params[w]
         return loss, grads
+
+    _own_loss = loss

@@ -1,5 +1,6 @@
 """Fully-connected networks."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from daseCV_c._layers.sandwich import (
 )
 from daseCV_c._network import Network
 from daseCV_c._step import fully_connected as _engine
+from daseCV_c._step import prediction as _prediction
 from daseCV_c._types import Array, ArrayLike, Cache
 from daseCV_c.layer_utils import *  # noqa: F403
 from daseCV_c.layers import *  # noqa: F403
@@ -41,11 +43,11 @@ def _normalization(name: str, value: object) -> str | None:
 
 def _images(name: str, X: ArrayLike, W1: Array) -> Array:
     """X checked against the first layer."""
-    features = np.shape(W1)[0]
+    features = W1.shape[0] if isinstance(W1, np.ndarray) and W1.ndim else np.shape(W1)[0]
     X = _checks.as_array(name, "X", X)
     if X.ndim < 2:
         raise ValueError(f"{name}: X has {X.ndim} dimensions (shape {X.shape}), expected (N, d_1, ..., d_k)")
-    width = int(np.prod(X.shape[1:]))
+    width = math.prod(X.shape[1:])
     if width != features:
         raise ValueError(
             f"{name}: X has {width} features per sample (shape {X.shape}), but W1 has {features} rows")
@@ -138,6 +140,14 @@ class TwoLayerNet(Network):
             self.params[f"W{i}"] = scale(fan_in, fan_out) * random.randn(fan_in, fan_out)
             self.params[f"b{i}"] = np.zeros(fan_out)
 
+    def _samples(self, function: str, X: ArrayLike) -> Array:
+        return _images(function, X, self.params["W1"])
+
+    def _score(self, X: Array) -> Array:
+        """Scores of samples in the network's dtype, layer by layer."""
+        hidden, _ = _affine_relu_forward(X, self.params["W1"], self.params["b1"])
+        return affine_forward(hidden, self.params["W2"], self.params["b2"])[0]
+
     def loss(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
         """Scores of X, or with labels the loss and the gradients of every parameter.
 
@@ -165,17 +175,16 @@ class TwoLayerNet(Network):
         (2, 3)
         """
         params = self.params
-        X = _images("TwoLayerNet.loss", X, params["W1"])
-        if y is not None:
-            fused = _engine.gradients(self, X, y)
-            if fused is not None:
-                return fused
-            y = _labels("TwoLayerNet.loss", y, X, params["W2"])
+        X = self._samples("TwoLayerNet.loss", X)
+        if y is None:
+            return _prediction.scores(self, X)
+        fused = _engine.gradients(self, X, y)
+        if fused is not None:
+            return fused
+        y = _labels("TwoLayerNet.loss", y, X, params["W2"])
         X = X.astype(self.dtype, copy=False)
         hidden, cache1 = _affine_relu_forward(X, params["W1"], params["b1"])
         scores, cache2 = affine_forward(hidden, params["W2"], params["b2"])
-        if y is None:
-            return scores
         loss, dscores = softmax_loss(scores, y)
         loss += _engine.penalty(self.reg, (params["W1"], params["W2"]))
         grads = {}
@@ -184,6 +193,8 @@ class TwoLayerNet(Network):
         for name in ("W1", "W2"):
             grads[name] += self.reg * params[name]
         return loss, grads
+
+    _own_loss = loss
 
 
 class FullyConnectedNet(Network):
@@ -312,10 +323,26 @@ class FullyConnectedNet(Network):
         elif self.normalization == "layernorm":
             self.bn_params = [{} for _ in hidden]
 
+    def _samples(self, function: str, X: ArrayLike) -> Array:
+        _normalization(function, self.normalization)
+        return _images(function, X, self.params["W1"])
+
+    def _score(self, X: Array) -> Array:
+        """Scores of samples in the network's dtype, layer by layer; dicts of the layers stay as they are."""
+        params, last = self.params, self.num_layers
+        normalization = _normalization(type(self).__name__, self.normalization)
+        for i in range(1, last):
+            arguments: list[Any] = [X, params[f"W{i}"], params[f"b{i}"]]
+            if normalization:
+                arguments += [params[f"gamma{i}"], params[f"beta{i}"], self.bn_params[i - 1] | {"mode": "test"}]
+            X, _ = _FORWARD[normalization](*arguments)
+        return affine_forward(X, params[f"W{last}"], params[f"b{last}"])[0]
+
     def loss(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
         """Scores of X in test mode, or with labels the training loss and the gradients.
 
-        With labels batch norm updates its running statistics and dropout draws its masks.
+        Without labels nothing of the network changes. With labels batch norm updates its running
+        statistics and dropout draws its masks.
 
         Parameters
         ----------
@@ -333,7 +360,8 @@ class FullyConnectedNet(Network):
         Raises
         ------
         ValueError, TypeError
-            X does not fit W1, y is not one label per sample, or an unknown normalization was set.
+            X does not fit W1, y is not one label per sample, an unknown normalization was set, or batch
+            norm is to be trained by one sample.
 
         Examples
         --------
@@ -344,21 +372,24 @@ class FullyConnectedNet(Network):
         ['W1', 'W2', 'b1', 'b2']
         """
         name, params, last = "FullyConnectedNet.loss", self.params, self.num_layers
+        X = self._samples(name, X)
+        if y is None:
+            return _prediction.scores(self, X)
         normalization = _normalization(name, self.normalization)
-        X = _images(name, X, params["W1"])
-        if y is not None:
-            fused = _engine.gradients(self, X, y) if normalization == self.normalization else None
-            if fused is not None:
-                return fused
-            # Before batch norm's statistics move.
-            y = _labels(name, y, X, params[f"W{last}"])
+        fused = _engine.gradients(self, X, y) if normalization == self.normalization else None
+        if fused is not None:
+            return fused
+        # Before batch norm's statistics move.
+        y = _labels(name, y, X, params[f"W{last}"])
+        if normalization == "batchnorm" and last > 1 and len(X) == 1:
+            raise ValueError(f"{name}: X is a batch of one sample (shape {X.shape}), but batch norm in training needs "
+                             "at least two: one is its own mean, and nothing would be learned")
         X = X.astype(self.dtype, copy=False)
-        mode = "test" if y is None else "train"
         if self.use_dropout:
-            self.dropout_param["mode"] = mode
+            self.dropout_param["mode"] = "train"
         if normalization == "batchnorm":
             for bn_param in self.bn_params:
-                bn_param["mode"] = mode
+                bn_param["mode"] = "train"
 
         out, caches, masks = X, [], []
         for i in range(1, last):
@@ -371,8 +402,6 @@ class FullyConnectedNet(Network):
                 out, mask = dropout_forward(out, self.dropout_param)
                 masks.append(mask)
         scores, cache = affine_forward(out, params[f"W{last}"], params[f"b{last}"])
-        if y is None:
-            return scores
 
         loss, dout = softmax_loss(scores, y)
         grads = {}
@@ -390,6 +419,8 @@ class FullyConnectedNet(Network):
         for w in penalized:
             grads[w] += float(self.reg) * params[w]
         return loss, grads
+
+    _own_loss = loss
 
 
 _FORWARD: dict[str | None, Callable[..., tuple[Array, Cache]]] = {

@@ -35,6 +35,7 @@ typedef struct {
     double scale;                            /* factor where the mask is positive */
     int flags;
     const prefetch_list *prefetch;           /* IN, or NULL */
+    const void *gain;                        /* IN, as the bias; read with TILE_GAIN */
 } tile_args;
 
 /* X(row, pointer, row from the pointer): three rows a pointer, because rows are reached by
@@ -180,26 +181,41 @@ static inline int tile_sums(const tile_args *p, int rows, int cols, ptrdiff_t kc
     return cols > VL ? 2 : 1;
 }
 
-/* Sums of nv vectors a row on their way to C, with what the flags tell. */
+/* Vector v of each row of sums, the first n lanes of it, on its way to C with what the flags tell. */
+#define store_column TYPED(store_column)
+static inline __attribute__((always_inline)) void
+store_column(const tile_args *p, int flags, real *c, int rows, int n, const vec *tile, int nv, int v)
+{
+    const vec add = (flags & TILE_BIAS) ? vec_load((const real *)p->bias + v * VL, n) : (vec){0};
+    const vec gain = (flags & TILE_GAIN) ? vec_load((const real *)p->gain + v * VL, n) : (vec){0};
+    for (int i = 0; i < rows; i++) {
+        real *out = c + i * p->ldc + v * p->cvs;
+        vec sum = tile[i * nv + v];
+        if (flags & TILE_ADD) sum += vec_load(out, n);
+        if (flags & TILE_GAIN) sum = vec_fma(sum, gain, add);
+        else if (flags & TILE_BIAS) sum += add;
+        if (flags & TILE_RELU) sum = vec_relu(sum);
+        if (flags & TILE_MASK) {
+            const vec m = vec_load((const real *)p->mask + i * p->ldc + v * p->cvs, n);
+            sum = (vec)((vec_int)(sum * (real)p->scale) & (vec_int)(m > (vec){0}));
+        }
+        vec_store(out, sum, n);
+    }
+}
+
+/* Sums of nv vectors a row. For whole vectors of a hidden layer the flags are known beforehand: looking at each for
+   each vector takes a quarter of the time that a tile over 64 steps of k does. */
 #define tile_store TYPED(tile_store)
 static inline void tile_store(const tile_args *p, real *c, int rows, int cols, const vec *tile, int nv)
 {
-    const int flags = p->flags;
     for (int v = 0; v < nv; v++) {
-        const int at = v * VL, n = cols - at < VL ? cols - at : VL;
-        const vec add = (flags & TILE_BIAS) ? vec_load((const real *)p->bias + at, n) : (vec){0};
-        for (int i = 0; i < rows; i++) {
-            real *out = c + i * p->ldc + v * p->cvs;
-            vec sum = tile[i * nv + v];
-            if (flags & TILE_ADD) sum += vec_load(out, n);
-            if (flags & TILE_BIAS) sum += add;
-            if (flags & TILE_RELU) sum = vec_relu(sum);
-            if (flags & TILE_MASK) {
-                const vec m = vec_load((const real *)p->mask + i * p->ldc + v * p->cvs, n);
-                sum = (vec)((vec_int)(sum * (real)p->scale) & (vec_int)(m > (vec){0}));
-            }
-            vec_store(out, sum, n);
-        }
+        const int n = cols - v * VL < VL ? cols - v * VL : VL;
+        if (n == VL && p->flags == (TILE_BIAS | TILE_GAIN | TILE_RELU))
+            store_column(p, TILE_BIAS | TILE_GAIN | TILE_RELU, c, rows, VL, tile, nv, v);
+        else if (n == VL && p->flags == (TILE_BIAS | TILE_RELU))
+            store_column(p, TILE_BIAS | TILE_RELU, c, rows, VL, tile, nv, v);
+        else
+            store_column(p, p->flags, c, rows, n, tile, nv, v);
     }
 }
 
@@ -247,6 +263,7 @@ static void tile_product(const tile_args *p, real *c, int rows, int cols, ptrdif
             const ptrdiff_t at = i * p->ldc + (j < VL ? j : j - VL + p->cvs);
             real sum = tile[i * nv * VL + j];
             if (flags & TILE_ADD) sum += c[at];
+            if (flags & TILE_GAIN) sum *= ((const real *)p->gain)[j];
             if (flags & TILE_BIAS) sum += ((const real *)p->bias)[j];
             if ((flags & TILE_RELU) && sum <= 0) sum = 0;
             if (flags & TILE_MASK) sum = ((const real *)p->mask)[at] > 0 ? sum * (real)p->scale : 0;

@@ -14,8 +14,8 @@ cdef enum:
 cdef struct Product:          # A(m x k) B(k x n), each as it lies in memory (row-major) or transposed
     Py_ssize_t m, n, k
     bint trans_a, trans_b
-    Py_ssize_t lda, ldb       # elements from one stored row to the next
-    int flags                 # TILE_BIAS, TILE_RELU
+    Py_ssize_t lda, ldb, ldc  # elements from one stored row to the next
+    int flags                 # TILE_BIAS, TILE_RELU, TILE_GAIN
 
 cdef struct Plan:             # how it is computed
     Py_ssize_t kc             # length of a block of k: follows from k alone
@@ -34,6 +34,7 @@ cdef inline Product product_of(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint tr
     p.trans_a, p.trans_b = trans_a, trans_b
     p.lda = m if trans_a else k
     p.ldb = k if trans_b else n
+    p.ldc = n
     p.flags = flags
     return p
 

@@ -8,7 +8,7 @@ from arithmetic cimport ceil_div, part_start
 from product.grid cimport Area, area_of
 from product.plan cimport COLUMNS, PAD, ROW_TILES, Plan, Product, packed_stride, plan_product
 from product.tiles cimport (
-    MR, PREFETCH_NEAR, TILE_ADD, VECTOR_BYTES, leftover_product, narrow_product, pack_columns, pack_leftover,
+    MR, PREFETCH_NEAR, TILE_ADD, TILE_GAIN, VECTOR_BYTES, leftover_product, narrow_product, pack_columns, pack_leftover,
     pack_rows, prefetch_list, prefetch_rows, tile_args, tile_product)
 from real cimport real
 from threads.threads cimport scratch_give, scratch_take, share_out
@@ -27,6 +27,7 @@ cdef struct Run:              # a product, its plan and its operands, as the par
     const void *a             # IN
     const void *b
     const void *bias
+    const void *gain          # read when the flags have TILE_GAIN
     void *c                   # OUT
     void *column_sums         # OUT, of B; or NULL
     void *scratch
@@ -176,7 +177,7 @@ cdef inline void multiply_panel(const Run *run, Rectangle *r, const Rows *rows, 
                                 prefetch_list *lines) noexcept nogil:
     """The tiles under one panel of B, while the next one is prefetched and packed."""
     cdef const Product *p = &run.product
-    cdef real *c = <real *>run.c + rows.first * p.n
+    cdef real *c = <real *>run.c + rows.first * p.ldc
     cdef real *tile = c + panel.j
     cdef Py_ssize_t t, until, row = 0, share = ceil_div(after.panel.depth, rows.tiles)
     cdef int height
@@ -185,10 +186,10 @@ cdef inline void multiply_panel(const Run *run, Rectangle *r, const Rows *rows, 
         if r.prefetch:
             lines.count = 0
             if t + 1 < rows.tiles:
-                prefetch_rows(lines, tile + height * p.n, p.n * sizeof(real), panel.cols * sizeof(real),
+                prefetch_rows(lines, tile + height * p.ldc, p.ldc * sizeof(real), panel.cols * sizeof(real),
                               0, rows.low + (t + 1 < rows.higher))
             else:
-                prefetch_rows(lines, c + after.panel.j, p.n * sizeof(real), after.panel.cols * sizeof(real),
+                prefetch_rows(lines, c + after.panel.j, p.ldc * sizeof(real), after.panel.cols * sizeof(real),
                               0, rows.low + (0 < rows.higher))
         if after.prefetch:
             until = min(row + share, after.panel.depth)
@@ -202,7 +203,7 @@ cdef inline void multiply_panel(const Run *run, Rectangle *r, const Rows *rows, 
         else:
             tile_product(&r.args, tile, height, panel.cols, panel.depth)
         a += rows.tile_stride if rows.tile_stride else height * r.args.rs
-        tile += height * p.n
+        tile += height * p.ldc
 
 
 cdef inline void multiply_rows(const Run *run, Rectangle *r, const Rows *rows, const real *a, Py_ssize_t k,
@@ -242,6 +243,8 @@ cdef inline void multiply_rows(const Run *run, Rectangle *r, const Rows *rows, c
             r.args.ldb = p.ldb
         if run.bias != NULL:
             r.args.bias = <const real *>run.bias + panel.j
+        if p.flags & TILE_GAIN:
+            r.args.gain = <const real *>run.gain + panel.j
         r.packed = 0
         if after.pack:
             r.second = not r.second
@@ -268,8 +271,8 @@ cdef inline void rectangle(const Run *run, Area area, real *scratch) noexcept no
     r.packed = 0
     r.args.jump = 0
     r.args.bvs = r.args.cvs = lanes
-    r.args.ldc = p.n
-    r.args.bias = r.args.mask = NULL
+    r.args.ldc = p.ldc
+    r.args.bias = r.args.gain = r.args.mask = NULL
     r.args.scale = 1
     r.args.prefetch = &lines if r.prefetch else NULL
     r.args.rs = 1 if p.trans_a else p.lda
@@ -309,11 +312,11 @@ cdef inline void narrow(const Run *run, Area area, real *panel) noexcept nogil:
     args.cs = 1 if p.trans_b else p.ldb
     args.jump = 0
     args.bvs = args.cvs = lanes
-    args.ldc = p.n
+    args.ldc = p.ldc
     args.bias = run.bias
     if run.bias != NULL:
         args.bias = <const real *>run.bias + area.j0
-    args.mask = NULL
+    args.gain = args.mask = NULL
     args.scale = 1
     args.prefetch = NULL
     i = area.i0
@@ -335,7 +338,7 @@ cdef inline void narrow(const Run *run, Area area, real *panel) noexcept nogil:
                 for row in range(depth):
                     PREFETCH_NEAR(a + row * p.lda + width)
                     PREFETCH_NEAR(a + row * p.lda + width + after - 1)
-            narrow_product(&args, <real *>run.c + i * p.n + area.j0, rows, <int>(area.j1 - area.j0), depth)
+            narrow_product(&args, <real *>run.c + i * p.ldc + area.j0, rows, <int>(area.j1 - area.j0), depth)
             k += depth
             if k >= p.k:
                 break

@@ -10,6 +10,7 @@ cdef extern from "product/microkernel.h" nogil:
         TILE_BIAS     # add the bias of the column
         TILE_RELU
         TILE_MASK     # times the scale where the mask is positive, else 0
+        TILE_GAIN     # with TILE_BIAS: times the gain of the column before its bias is added
     ctypedef struct prefetch_list:
         int count
     ctypedef struct tile_args:
@@ -23,6 +24,7 @@ cdef extern from "product/microkernel.h" nogil:
         double scale
         int flags
         const prefetch_list *prefetch
+        const void *gain
     # C(rows x cols) = A B over kc steps of k; 1 <= rows <= MR, 1 <= cols <= two vectors.
     void tile_product(const tile_args *args, void *c, int rows, int cols, Py_ssize_t kc) noexcept
 

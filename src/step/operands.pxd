@@ -51,7 +51,7 @@ cdef inline real *tile_of(tile_args *args, const step_product *p, Py_ssize_t i, 
         at = i * p.cols + j
         args.ldc = p.cols
         args.cvs = lanes
-    args.mask = args.bias = NULL
+    args.mask = args.bias = args.gain = NULL
     if p.mask != NULL:
         args.mask = <const real *> p.mask + at
     if p.bias != NULL:

@@ -65,7 +65,7 @@ cdef inline void update_weights(step_state *s, int l, Py_ssize_t t0, Py_ssize_t 
     args.bvs = lanes if lanes < PANEL else stride
     args.ldc = width
     args.cvs = lanes
-    args.bias = args.mask = NULL
+    args.bias = args.gain = args.mask = NULL
     args.scale = 1
     args.prefetch = NULL
     pending.count, pending.at, pending.squares = 0, 0, squares

@@ -1,0 +1,13 @@
+# The entries of src/predict.pyx, the same for every level.
+
+from typing import Any
+
+from daseCV_c._types import Array
+
+NORMS: dict[str | None, int]
+
+def share_from(picoseconds: float) -> float: ...
+def scores(
+    images_nd: Array, mean_d: Array | None, params: dict[str, Array], names: list[tuple[str, ...]],
+    entries: list[dict[str, Any]] | None, norm: str | None, out_nc: Array, probabilities: bool, num_threads: int,
+) -> None: ...

@@ -1,0 +1,133 @@
+"""Scores of a fully-connected network for any number of images, or probabilities: one kernel, which keeps nothing.
+
+The loops are in predict/network.pxd: see predict/README.md.
+"""
+
+cimport numpy as cnp
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+
+from predict.network cimport BATCH_NORM, LAYER_NORM, NO_NORM, Job, Layer, run
+from sharing cimport serial_picoseconds, set_serial_picoseconds
+from step.arrays cimport check, check_out, check_shape, check_size, real_type
+
+cnp.import_array()
+
+NORMS = {None: NO_NORM, "batchnorm": BATCH_NORM, "layernorm": LAYER_NORM}
+# A multiply-add takes 20 ps. The pool's threads look for work, so a twentieth of what OpenMP needs is shared out.
+cdef double PICOSECONDS = 400
+
+
+def share_from(double picoseconds):
+    return set_serial_picoseconds(picoseconds)
+
+
+cdef const void *vector(str name, object array, int t, Py_ssize_t size) except? NULL:
+    if not isinstance(array, cnp.ndarray):
+        raise TypeError(f"scores: {name} is a {type(array).__name__}, expected an ndarray")
+    check("scores", name, array, t, 1)
+    check_size("scores", name, array, size)
+    return cnp.PyArray_DATA(<cnp.ndarray> array)
+
+
+cdef object value(dict mapping, str key, list held):
+    """What `mapping` has under a key, held until the call is over: another thread may put another array there."""
+    found = mapping[key]
+    held.append(found)
+    return found
+
+
+cdef int set_layer(Layer *layer, dict params, object names, dict entry, int norm, int t, Py_ssize_t fan_in,
+                   list held) except -1:
+    """names: of weights and bias, and with a normalization also of gamma and beta; then entry is one of bn_params."""
+    weights, bias, *rest = names  # unpacked, which checks the length
+    w = value(params, weights, held)
+    if not isinstance(w, cnp.ndarray):
+        raise TypeError(f"scores: weights are a {type(w).__name__}, expected an ndarray")
+    check("scores", "weights", w, t, 2)
+    check_shape("scores", "weights", w, fan_in, cnp.PyArray_DIM(<cnp.ndarray> w, 1))
+    layer.fan_in, layer.fan_out = fan_in, cnp.PyArray_DIM(<cnp.ndarray> w, 1)
+    if fan_in == 0 or layer.fan_out == 0:
+        raise ValueError("scores: a layer has no inputs or no outputs")
+    layer.w = cnp.PyArray_DATA(<cnp.ndarray> w)
+    layer.bias = vector("bias", value(params, bias, held), t, layer.fan_out)
+    if norm == NO_NORM:
+        return 0
+    if entry is None:
+        raise TypeError("scores: an entry of a normalization is None, expected a dict")
+    gamma, beta = rest
+    layer.gamma = vector("gamma", value(params, gamma, held), t, layer.fan_out)
+    layer.beta = vector("beta", value(params, beta, held), t, layer.fan_out)
+    layer.eps = entry.get("eps", 1e-5)
+    if norm == BATCH_NORM and entry.get("running_mean") is not None:
+        layer.mean = vector("running_mean", value(entry, "running_mean", held), t, layer.fan_out)
+    if norm == BATCH_NORM and entry.get("running_var") is not None:
+        layer.var = vector("running_var", value(entry, "running_var", held), t, layer.fan_out)
+    return 0
+
+
+def scores(
+    cnp.ndarray images_nd not None,  # IN: rows of uint8, float32 or float64
+    cnp.ndarray mean_d,              # IN: float64, subtracted from them; or None
+    dict params not None,            # IN
+    list names not None,             # of each layer's parameters: see set_layer
+    list entries,                    # IN: bn_params, read with a normalization
+    norm,                            # of the hidden layers: None, 'batchnorm' or 'layernorm'
+    cnp.ndarray out_nc not None,     # OUT
+    bint probabilities,              # their softmax in place of the scores
+    int num_threads,
+):
+    """The images through the network, in test mode: dropout keeps all, batch norm takes its running statistics.
+
+    The bits of a row do not depend on the rows beside it, nor on num_threads. A batch norm that is not finite is a
+    ValueError: it is folded into the product, and would give NaN where it gives infinity by itself.
+    """
+    cdef int t = cnp.PyArray_TYPE(images_nd), count = <int> len(names), l, status
+    cdef list held = []
+    cdef bint norms
+    cdef Py_ssize_t fan_in
+    cdef double work = 0
+    cdef Job job
+    if t != cnp.NPY_UINT8 and t != cnp.NPY_FLOAT and t != cnp.NPY_DOUBLE:
+        raise TypeError(f"scores: images have dtype {images_nd.dtype}, expected uint8, float32 or float64")
+    check("scores", "images", images_nd, t, 2)
+    job.images, job.n = cnp.PyArray_DATA(images_nd), cnp.PyArray_DIM(images_nd, 0)
+    job.bytes = 1 if t == cnp.NPY_UINT8 else 4 if t == cnp.NPY_FLOAT else 8
+    fan_in = cnp.PyArray_DIM(images_nd, 1)
+    job.image_mean = NULL
+    if mean_d is not None:
+        job.image_mean = <const double *> vector("mean", mean_d, cnp.NPY_DOUBLE, fan_in)
+    t = real_type("scores", "out", out_nc)
+    check_out("scores", "out", out_nc, t, 2)
+    job.itemsize = sizeof(float) if t == cnp.NPY_FLOAT else sizeof(double)
+    job.out, job.probabilities = cnp.PyArray_DATA(out_nc), probabilities
+    job.norm, job.layers, job.widest = NORMS[norm], count, 0
+    if count == 0:
+        raise ValueError("scores: names are empty, expected at least one layer")
+    if job.norm != NO_NORM and (entries is None or len(entries) < count - 1):
+        raise ValueError("scores: entries are fewer than the hidden layers")
+    job.layer = <Layer *> PyMem_Calloc(count, sizeof(Layer))
+    if job.layer == NULL:
+        raise MemoryError
+    try:
+        for l in range(count):
+            norms = job.norm != NO_NORM and l + 1 < count
+            set_layer(&job.layer[l], params, names[l], entries[l] if norms else None, job.norm if norms else NO_NORM, t,
+                      fan_in, held)
+            work += <double> fan_in * job.layer[l].fan_out
+            fan_in = job.layer[l].fan_out
+            if l + 1 < count:
+                job.widest = max(job.widest, fan_in)
+        check_shape("scores", "out", out_nc, job.n, fan_in)
+        if job.n == 0:
+            return
+        if work * job.n * PICOSECONDS < serial_picoseconds:
+            num_threads = 1
+        num_threads = max(1, num_threads)
+        with nogil:
+            status = run(&job, num_threads)
+        if status == -2:
+            raise ValueError("scores: gamma, beta or statistics are not finite")
+        if status != 0:
+            raise MemoryError("scores: no memory for the activations")
+    finally:
+        PyMem_Free(job.layer)

@@ -1,0 +1,373 @@
+# A network's layers, block of rows by block of rows: what predict.pyx works on, and the loops. See README.md.
+from libc.math cimport sqrt
+from libc.stdint cimport uint8_t
+from libc.string cimport memset
+
+from arithmetic cimport ceil_div, part_start
+from product.grid cimport Area
+from product.plan cimport ROW_TILES, Product, packed_stride, plan_product, product_of
+from product.product cimport Run, part_of, rectangle
+from product.tiles cimport MR, TILE_ADD, TILE_BIAS, TILE_GAIN, TILE_RELU, VECTOR_BYTES, tile_args
+from real cimport real
+from threads.threads cimport scratch_give, scratch_take, share_out
+
+cdef extern from "predict/flat.h" nogil:
+    enum:
+        HAVE_FLAT
+    void flat_sums(const void *x, Py_ssize_t ldx, int rows, const void *w, Py_ssize_t ldw, Py_ssize_t kc,
+                   Py_ssize_t cols, void *sums, Py_ssize_t lds) noexcept
+    void flat_store(const tile_args *args, void *c, int rows, Py_ssize_t cols, const void *sums,
+                    Py_ssize_t lds) noexcept
+
+cdef extern from "predict/probabilities.h" nogil:
+    void softmax_rows(void *x, Py_ssize_t rows, Py_ssize_t c) noexcept
+
+cdef enum:
+    NO_NORM
+    BATCH_NORM
+    LAYER_NORM
+
+cdef enum:
+    BLOCK = ROW_TILES * MR    # rows of a block: their activations stay near the second-level cache
+    FLAT_ROWS = 32            # up to so many rows a large matrix is read row by row: see flat.h
+    FLAT_BYTES = 131072       # how large
+    LEAST_ROWS = 24           # rows that a thread is given rather than columns, if there are as many
+    PARTS = 4                 # for each thread: one that is late leaves the last ones to others
+    LANES = 16                # partial sums of a row
+
+ctypedef fused pixel:         # of an image
+    uint8_t
+    float
+    double
+
+cdef struct Layer:
+    Py_ssize_t fan_in, fan_out
+    const void *w             # IN
+    const void *bias
+    const void *gamma         # of a hidden layer with a normalization
+    const void *beta
+    const void *mean          # batch norm; NULL: zeros
+    const void *var
+    double eps
+    void *gain                # scratch: batch norm as a factor of the product and a bias
+    void *shift
+
+cdef struct Job:
+    const void *images        # IN, rows of numbers
+    int bytes                 # of such a number: 1 (uint8), 4 or 8
+    const double *image_mean  # or NULL
+    Layer *layer
+    int layers, norm
+    size_t itemsize           # of the network's numbers
+    Py_ssize_t n, widest      # of the hidden layers
+    void *out                 # OUT, (n, classes)
+    bint probabilities
+    int blocks, parts
+    bint failed               # OUT: out of memory
+
+cdef struct Flat:             # a product of few rows, as the parts see it
+    Run run
+    Py_ssize_t units, lds
+    int parts
+
+
+cdef inline bint direct(const Job *job) noexcept nogil:
+    """The images are read where they lie, unless their rows would fall into few sets of the cache."""
+    return (job.image_mean == NULL and job.bytes == <int> job.itemsize
+            and job.layer[0].fan_in * job.bytes % 2048 != 0)
+
+
+cdef inline bint fold(Layer *layer, real *gain, real *shift) noexcept nogil:
+    """gamma (x + bias - mean) / std + beta = gain x + shift; false where that is not finite: then the two differ."""
+    cdef const real *bias = <const real *> layer.bias
+    cdef const real *gamma = <const real *> layer.gamma
+    cdef const real *beta = <const real *> layer.beta
+    cdef const real *mean = <const real *> layer.mean
+    cdef const real *var = <const real *> layer.var
+    cdef double scale, zero = 0
+    cdef Py_ssize_t j
+    for j in range(layer.fan_out):
+        scale = gamma[j] / sqrt((var[j] if var != NULL else 0) + layer.eps)
+        gain[j] = <real> scale
+        shift[j] = <real> (beta[j] + (<double> bias[j] - (mean[j] if mean != NULL else 0)) * scale)
+        zero += 0 * gain[j] + 0 * shift[j]
+    layer.gain, layer.shift = gain, shift
+    return zero == 0
+
+
+cdef inline void gather_pixels(const pixel *from_nd, const double *mean, Py_ssize_t rows, Py_ssize_t d, real *to,
+                               Py_ssize_t stride) noexcept nogil:
+    """The mean is subtracted in double, and the result rounded once."""
+    cdef Py_ssize_t _, j
+    for _ in range(rows):
+        if mean != NULL:
+            for j in range(d):
+                to[j] = <real> (<double> from_nd[j] - mean[j])
+        else:
+            for j in range(d):
+                to[j] = <real> from_nd[j]
+        from_nd += d
+        to += stride
+
+
+cdef inline void gather(const Job *job, Py_ssize_t i0, Py_ssize_t i1, real *to, Py_ssize_t stride) noexcept nogil:
+    cdef Py_ssize_t d = job.layer[0].fan_in
+    cdef const char *start = <const char *> job.images + i0 * d * job.bytes
+    if job.bytes == 1:
+        gather_pixels(<const uint8_t *> start, job.image_mean, i1 - i0, d, to, stride)
+    elif job.bytes == 4:
+        gather_pixels(<const float *> start, job.image_mean, i1 - i0, d, to, stride)
+    else:
+        gather_pixels(<const double *> start, job.image_mean, i1 - i0, d, to, stride)
+
+
+cdef inline double total(const double *lane) noexcept nogil:
+    cdef double s = 0
+    cdef int j
+    for j in range(LANES):
+        s += lane[j]
+    return s
+
+
+cdef inline void layer_norm_row(Py_ssize_t d, const real *gamma, const real *beta, double eps,
+                                real *h) noexcept nogil:
+    """Layer norm and ReLU of one row, in place; sums in double."""
+    cdef double lane[LANES]
+    cdef double mean, c
+    cdef real m, s, out
+    cdef Py_ssize_t block, i, whole = d // LANES * LANES
+    cdef int j
+    memset(lane, 0, sizeof(lane))
+    for block in range(d // LANES):
+        for j in range(LANES):
+            lane[j] += h[block * LANES + j]
+    for j in range(<int> (d - whole)):
+        lane[j] += h[whole + j]
+    mean = total(lane) / d
+    memset(lane, 0, sizeof(lane))
+    for block in range(d // LANES):
+        for j in range(LANES):
+            c = h[block * LANES + j] - mean
+            lane[j] += c * c
+    for j in range(<int> (d - whole)):
+        c = h[whole + j] - mean
+        lane[j] += c * c
+    m, s = <real> mean, <real> (1 / sqrt(total(lane) / d + eps))
+    for i in range(d):
+        out = gamma[i] * ((h[i] - m) * s) + beta[i]
+        h[i] = 0 if out <= 0 else out  # a comparison with NaN is false: it passes
+
+
+# The product of a layer.
+
+cdef inline Product product_for(const Job *job, int l, Py_ssize_t rows, Py_ssize_t lda, Py_ssize_t ldc) noexcept nogil:
+    cdef const Layer *layer = &job.layer[l]
+    cdef int flags = TILE_BIAS
+    if l + 1 < job.layers and job.norm != LAYER_NORM:
+        flags |= TILE_RELU | (TILE_GAIN if job.norm == BATCH_NORM else 0)
+    cdef Product p = product_of(rows, layer.fan_out, layer.fan_in, False, False, flags)
+    p.lda, p.ldc = lda, ldc
+    return p
+
+
+cdef inline bint is_flat(const Product *p, size_t itemsize) noexcept nogil:
+    return HAVE_FLAT and p.m <= FLAT_ROWS and p.k * p.n * <Py_ssize_t> itemsize >= FLAT_BYTES
+
+
+cdef inline void flat_part(const Flat *f, int part, real *scratch) noexcept nogil:
+    """Some columns. What a part packs lies behind the sums of all."""
+    cdef const Product *p = &f.run.product
+    cdef Py_ssize_t width = 2 * VECTOR_BYTES // <Py_ssize_t> sizeof(real), whole = p.n - f.run.plan.leftover
+    cdef Py_ssize_t j0 = part_start(f.units, f.parts, part) * width
+    cdef Py_ssize_t j1 = min(p.n, part_start(f.units, f.parts, part + 1) * width), past = min(j1, whole), k = 0, depth
+    cdef const real *a = <const real *> f.run.a
+    cdef const real *b = <const real *> f.run.b + j0
+    cdef real *sums = scratch + j0
+    cdef tile_args args
+    cdef Area rest
+    args.ldc = p.ldc
+    args.cvs = 0
+    args.bias = <const real *> f.run.bias + j0
+    args.gain = <const real *> f.run.gain + j0 if f.run.gain != NULL else NULL
+    args.mask = NULL
+    args.scale = 1
+    args.prefetch = NULL
+    while k < p.k and j0 < past:
+        depth = min(f.run.plan.kc, p.k - k)
+        flat_sums(a + k, p.lda, <int> p.m, b + k * p.ldb, p.ldb, depth, past - j0, sums, f.lds)
+        args.flags = (TILE_ADD if k else 0) | (p.flags if k + depth == p.k else 0)
+        flat_store(&args, <real *> f.run.c + j0, <int> p.m, past - j0, sums, f.lds)
+        k += depth
+    if j1 == p.n and whole < j1:
+        rest.i0, rest.i1, rest.j0, rest.j1 = 0, p.m, whole, p.n
+        rectangle(&f.run, rest, scratch + p.m * f.lds)
+
+
+cdef inline void flat_part_of_either(void *arg, int part) noexcept nogil:
+    cdef const Flat *f = <const Flat *> arg
+    if f.run.itemsize == sizeof(float):
+        flat_part(f, part, <float *> f.run.scratch)
+    else:
+        flat_part(f, part, <double *> f.run.scratch)
+
+
+cdef inline void tiles_part_of_either(void *arg, int part) noexcept nogil:
+    cdef const Run *run = <const Run *> arg
+    if run.itemsize == sizeof(float):
+        part_of(run, part, <float *> run.scratch)
+    else:
+        part_of(run, part, <double *> run.scratch)
+
+
+cdef inline void multiply(const Job *job, int l, const real *a, Py_ssize_t lda, Py_ssize_t rows, real *c,
+                          Py_ssize_t ldc, void *pack, int num_threads) noexcept nogil:
+    """The affine output of a layer for some rows, with what can be done to it on its way to memory."""
+    cdef const Layer *layer = &job.layer[l]
+    cdef Flat f
+    cdef int parts
+    f.run.product = product_for(job, l, rows, lda, ldc)
+    f.run.itemsize = sizeof(real)
+    f.run.a, f.run.b, f.run.c, f.run.column_sums, f.run.scratch = a, layer.w, c, NULL, pack
+    f.run.bias, f.run.gain = layer.bias, NULL
+    if f.run.product.flags & TILE_GAIN:
+        f.run.bias, f.run.gain = layer.shift, layer.gain
+    if is_flat(&f.run.product, sizeof(real)):
+        plan_product(&f.run.product, &f.run.plan, sizeof(real), 1)
+        f.units = ceil_div(f.run.product.n, 2 * VECTOR_BYTES // <Py_ssize_t> sizeof(real))
+        f.lds = packed_stride(f.run.product.n, sizeof(real))
+        f.parts = <int> min(<Py_ssize_t> max(1, num_threads), f.units)
+        if f.parts == 1:
+            flat_part(&f, 0, <real *> pack)
+        else:
+            share_out(flat_part_of_either, &f, f.parts, num_threads)
+        return
+    plan_product(&f.run.product, &f.run.plan, sizeof(real), num_threads)
+    parts = f.run.plan.grid.rows * f.run.plan.grid.cols
+    if parts == 1:
+        part_of(&f.run, 0, <real *> pack)
+    else:
+        share_out(tiles_part_of_either, &f.run, parts, num_threads)
+
+
+# Rows through all layers.
+
+cdef inline size_t pack_size(const Job *job, Py_ssize_t rows, int num_threads) noexcept nogil:
+    """Elements that the product of any layer takes for packing and sums."""
+    cdef size_t most = 0, size
+    cdef Py_ssize_t lda
+    cdef Product p
+    cdef Run run
+    cdef int l
+    for l in range(job.layers):
+        lda = job.layer[0].fan_in if l == 0 and direct(job) else packed_stride(job.layer[l].fan_in, job.itemsize)
+        p = product_for(job, l, rows, lda, 0)
+        plan_product(&p, &run.plan, job.itemsize, 1 if is_flat(&p, job.itemsize) else num_threads)
+        size = run.plan.scratch * run.plan.grid.rows * run.plan.grid.cols
+        if is_flat(&p, job.itemsize):
+            size += rows * packed_stride(p.n, job.itemsize)
+        most = max(most, size)
+    return most
+
+
+cdef inline size_t scratch_size(const Job *job, Py_ssize_t rows, int num_threads) noexcept nogil:
+    """Bytes that `run_rows` takes: the images, two activations, and what products pack."""
+    cdef Py_ssize_t x = 0 if direct(job) else rows * packed_stride(job.layer[0].fan_in, job.itemsize)
+    cdef size_t pack = pack_size(job, rows, num_threads)
+    if rows > 1:  # other blocks have one row less, which may be computed in the other way
+        pack = max(pack, pack_size(job, rows - 1, num_threads))
+    return (x + 2 * rows * packed_stride(job.widest, job.itemsize) + pack) * job.itemsize
+
+
+cdef inline void run_rows(const Job *job, Py_ssize_t i0, Py_ssize_t i1, real *scratch, int num_threads) noexcept nogil:
+    """Rows i0..i1 through all layers. num_threads: for each product."""
+    cdef Py_ssize_t rows = i1 - i0, features = job.layer[0].fan_in, classes = job.layer[job.layers - 1].fan_out
+    cdef Py_ssize_t lda = features, ldc, i
+    cdef Py_ssize_t hidden = rows * packed_stride(job.widest, sizeof(real))
+    cdef const real *a = <const real *> job.images + i0 * features
+    cdef real *c
+    cdef real *out = <real *> job.out + i0 * classes
+    cdef real *h = scratch
+    cdef const Layer *layer
+    cdef int l
+    if not direct(job):
+        lda = packed_stride(features, sizeof(real))
+        gather(job, i0, i1, scratch, lda)
+        a = scratch
+        h += rows * lda
+    for l in range(job.layers):
+        layer = &job.layer[l]
+        if l + 1 == job.layers:
+            c, ldc = out, classes
+        else:
+            c, ldc = h + l % 2 * hidden, packed_stride(layer.fan_out, sizeof(real))
+        multiply(job, l, a, lda, rows, c, ldc, h + 2 * hidden, num_threads)
+        if job.norm == LAYER_NORM and l + 1 < job.layers:
+            for i in range(rows):
+                layer_norm_row(layer.fan_out, <const real *> layer.gamma, <const real *> layer.beta, layer.eps,
+                               c + i * ldc)
+        a, lda = c, ldc
+    if job.probabilities:
+        softmax_rows(out, rows, classes)
+
+
+cdef inline void run_block(Job *job, Py_ssize_t i0, Py_ssize_t i1, void *scratch, int num_threads) noexcept nogil:
+    if job.itemsize == sizeof(float):
+        run_rows(job, i0, i1, <float *> scratch, num_threads)
+    else:
+        run_rows(job, i0, i1, <double *> scratch, num_threads)
+
+
+cdef inline void blocks_of_part(void *arg, int part) noexcept nogil:
+    """Some blocks of rows, in scratch memory of their own."""
+    cdef Job *job = <Job *> arg
+    cdef Py_ssize_t block
+    cdef void *scratch = scratch_take(scratch_size(job, ceil_div(job.n, job.blocks), 1))
+    if scratch == NULL:
+        job.failed = True
+        return
+    for block in range(part_start(job.blocks, job.parts, part), part_start(job.blocks, job.parts, part + 1)):
+        run_block(job, part_start(job.n, job.blocks, block), part_start(job.n, job.blocks, block + 1), scratch, 1)
+    scratch_give(scratch)
+
+
+cdef inline int run(Job *job, int num_threads) noexcept nogil:
+    """All rows. -1: out of memory; -2: batch norm of something that is not finite, and nothing was done."""
+    cdef bint finite = True
+    cdef size_t folded = 0
+    cdef Py_ssize_t line = 64 // <Py_ssize_t> job.itemsize
+    cdef char *vectors = NULL
+    cdef char *at
+    cdef void *scratch
+    cdef int l
+    job.failed = False
+    if job.norm == BATCH_NORM:
+        for l in range(job.layers - 1):
+            folded += 2 * ceil_div(job.layer[l].fan_out, line) * 64
+        at = vectors = <char *> scratch_take(folded)
+        if vectors == NULL:
+            return -1
+        for l in range(job.layers - 1):
+            folded = ceil_div(job.layer[l].fan_out, line) * 64
+            if job.itemsize == sizeof(float):
+                finite = fold(&job.layer[l], <float *> at, <float *> (at + folded)) and finite
+            else:
+                finite = fold(&job.layer[l], <double *> at, <double *> (at + folded)) and finite
+            at += 2 * folded
+    if not finite:
+        scratch_give(vectors)
+        return -2
+    # Blocks of rows are shared out; only of few rows the columns of each product.
+    job.blocks = <int> max(ceil_div(job.n, <Py_ssize_t> BLOCK),
+                           min(<Py_ssize_t> num_threads, job.n // LEAST_ROWS))
+    if job.blocks == 1:
+        scratch = scratch_take(scratch_size(job, job.n, num_threads))
+        if scratch == NULL:
+            job.failed = True
+        else:
+            run_block(job, 0, job.n, scratch, num_threads)
+            scratch_give(scratch)
+    else:
+        job.parts = min(job.blocks, PARTS * num_threads)
+        share_out(blocks_of_part, job, job.parts, num_threads)
+    scratch_give(vectors)
+    return -1 if job.failed else 0
