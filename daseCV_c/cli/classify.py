@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from argparse import ArgumentParser
 from typing import Any
 
 import numpy as np
 
-from daseCV_c._layers.batch import gather_batch
 from daseCV_c._types import Array
 from daseCV_c.cli.data import load_images
 from daseCV_c.cli.errors import CommandError
@@ -18,25 +18,22 @@ UNKNOWN = -1  # no class, for want of scores that are finite
 
 
 def classify(
-    model: Any, images: Array, mean: Array | None = None, batch_size: int = 200, strict: bool = True,
+    model: Any, images: Array, mean: Array | None = None, batch_size: int | None = None, strict: bool = True,
 ) -> np.ndarray:
     """The class of the highest score, as int64, for any number of images; uint8 loses `mean`.
 
     Scores that are not finite are an error, or UNKNOWN if that is not `strict`.
     """
-    parts = []
-    for start in range(0, len(images), batch_size):
-        batch = images[start:start + batch_size]
-        if mean is not None and batch.dtype == np.uint8:
-            batch = gather_batch(batch, np.arange(len(batch)), mean, model.dtype)
-        with np.errstate(all="ignore"):  # said below, once
-            scores = model.loss(batch)
-        finite = np.isfinite(scores).all(axis=1)
-        if strict and not finite.all():
-            raise CommandError("the network's scores are not finite, first for sample "
-                               f"{start + int(np.argmin(finite))}")
-        parts.append(np.where(finite, np.argmax(scores, axis=1), UNKNOWN))
-    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
+    how: dict[str, Any] = {"batch_size": batch_size, "mean_image": mean if images.dtype == np.uint8 else None}
+    with warnings.catch_warnings(record=True) as said, np.errstate(all="ignore"):
+        warnings.simplefilter("always", RuntimeWarning)
+        classes: Array = model.predict(images, **how)
+        if any(issubclass(warning.category, RuntimeWarning) for warning in said):
+            finite = np.isfinite(model.predict_proba(images, **how)).all(axis=1)
+            if strict and not finite.all():
+                raise CommandError(f"the network's scores are not finite, first for sample {int(np.argmin(finite))}")
+            classes = np.where(finite, classes, UNKNOWN)
+    return classes
 
 
 def accuracy(model: Any, data: dict[str, Array], split: str) -> float:
