@@ -15,9 +15,8 @@
 #define HAVE_FLAT 0
 #endif
 #define FLAT_STEPS 4 /* rows of the matrix at a time */
-#ifndef FLAT_SUMS
-#define FLAT_SUMS 16384 /* bytes of sums */
-#endif
+#define FLAT_SUMS 16384 /* bytes of sums that stay in the first-level cache */
+#define FLAT_AHEAD 32768 /* bytes of the matrix, which stay in the second-level cache */
 
 #define EACH_TYPE "predict/flat.h"
 #include "each_type.h"
@@ -59,11 +58,14 @@ flat_steps(int steps, int nv, int n, const real *x, ptrdiff_t ldx, int rows, con
 static void flat_strip(const real *x, ptrdiff_t ldx, int rows, const real *w, ptrdiff_t ldw, ptrdiff_t kc,
                       ptrdiff_t cols, real *sums, ptrdiff_t lds)
 {
+    /* Memory answers late: so many rows ahead are prefetched. */
+    const ptrdiff_t far = FLAT_AHEAD / ((ptrdiff_t)sizeof(real) * cols) / FLAT_STEPS * FLAT_STEPS;
+    const ptrdiff_t ahead = far < FLAT_STEPS ? FLAT_STEPS : far;
     ptrdiff_t k = 0, j;
     for (; k + FLAT_STEPS <= kc; k += FLAT_STEPS, x += FLAT_STEPS, w += FLAT_STEPS * ldw) {
         for (j = 0; j + 2 * VL <= cols; j += 2 * VL) {
-            if (k + 2 * FLAT_STEPS <= kc)
-                for (int u = 0; u < FLAT_STEPS; u++) PREFETCH_NEAR(w + (FLAT_STEPS + u) * ldw + j);
+            if (k + ahead + FLAT_STEPS <= kc)
+                for (int u = 0; u < FLAT_STEPS; u++) PREFETCH(w + (ahead + u) * ldw + j);
             flat_steps(FLAT_STEPS, 2, VL, x, ldx, rows, w + j, ldw, sums + j, lds, k == 0);
         }
         for (; j < cols; j += VL)
