@@ -144,6 +144,8 @@ def test_a_convolutional_network_that_does_not_know_its_images(path):
         export_onnx(net, path, image_shape=image_shape)
         assert sizes(onnx.load(path).graph.input[0]) == wanted
         agree(run(path, X), net.loss(X))
+    with pytest.raises(ValueError, match="image_shape"):
+        export_onnx(net, path, image_shape=(2, 9, 5))
 
 
 def test_a_two_layer_net_in_float32(path):
