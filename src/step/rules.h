@@ -137,7 +137,7 @@ static inline __attribute__((always_inline)) void prefetch_element(const update 
 
 /* n elements at `at`, with gradient g. squares: INOUT, of the parameter; NULL where there is no reg. */
 #define update_vec TYPED(update_vec)
-static inline void update_vec(const update *u, int rule, vec g, ptrdiff_t at, int n, vec *squares)
+static inline __attribute__((always_inline)) void update_vec(const update *u, int rule, vec g, ptrdiff_t at, int n, vec *squares)
 {
     vec w = {0}, s, t;
     if (rule != STORE || squares != NULL) w = vec_load(u->w + at, n);
@@ -193,7 +193,7 @@ static inline void update_whole_vec(const update *u, vec g, ptrdiff_t at, vec *s
 }
 
 #define update_rows TYPED(update_rows)
-static inline void update_rows(const update *u, int rule, const vec *tile, int nv, int rows, int cols,
+static inline __attribute__((always_inline)) void update_rows(const update *u, int rule, const vec *tile, int nv, int rows, int cols,
                                ptrdiff_t at, ptrdiff_t ld, vec *squares)
 {
     for (int i = 0; i < rows; i++)
