@@ -29,6 +29,8 @@ cdef enum:
 
 cdef enum:
     BLOCK = ROW_TILES * MR    # rows of a block: their activations stay near the second-level cache
+    LARGE_BLOCK = 3 * BLOCK   # where a matrix does not stay there: it is read and packed once a block
+    LARGE_BYTES = 524288
     FLAT_ROWS = 32            # up to so many rows a large matrix is read row by row: see flat.h
     FLAT_BYTES = 131072       # how large
     LEAST_ROWS = 24           # rows that a thread is given rather than columns, if there are as many
@@ -330,6 +332,19 @@ cdef inline void blocks_of_part(void *arg, int part) noexcept nogil:
     scratch_give(scratch)
 
 
+cdef inline int blocks_for(const Job *job, int num_threads) noexcept nogil:
+    """Blocks of rows to share out; one of few rows, where the columns of each product are shared out."""
+    cdef Py_ssize_t rows = BLOCK, blocks
+    cdef int l
+    for l in range(job.layers):
+        if job.layer[l].fan_in * job.layer[l].fan_out * <Py_ssize_t> job.itemsize > LARGE_BYTES:
+            rows = LARGE_BLOCK
+    blocks = ceil_div(job.n, rows)
+    if blocks < PARTS * num_threads:  # as many for each thread
+        blocks = min(ceil_div(blocks, num_threads) * num_threads, job.n // LEAST_ROWS)
+    return <int> max(<Py_ssize_t> 1, blocks)
+
+
 cdef inline int run(Job *job, int num_threads) noexcept nogil:
     """All rows. -1: out of memory; -2: batch norm of something that is not finite, and nothing was done."""
     cdef bint finite = True
@@ -356,9 +371,7 @@ cdef inline int run(Job *job, int num_threads) noexcept nogil:
     if not finite:
         scratch_give(vectors)
         return -2
-    # Blocks of rows are shared out; only of few rows the columns of each product.
-    job.blocks = <int> max(ceil_div(job.n, <Py_ssize_t> BLOCK),
-                           min(<Py_ssize_t> num_threads, job.n // LEAST_ROWS))
+    job.blocks = blocks_for(job, num_threads)
     if job.blocks == 1:
         scratch = scratch_take(scratch_size(job, job.n, num_threads))
         if scratch == NULL:
