@@ -9,6 +9,7 @@ import numpy as np
 
 from daseCV_c import _random
 from daseCV_c._network import Network
+from daseCV_c._runtime import backend as _backend
 from daseCV_c._step import prediction as _prediction
 from daseCV_c._training import archive, checks, snapshot
 from daseCV_c._training import data as _data
@@ -318,7 +319,7 @@ class Solver(Steps):
         num_samples : int, optional
             When N is larger, the accuracy is that of so many samples, drawn with replacement.
         batch_size : int
-            Samples scored at a time, by the package's own networks at least 1000.
+            Samples scored at a time, by the kernels of the package's own networks at least 1000.
 
         Returns
         -------
@@ -357,9 +358,10 @@ class Solver(Steps):
             index: Array = _random.source(self.generator).choice(X.shape[0], num_samples)
             X, y = X[index], y[index]
         predictions = []
-        # A network of the package takes any number in as little memory, and the mean image from those of uint8.
         own = isinstance(self.model, Network) and self.model._has_own_loss()
-        batch_size = max(batch_size, 1000) if own else batch_size
+        if own and _backend.get_backend() == "compiled":
+            # The kernel takes any number in as little memory, and the mean image from those of uint8.
+            batch_size = max(batch_size, 1000)
         for start in range(0, len(X), batch_size):
             part = slice(start, start + batch_size)
             if own:

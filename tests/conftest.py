@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 
 NO_EXTENSION = os.environ.get("DASECV_TEST_NO_EXT") == "1"
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in the background so. Tests send Ctrl-C, to themselves and to programs they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 pytest.register_assert_rewrite("commands", "comparing", "entries")
 
 from bf16_kernels import INSTRUCTIONS, V4  # noqa: E402

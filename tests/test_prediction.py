@@ -152,6 +152,7 @@ def test_images_of_uint8_for_the_convolutional_network(backend, dtype):
     alike(backend, net.predict_proba(images, 4, mean_image=mean), expected)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_memory_order(kernels_alone, dtype, layout):
     net, conv = net_of(dtype=dtype), conv_of(dtype)
@@ -161,6 +162,7 @@ def test_memory_order(kernels_alone, dtype, layout):
         assert frozen(one.predict_proba(other, 7)) == frozen(one.predict_proba(X))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64, np.bool_, np.float16, np.float32, np.float64])
 def test_kinds_of_numbers(kernels_alone, dtype, kind):
     net, X = net_of(dtype=dtype), (3 * normal("X", 30, *IMAGE)).astype(kind)
@@ -168,6 +170,7 @@ def test_kinds_of_numbers(kernels_alone, dtype, kind):
     assert frozen(net.loss(X.tolist())) == frozen(net.loss(X.astype(dtype)))
 
 
+@pytest.mark.compiled
 def test_memory_does_not_grow_with_the_samples(kernels_alone):
     """Of samples that no kernel takes as they lie, only some are laid out at a time."""
     net = net_of(dtype=np.float32)
