@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 
 from daseCV_c import _random
-from daseCV_c._network import Network
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._step import prediction as _prediction
 from daseCV_c._training import archive, checks, snapshot
@@ -358,7 +357,7 @@ class Solver(Steps):
             index: Array = _random.source(self.generator).choice(X.shape[0], num_samples)
             X, y = X[index], y[index]
         predictions = []
-        own = isinstance(self.model, Network) and self.model._has_own_loss()
+        own = self._own_loss()
         if own and _backend.get_backend() == "compiled":
             # The kernel takes any number in as little memory, and the mean image from those of uint8.
             batch_size = max(batch_size, 1000)

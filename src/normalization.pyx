@@ -8,14 +8,13 @@ kept in a fixed number of lanes, which compilers turn into vectors.
 from cython.parallel cimport prange
 from libc.math cimport sqrt
 
-from arithmetic cimport ceil_div, part_start
+from arithmetic cimport LANES, ceil_div, lane_total, part_start
 from checks cimport matrix, matrix_start, vector, vector_start
 from real cimport real
 from sharing cimport set_serial_picoseconds, threads_for
 
 cdef enum:
     COLUMNS = 64  # columns of a block: four cache lines of float32
-    LANES = 16
 
 
 def share_from(double picoseconds):
@@ -220,14 +219,6 @@ cdef void bn_backward_blocks(
             bn_constant_block(dout_nd, xhat_nd, gamma_d, inv_d, dx_nd, dgamma_d, dbeta_d, n, d, block)
 
 
-cdef inline double _lane_total(const double* lanes) noexcept nogil:
-    cdef double total = 0
-    cdef Py_ssize_t k
-    for k in range(LANES):
-        total += lanes[k]
-    return total
-
-
 cdef void ln_forward_row(
     const real* x_d, const real* gamma_d, const real* beta_d, double eps,  # IN
     real* out_d, real* xhat_d, real* inv,                                  # OUT
@@ -245,7 +236,7 @@ cdef void ln_forward_row(
             lanes[k] += x_d[j + k]
     for j in range(whole, d):
         lanes[j - whole] += x_d[j]
-    mean = _lane_total(lanes) / d
+    mean = lane_total(lanes) / d
     for k in range(LANES):
         lanes[k] = 0
     for b in range(whole // LANES):
@@ -256,7 +247,7 @@ cdef void ln_forward_row(
     for j in range(whole, d):
         centred = x_d[j] - mean
         lanes[j - whole] += centred * centred
-    var = _lane_total(lanes) / d
+    var = lane_total(lanes) / d
     inv_r = <real> (1 / sqrt(var + eps))
     mean_r = <real> mean
     inv[0] = inv_r
@@ -299,8 +290,8 @@ cdef void ln_backward_row(
         g = <double> dout_d[j] * gamma_d[j]
         first[j - whole] += g
         second[j - whole] += g * xhat_d[j]
-    mean_g = <real> (_lane_total(first) / d)
-    mean_gx = <real> (_lane_total(second) / d)
+    mean_g = <real> (lane_total(first) / d)
+    mean_gx = <real> (lane_total(second) / d)
     for j in range(d):
         dx_d[j] = inv * (dout_d[j] * gamma_d[j] - mean_g - xhat_d[j] * mean_gx)
 

@@ -8,7 +8,7 @@ from cython.parallel cimport prange
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from arithmetic cimport ceil_div
+from arithmetic cimport LANES, ceil_div, lane_total
 from checks cimport vector, vector_start
 from real cimport real
 from sharing cimport set_serial_picoseconds, threads_for
@@ -17,7 +17,6 @@ from step.rules cimport (
 
 cdef enum:
     BLOCK = 4096  # elements that a thread takes at once
-    LANES = 16    # sums side by side, which compilers turn into vectors
 
 cdef double SQUARE_PICOSECONDS = 150  # for four bytes
 
@@ -84,7 +83,7 @@ def update(
 cdef double squares_of(const real *x, Py_ssize_t size) noexcept nogil:
     """The sum of the squares, in double."""
     cdef double lanes[LANES]
-    cdef double value, total = 0
+    cdef double value
     cdef Py_ssize_t b, i, k, whole = size - size % LANES
     for k in range(LANES):
         lanes[k] = 0
@@ -96,9 +95,7 @@ cdef double squares_of(const real *x, Py_ssize_t size) noexcept nogil:
     for i in range(whole, size):
         value = x[i]
         lanes[i - whole] += value * value
-    for k in range(LANES):
-        total += lanes[k]
-    return total
+    return lane_total(lanes)
 
 
 def sum_of_squares(const real[::1] x not None, int num_threads):

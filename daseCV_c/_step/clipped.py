@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import chain, starmap
 from operator import setitem
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from daseCV_c._runtime.kernels import Kernels
 from daseCV_c._step import whole
 from daseCV_c._step.conv_net import ConvStep
 from daseCV_c._step.fully_connected import Arrays, Change, Configs, FusedStep, _aligned_copy, _run
-from daseCV_c._training.clipping import Clipping
 from daseCV_c._types import Array
+
+if TYPE_CHECKING:
+    from daseCV_c._training.clipping import Clipping  # which stands above: the Solver hands one in
 
 
 class _Flat(NamedTuple):

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from daseCV_c import _types, optim
+from daseCV_c._step.fully_connected import _RULES  # the package's, as it has them
 from daseCV_c._types import Array
 
 Rule: TypeAlias = Callable[..., Any]
 
-_RULES: dict[str, Rule] = {name: getattr(optim, name) for name in optim.__all__}  # as the package has them
 
 
 # Update rules.

@@ -8,6 +8,7 @@ import numpy as np
 
 from daseCV_c import _checks, _random
 from daseCV_c._layers.batch import gather_batch
+from daseCV_c._network import Network
 from daseCV_c._step import conv_net as _engine_cnn
 from daseCV_c._step import fully_connected as _engine
 from daseCV_c._step.clipped import ClippedConvStep, ClippedStep
@@ -16,11 +17,8 @@ from daseCV_c._training.layer_step import by_layers
 from daseCV_c._training.options import Options
 from daseCV_c._types import Array
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
-from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 
 _FLOATS = (np.float32, np.float64)
-# As they are defined: a loss that somebody puts in their place is called, not passed by.
-_OWN_LOSS = (FullyConnectedNet.loss, TwoLayerNet.loss, ThreeLayerConvNet.loss)
 
 
 class Steps(Options):
@@ -68,7 +66,8 @@ class Steps(Options):
         return isinstance(self.update_rule, str) and self._rule is _engine._RULES.get(self.update_rule)
 
     def _own_loss(self) -> bool:
-        return getattr(type(self.model), "loss", None) in _OWN_LOSS and "loss" not in vars(self.model)
+        """A loss that somebody has put in the place of a network's is called, not passed by."""
+        return isinstance(self.model, Network) and self.model._has_own_loss()
 
     def _batch(self, index: Array) -> Array:
         """Rows of X_train, cast on the way where the model says to what."""

@@ -3,7 +3,7 @@ from libc.math cimport sqrt
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
-from arithmetic cimport ceil_div, part_start
+from arithmetic cimport LANES, ceil_div, lane_total, part_start
 from product.grid cimport Area
 from product.plan cimport ROW_TILES, Product, packed_stride, plan_product, product_of
 from product.product cimport Run, part_of, rectangle
@@ -35,7 +35,6 @@ cdef enum:
     FLAT_BYTES = 131072       # how large
     LEAST_ROWS = 24           # rows that a thread is given rather than columns, if there are as many
     PARTS = 4                 # for each thread: one that is late leaves the last ones to others
-    LANES = 16                # partial sums of a row
 
 ctypedef fused pixel:         # of an image
     uint8_t
@@ -123,14 +122,6 @@ cdef inline void gather(const Job *job, Py_ssize_t i0, Py_ssize_t i1, real *to, 
         gather_pixels(<const double *> start, job.image_mean, i1 - i0, d, to, stride)
 
 
-cdef inline double total(const double *lane) noexcept nogil:
-    cdef double s = 0
-    cdef int j
-    for j in range(LANES):
-        s += lane[j]
-    return s
-
-
 cdef inline void layer_norm_row(Py_ssize_t d, const real *gamma, const real *beta, double eps,
                                 real *h) noexcept nogil:
     """Layer norm and ReLU of one row, in place; sums in double."""
@@ -145,7 +136,7 @@ cdef inline void layer_norm_row(Py_ssize_t d, const real *gamma, const real *bet
             lane[j] += h[block * LANES + j]
     for j in range(<int> (d - whole)):
         lane[j] += h[whole + j]
-    mean = total(lane) / d
+    mean = lane_total(lane) / d
     memset(lane, 0, sizeof(lane))
     for block in range(d // LANES):
         for j in range(LANES):
@@ -154,7 +145,7 @@ cdef inline void layer_norm_row(Py_ssize_t d, const real *gamma, const real *bet
     for j in range(<int> (d - whole)):
         c = h[whole + j] - mean
         lane[j] += c * c
-    m, s = <real> mean, <real> (1 / sqrt(total(lane) / d + eps))
+    m, s = <real> mean, <real> (1 / sqrt(lane_total(lane) / d + eps))
     for i in range(d):
         out = gamma[i] * ((h[i] - m) * s) + beta[i]
         h[i] = 0 if out <= 0 else out  # a comparison with NaN is false: it passes
