@@ -26,10 +26,7 @@ SETTINGS: dict[str, dict[str, float]] = {
     "adam": {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
     "adamw": {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 1e-2},
 }
-STATES: dict[str, tuple[str, ...]] = {
-    "sgd": (), "sgd_momentum": ("velocity",), "nesterov": ("velocity",), "rmsprop": ("cache",), "adagrad": ("cache",),
-    "adam": ("m", "v"), "adamw": ("m", "v"),
-}
+STATES = reference.optim.STATES
 COUNTING = frozenset({"adam", "adamw"})  # rules that keep the number of their steps too, under t
 # The settings, in the order above, as the kernels take them: rate, keep1, keep2, eps, weight decay.
 NUMBERS: dict[str, Callable[..., tuple[float, float, float, float, float]]] = {

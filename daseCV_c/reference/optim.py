@@ -4,6 +4,12 @@ import numpy as np
 
 from daseCV_c._types import Array, Params
 
+# What a rule keeps in its configuration beside its settings, in order.
+STATES: dict[str, tuple[str, ...]] = {
+    "sgd": (), "sgd_momentum": ("velocity",), "nesterov": ("velocity",), "rmsprop": ("cache",), "adagrad": ("cache",),
+    "adam": ("m", "v"), "adamw": ("m", "v"),
+}
+
 
 def _config(config: Params | None, **defaults: float) -> Params:
     config = {} if config is None else config
