@@ -22,7 +22,7 @@ def relu_backward(dout: ArrayLike, cache: ArrayLike) -> Array:
 def logistic(x: Array) -> Array:
     """1 / (1 + exp(-x)), from the exp of -|x|, which never overflows."""
     power = np.exp(-np.abs(x))
-    return np.where(x < 0, power, 1) / (1 + power)
+    return np.asarray(np.where(x < 0, power, 1) / (1 + power))
 
 
 def activate(x: Array, activation: str) -> Array:
@@ -40,4 +40,4 @@ def deactivate(dout: Array, out: Array, activation: str) -> Array:
         return dout
     if activation == "relu":
         return relu_backward(dout, out)
-    return dout * (out * (1 - out) if activation == "logistic" else 1 - out * out)
+    return np.asarray(dout * (out * (1 - out) if activation == "logistic" else 1 - out * out))
