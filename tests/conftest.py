@@ -96,7 +96,9 @@ def bfloat16(monkeypatch, bf16_instructions):
     return daseCV_c.set_matmul_precision("bfloat16")
 
 
-@pytest.fixture(params=["numpy", pytest.param("compiled", marks=pytest.mark.compiled)])
+# The twins are the same whatever is built, unless nothing is.
+@pytest.fixture(params=[pytest.param("numpy", marks=() if NO_EXTENSION else pytest.mark.once),
+                        pytest.param("compiled", marks=pytest.mark.compiled)])
 def backend(request):
     """The test runs once on each backend."""
     with daseCV_c.use_backend(request.param):

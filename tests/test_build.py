@@ -1,4 +1,4 @@
-"""The artefacts: sdist, wheel from the sdist, a serial build, no build at all, the choice of a level."""
+"""The artefacts: sdist, a wheel from it without OpenMP, no build at all, the choice of a level."""
 
 import os
 import shutil
@@ -35,20 +35,22 @@ def run(command, cwd, **env):
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A copy of the source tree without anything built."""
-    folder = tmp_path_factory.mktemp("checkout") / "tree"
-    shutil.copytree(ROOT, folder, ignore=LEFT_BEHIND)
-    return folder
+def artefacts(tmp_path_factory):
+    """(sdist, serial wheel built from that sdist, what the build said). Kernels with OpenMP are those of the tree."""
+    tree, out = tmp_path_factory.mktemp("checkout") / "tree", tmp_path_factory.mktemp("dist")
+    shutil.copytree(ROOT, tree, ignore=LEFT_BEHIND)
+    done = run(["-m", "build", "--no-isolation", "--outdir", out, tree], out, DASECV_BUILD_ISA="base",
+               DASECV_NO_OPENMP="1")
+    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+    return sdist, wheel, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
-def artefacts(checkout, tmp_path_factory):
-    """(sdist, wheel built from that sdist)."""
-    out = tmp_path_factory.mktemp("dist")
-    run(["-m", "build", "--no-isolation", "--outdir", out, checkout], out, DASECV_BUILD_ISA="base")
-    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
-    return sdist, wheel
+def site(artefacts, tmp_path_factory):
+    """A folder with the installed wheel."""
+    folder = tmp_path_factory.mktemp("site")
+    run(["-m", "pip", "install", "-q", "--no-deps", "--target", folder, artefacts[1]], folder)
+    return folder
 
 
 @pytest.mark.build
@@ -80,28 +82,23 @@ def test_wheel_holds_the_package_alone(artefacts):
 
 @pytest.mark.build
 @pytest.mark.timeout(600)
-def test_installed_wheel_trains_from_an_empty_folder(artefacts, tmp_path):
-    site, empty = tmp_path / "site", tmp_path / "empty"
-    empty.mkdir()
-    run(["-m", "pip", "install", "-q", "--no-deps", "--target", site, artefacts[1]], tmp_path)
-    where = run(["-c", "import daseCV_c; print(daseCV_c.__file__)"], empty, PYTHONPATH=str(site))
+def test_installed_wheel_trains_from_an_empty_folder(site, tmp_path):
+    where = run(["-c", "import daseCV_c; print(daseCV_c.__file__)"], tmp_path, PYTHONPATH=str(site))
     assert Path(where.stdout.strip()).is_relative_to(site)
-    run(["-W", "error::RuntimeWarning", "-m", "daseCV_c", "train", "--epochs", "1", "--out", "run"], empty,
+    run(["-W", "error::RuntimeWarning", "-m", "daseCV_c", "train", "--epochs", "1", "--out", "run"], tmp_path,
         PYTHONPATH=str(site))
-    assert {"config.json", "history.csv", "best.npz"} <= {p.name for p in (empty / "run").iterdir()}
+    assert {"config.json", "history.csv", "best.npz"} <= {p.name for p in (tmp_path / "run").iterdir()}
 
 
 @pytest.mark.build
 @pytest.mark.timeout(600)
-def test_serial_build_says_so_and_works(checkout, tmp_path):
-    done = run(["setup.py", "build", "--build-base", tmp_path / "b", "--build-lib", tmp_path / "lib"], checkout,
-               DASECV_NO_OPENMP="1", DASECV_BUILD_ISA="base")
-    assert "OpenMP is switched off" in done.stderr
+def test_serial_build_says_so_and_works(artefacts, site, tmp_path):
+    assert "OpenMP is switched off" in artefacts[2]
     code = ("import daseCV_c, numpy as np\nfrom daseCV_c.layers import affine_forward\n"
             "facts = daseCV_c.show_config('dict')\n"
             "assert facts['openmp'] is None and facts['backend'] == 'compiled' and facts['threads'] == 1, facts\n"
             "x = np.ones((300, 400)); print(affine_forward(x, x.T, np.zeros(300))[0][0, 0])")
-    assert run(["-c", code], tmp_path, PYTHONPATH=str(tmp_path / "lib")).stdout.strip() == "400.0"
+    assert run(["-c", code], tmp_path, PYTHONPATH=str(site)).stdout.strip() == "400.0"
 
 
 def test_without_kernels_one_warning_names_the_build_command(tmp_path):

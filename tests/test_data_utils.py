@@ -11,6 +11,7 @@ from crafting import py2_batch
 from daseCV_c.data_utils import get_CIFAR10_data, load_CIFAR10, load_CIFAR_batch
 from daseCV_c.datasets import cifar_files as _cifar
 
+pytestmark = pytest.mark.once
 NAMES = [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]
 SPLITS = ("train", "val", "test")
 

@@ -286,7 +286,7 @@ def test_learns_fifty_images_by_heart(images, hidden_dims, weight_scale, learnin
     assert max(solver.train_acc_history) == 1.0
 
 
-@on_both_backends
+@pytest.mark.once
 def test_order_of_the_update_rules(images):
     rates = {"sgd": 5e-3, "sgd_momentum": 5e-3, "adam": 1e-3, "rmsprop": 1e-4}
     weight_scale, epochs = (5e-2, 5) if ON_CIFAR else (1e-1, 10)

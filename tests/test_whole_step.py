@@ -306,7 +306,7 @@ def test_a_dict_of_ones_own(backend, model, rule, place):
     done, before = another(), state(another())
     places, ends = interrupted(done, None), set()
     after = state(done)
-    for at in (*range(places - 300, places, 7), places - 1):
+    for at in (*range(places - 300, places, 13), places - 1):
         solver = another()
         interrupted(solver, at)
         assert state(solver) in (before, after), "a torn step"
