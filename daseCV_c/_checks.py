@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from daseCV_c import _tables
 from daseCV_c._types import Array, ArrayLike, DType, Params
 
 FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
@@ -19,10 +20,7 @@ def as_array(function: str, name: str, value: object) -> Array:
     """An array of real numbers, or TypeError."""
     if type(value) is np.ndarray and (value.dtype is FLOAT32 or value.dtype is FLOAT64):
         return value
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{function}: {name} is not an array: {error}") from None
+    array = _tables.samples(function, name, value)
     # 16-byte floats (longdouble) would lose digits without a word.
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(
@@ -202,7 +200,7 @@ def as_int64(array: Array) -> Array:
 
 def integers(function: str, name: str, value: ArrayLike, too_large: type[Exception] = ValueError) -> Array:
     """`as_int64` of what a caller gave, or an error."""
-    array = np.asarray(value)
+    array = value if type(value) is np.ndarray else _tables.labels(function, name, value)
     dtype = array.dtype
     if dtype.kind not in "iu" and array.size:
         raise TypeError(f"{function}: {name} has dtype {dtype}, expected integers")

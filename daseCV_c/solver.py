@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from daseCV_c import _random
+from daseCV_c import _random, _tables
+from daseCV_c._network import Network
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._step import prediction as _prediction
 from daseCV_c._training import archive, checks, snapshot
@@ -159,7 +160,7 @@ class Solver(Steps):
         self._take_options(kwargs)
         checks.model(model)
         self.model = model
-        vars(self).update(_data.splits(data))
+        vars(self).update(_data.splits(data, isinstance(model, Network)))
         self.mean_image = _data.mean_image(data, self.X_train, self.X_val)
         self._clip = None if self.clip_norm is None else Clipping(self.clip_norm, self.on_divergence == "stop")
         self._rates = None if self.schedule is None else Rates(self.schedule, self.lr_decay)
@@ -341,7 +342,8 @@ class Solver(Steps):
         >>> round(float(Solver(Echo(), data).check_accuracy(X, y)), 3)
         0.667
         """
-        X, y = np.asarray(X), np.asarray(y)
+        X = _tables.samples("check_accuracy", "X", X, strict=isinstance(self.model, Network))
+        y = _tables.labels("check_accuracy", "y", y)
         if y.shape != X.shape[:1] or X.shape[0] == 0:
             raise ValueError(
                 f"check_accuracy: X has shape {X.shape} and y {y.shape}, expected one label for each of N > 0 samples"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from daseCV_c import _checks
+from daseCV_c import _checks, _tables
 from daseCV_c._files import replacing
 from daseCV_c._types import ArrayLike
 
@@ -46,7 +46,7 @@ def output_file(preds: ArrayLike, phase_id: int = 1) -> str:
     'output/phase_1/prediction.npy'
     """
     phase = _phase("output_file", phase_id)
-    preds = np.asarray(preds)
+    preds = _tables.labels("output_file", "preds", preds)
     if preds.dtype.kind not in "biuf":
         raise TypeError(f"output_file: preds has dtype {preds.dtype}, expected numbers")
     if preds.ndim != 1:

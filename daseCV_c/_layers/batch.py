@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import DTypeLike
 
-from daseCV_c import _checks, reference
+from daseCV_c import _checks, _tables, reference
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._types import Array, ArrayLike
@@ -45,7 +45,7 @@ def gather_batch(
     >>> gather_batch(np.array([[1, 2], [3, 4]], np.uint8), [1, 1], mean=[1., 1.]).tolist()
     [[2.0, 3.0], [2.0, 3.0]]
     """
-    X = np.asarray(X)
+    X = _tables.samples("gather_batch", "X", X)
     if X.ndim < 1 or X.dtype.kind not in "biuf":
         raise TypeError(f"gather_batch: X has shape {X.shape} and dtype {X.dtype}, expected rows of real numbers")
     index = _checks.integers("gather_batch", "index", index, IndexError)

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from daseCV_c import _checks, _random, optim
+from daseCV_c import _checks, _random, _tables, optim
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import precision as _precision
 from daseCV_c._runtime import threads as _threads
@@ -154,7 +154,7 @@ def _run(
 
 def gradients(model: Any, X: Array, y: Any) -> tuple[float, dict[str, Array]] | None:
     """(loss, grads) of a batch, or None where the layers must do it: then nothing was changed."""
-    y = _labels(np.asarray(y))
+    y = _labels(_tables.labels(f"{type(model).__name__}.loss", "y", y))
     if y is None or len(y) != len(X) or len(y) > _MOST_SAMPLES:
         return None
     rows = _rows(X)

@@ -102,6 +102,8 @@ def labels(y_train: Array, y_val: Array, count: int | None) -> None:
                     f"the network: {np.count_nonzero(outside)} of {y.size} labels are none")
         elif count is not None or name == "y_val" and y_train.dtype.kind in "biuf":
             wanted = "numbers" if count is None else f"integers from 0 to {count - 1}, the classes of the network"
+            if count is not None and isinstance(y.flat[0], (str, bytes)):
+                wanted += f": names, y = np.unique({name}, return_inverse=True)"
             raise TypeError(f"Solver: {name} holds {y.flat[0]!r} (dtype {y.dtype}), expected {wanted}")
 
 

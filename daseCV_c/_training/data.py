@@ -6,21 +6,35 @@ from typing import Any
 
 import numpy as np
 
-from daseCV_c import _checks
+from daseCV_c import _checks, _tables
 from daseCV_c._types import Array
 
 
-def splits(data: dict[str, Any]) -> dict[str, Array]:
-    """X_train, y_train, X_val and y_val as arrays that fit each other."""
+def splits(data: dict[str, Any], own: bool) -> dict[str, Array]:
+    """X_train, y_train, X_val and y_val as arrays that fit each other.
+
+    For a network of the package (`own`) samples become numbers, and labels that are whole numbers integers.
+    A model of the user's own may read other things.
+    """
     missing = [k for k in ("X_train", "y_train", "X_val", "y_val") if k not in data]
     if missing:
         raise ValueError(f"Solver: data has no {', '.join(missing)}, expected X_train, y_train, X_val, y_val")
+    columns = [_tables.names_of(data[f"X_{split}"]) for split in ("train", "val")]
+    if None not in columns and columns[0] != columns[1]:
+        raise ValueError(f"Solver: X_train has the columns {', '.join(columns[0] or [])}, but X_val has "
+                         f"{', '.join(columns[1] or [])}")
     found: dict[str, Array] = {}
     for split in ("train", "val"):
-        X, y = np.asarray(data[f"X_{split}"]), np.asarray(data[f"y_{split}"])
+        X = _tables.samples("Solver", f"X_{split}", data[f"X_{split}"], strict=own)
+        y = _tables.labels("Solver", f"y_{split}", data[f"y_{split}"])
+        y = _tables.whole(y) if own else y
         if y.ndim != 1 or X.ndim < 1 or len(X) != len(y):
+            hint = f": np.ravel(y_{split})" if y.shape[1:] == (1,) else ""
             raise ValueError(f"Solver: X_{split} has shape {X.shape} and y_{split} {y.shape}, "
-                             "expected one label per sample")
+                             f"expected one label per sample{hint}")
+        if own and X.ndim == 1:
+            raise ValueError(f"Solver: X_{split} has shape {X.shape}, expected (N, d_1, ..., d_k): for samples of one "
+                             f"feature np.reshape(X_{split}, (-1, 1))")
         if len(X) == 0:
             raise ValueError(f"Solver: X_{split} has shape {X.shape}, expected at least one sample")
         found |= {f"X_{split}": X, f"y_{split}": y}

@@ -46,7 +46,8 @@ def _images(name: str, X: ArrayLike, W1: Array) -> Array:
     features = W1.shape[0] if isinstance(W1, np.ndarray) and W1.ndim else np.shape(W1)[0]
     X = _checks.as_array(name, "X", X)
     if X.ndim < 2:
-        raise ValueError(f"{name}: X has {X.ndim} dimensions (shape {X.shape}), expected (N, d_1, ..., d_k)")
+        raise ValueError(f"{name}: X has {X.ndim} dimensions (shape {X.shape}), expected (N, d_1, ..., d_k)" + (
+            ": X.reshape(1, -1) is one sample, X.reshape(-1, 1) N of one feature" if X.ndim else ""))
     width = math.prod(X.shape[1:])
     if width != features:
         raise ValueError(
