@@ -6,6 +6,8 @@ Modules carry the course's names: `layers`, `layer_utils`, `optim`, `classifiers
 `reference`.
 """
 
+from daseCV_c._course.names import alias
+from daseCV_c._course.names import install as _install
 from daseCV_c._runtime.backend import get_backend, use_backend
 from daseCV_c._runtime.config import show_config
 from daseCV_c._runtime.precision import get_matmul_precision, set_matmul_precision
@@ -14,6 +16,7 @@ from daseCV_c._version import __version__
 
 __all__ = [
     "__version__",
+    "alias",
     "get_backend",
     "get_matmul_precision",
     "get_num_threads",
@@ -23,3 +26,11 @@ __all__ = [
     "show_config",
     "use_backend",
 ]
+
+_install("daseCV")
+
+
+def load_ipython_extension(ipython: object) -> None:
+    """``%load_ext daseCV_c``: print what is in use, and let notebooks of every year find the course's modules."""
+    from daseCV_c._course import extension
+    extension.load(ipython)

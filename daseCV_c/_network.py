@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from daseCV_c import _checks, _random
+from daseCV_c._layers.chosen import Chosen
 from daseCV_c._step import prediction as _prediction
 from daseCV_c._types import Array, ArrayLike
 
@@ -29,6 +30,7 @@ class Network:
     mean_image: Array | None = None
     loss: Callable[..., Any]
     _own_loss: Callable[..., Any]  # as the package defines it
+    _chosen: Chosen  # the functions of the layers that it computes with
     class_names: list[str] | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -388,6 +388,8 @@ class Solver(Steps):
         Batch norm's running statistics are put back with them.
         """
         checks.labels(self.y_train, self.y_val, checks.classes(self.model) if self._own_loss() else None)
+        if isinstance(self.model, Network):
+            self.model._chosen.look()
         if self._ended:
             self._begin_run()
         Run(self).go()

@@ -292,7 +292,7 @@ def test_refused_training_leaves_the_running_statistics(backend):
 @pytest.mark.parametrize("make", [
     lambda: FullyConnectedNet([5], normalization="groupnorm"),
     lambda: FullyConnectedNet([5], normalization="BatchNorm"),
-    lambda: FullyConnectedNet([5], dropout=0),
+    lambda: FullyConnectedNet([5], dropout_keep_ratio=0),
     lambda: FullyConnectedNet([5], dropout=1.5),
     lambda: FullyConnectedNet([5], dropout=np.nan),
     lambda: FullyConnectedNet([5], dropout_keep_ratio=-0.5),

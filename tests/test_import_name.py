@@ -55,3 +55,146 @@ def test_reloaded_by_the_courses_name(script):
            "assert importlib.reload(daseCV.layers) is daseCV_c.layers is daseCV.layers\n"
            "import daseCV.solver, daseCV_c.solver\n"
            "assert daseCV.solver is daseCV_c.solver\n")
+
+
+# A folder of that name beside the notebook
+
+MINE = "def affine_forward(x, w, b):\n    return x.reshape(len(x), -1) @ w + b, (x, w, b)\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def make(name="daseCV", init=True, **modules):
+        for module, text in ({"__init__": ""} if init else {} | modules).items() | modules.items():
+            path = tmp_path / name / (module.replace(".", "/") + ".py")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return tmp_path / name
+    return make
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("init", [True, False], ids=["package", "no __init__.py"])
+def test_a_folder_of_the_course_comes_first(script, folder, init):
+    """Its modules are taken, and those that it lacks are ours."""
+    folder(init=init, layers="mine = True\n")
+    script("import daseCV_c\n"
+           "import daseCV.layers, daseCV_c.layers, daseCV.optim, daseCV_c.optim\n"
+           "from daseCV import layers, solver\n"
+           "assert daseCV.layers.mine and daseCV.layers is layers is not daseCV_c.layers\n"
+           "assert daseCV.optim is daseCV_c.optim and solver is daseCV_c.solver\n"
+           "from daseCV.classifiers.fc_net import *\n"
+           "assert FullyConnectedNet.__module__ == 'daseCV_c.classifiers.fc_net'\n")
+
+
+@pytest.mark.once
+def test_a_folder_that_imports_ours(script, folder):
+    """No other import of ours is needed."""
+    folder(layers=f"from daseCV_c.layers import *\n{MINE}")
+    script("from daseCV.layers import *\n"
+           "from daseCV.classifiers.fc_net import *\n"
+           "import daseCV.layers, daseCV_c.layers\n"
+           "assert relu_forward is daseCV_c.layers.relu_forward\n"
+           "assert daseCV.layers.affine_forward is not daseCV_c.layers.affine_forward\n")
+
+
+@pytest.mark.once
+def test_our_networks_compute_with_its_layers(script, folder):
+    layers = folder(layers=MINE.replace("return", "calls.append(1); return") + "calls = []\n") / "layers.py"
+    printed = script(
+        "import numpy as np, daseCV_c\n"
+        "from daseCV.classifiers.fc_net import TwoLayerNet\n"
+        "from daseCV.solver import Solver\n"
+        "import daseCV.layers\n"
+        "calls, X, y = daseCV.layers.calls, np.ones((4, 3)), np.array([0, 1, 0, 1])\n"
+        "model = TwoLayerNet(3, 2, 2)\n"
+        "model.loss(X); assert len(calls) == 2\n"
+        "model.loss(X, y); assert len(calls) == 4\n"
+        "data = dict(X_train=X, y_train=y, X_val=X, y_val=y)\n"
+        "Solver(model, data, batch_size=2, num_epochs=1, verbose=False).train()\n"
+        "assert len(calls) > 8\n")
+    assert printed == f"daseCV: affine_forward of {layers} in use\n"
+
+
+@pytest.mark.once
+def test_our_solver_takes_its_rules(script, folder):
+    optim = folder(optim="def sgd(w, dw, config=None):\n    return w - w, config\n") / "optim.py"
+    printed = script(
+        "import numpy as np, daseCV_c\n"
+        "from daseCV.classifiers.fc_net import TwoLayerNet\n"
+        "from daseCV.solver import Solver\n"
+        "X, y = np.ones((4, 3)), np.array([0, 1, 0, 1])\n"
+        "data = dict(X_train=X, y_train=y, X_val=X, y_val=y)\n"
+        "solver = Solver(TwoLayerNet(3, 2, 2), data, batch_size=4, num_epochs=1, verbose=False)\n"
+        "solver.train()\n"
+        "assert not any(w.any() for w in solver.model.params.values())\n"
+        "Solver(TwoLayerNet(3, 2, 2), data, update_rule='adam', batch_size=4, num_epochs=1, verbose=False).train()\n")
+    assert printed == f"daseCV: sgd of {optim} in use\n"
+
+
+@pytest.mark.once
+def test_a_folder_with_classifiers_of_its_own(script, folder):
+    folder(**{"classifiers.__init__": "", "classifiers.fc_net": "mine = True\n"})
+    script("import daseCV_c\n"
+           "from daseCV.classifiers import fc_net, cnn\n"
+           "from daseCV.layers import affine_forward\n"
+           "assert fc_net.mine and cnn.__name__ == 'daseCV_c.classifiers.cnn'\n")
+
+
+@pytest.mark.once
+def test_a_folder_of_data_is_no_package(script, folder, tmp_path):
+    (folder(init=False, **{"notes.x": ""}) / "datasets" / "cifar-10-batches-py").mkdir(parents=True)
+    (tmp_path / "cs231n" / "datasets").mkdir(parents=True)
+    script("import daseCV_c\n"
+           "daseCV_c.alias('cs231n')\n"
+           "import cs231n.datasets, daseCV.datasets\n"
+           "assert cs231n.datasets is daseCV.datasets is daseCV_c.datasets\n")
+
+
+# Other names
+
+@pytest.mark.once
+def test_another_name(script):
+    printed = script(
+        "import importlib, daseCV_c\n"
+        "daseCV_c.alias('cs231n')\n"
+        "from cs231n.classifiers.fc_net import *\n"
+        "from cs231n.classifiers.cnn import *\n"
+        "from cs231n.data_utils import get_CIFAR10_data\n"
+        "from cs231n.fast_layers import conv_forward_fast\n"
+        "from cs231n.vis_utils import visualize_grid\n"
+        "import cs231n.layers, daseCV_c.layers, cs231n.classifiers.fc_net\n"
+        "from cs231n import layer_utils\n"
+        "assert cs231n.layers is daseCV_c.layers and layer_utils is daseCV_c.layer_utils\n"
+        "assert importlib.reload(cs231n.layers) is daseCV_c.layers and importlib.reload(cs231n) is cs231n\n"
+        "assert cs231n.layers.__spec__.name == 'daseCV_c.layers'\n"
+        "assert cs231n.show_config is daseCV_c.show_config and 'layers' in dir(cs231n)\n"
+        "try:\n"
+        "    import cs231n.nothing\n"
+        "except ModuleNotFoundError as error:\n"
+        "    assert error.name == 'cs231n.nothing'\n")
+    assert printed == "cs231n: daseCV_c\n"
+
+
+@pytest.mark.once
+def test_not_without_being_asked(script):
+    script("import daseCV_c, daseCV, importlib.util\nassert importlib.util.find_spec('cs231n') is None\n")
+
+
+@pytest.mark.once
+def test_a_folder_of_another_name(script, folder):
+    path = folder("cs231n", layers="mine = True\n")
+    printed = script("import daseCV_c\n"
+                     "daseCV_c.alias('cs231n')\n"
+                     "import cs231n.layers, cs231n.solver\n"
+                     "assert cs231n.layers.mine and cs231n.solver is daseCV_c.solver\n")
+    assert printed == f"cs231n: the modules in {path}; those that it lacks from daseCV_c\n"
+
+
+@pytest.mark.parametrize(("name", "error", "words"), [
+    ("numpy", ValueError, "numpy is a module of its own, .*numpy.*, and stays it"), ("sys", ValueError, "built-in"),
+    ("__main__", ValueError, "of its own"), ("daseCV_c", ValueError, "can be imported"),
+    ("a.b", ValueError, "can be imported"), (3, TypeError, "expected a text")])
+def test_names_that_are_taken(name, error, words):
+    with pytest.raises(error, match=words):
+        daseCV_c.alias(name)

@@ -336,27 +336,3 @@ def test_names_are_the_same_in_a_new_process(script):
             "from daseCV import layers\n"
             "assert layers.__spec__.name == 'daseCV_c.layers'\n"
         )
-
-
-def test_a_folder_of_the_course_wins(script, tmp_path):
-    folder = tmp_path / "daseCV"
-    folder.mkdir()
-    (folder / "__init__.py").write_text("")
-    (folder / "layers.py").write_text("mine = True\n")
-    script(
-        "import daseCV.layers, daseCV_c.layers\n"
-        "assert daseCV.layers.mine\n"
-        "assert daseCV.layers is not daseCV_c.layers\n"
-        # setuptools' finder of editable installs looks into the clone, whatever package asks: there, and there
-        # alone, what the folder lacks is ours.
-        "import sys\n"
-        "editable = any(getattr(f, '__module__', '').startswith('__editable__') for f in sys.meta_path)\n"
-        "try:\n"
-        "    import daseCV.optim\n"
-        "except ModuleNotFoundError:\n"
-        "    pass\n"
-        "else:\n"
-        "    import daseCV_c.optim\n"
-        "    assert editable, 'a module that the folder lacks came from elsewhere'\n"
-        "    assert daseCV.optim.adam is daseCV_c.optim.adam\n"
-    )

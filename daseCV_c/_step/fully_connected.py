@@ -162,7 +162,7 @@ def gradients(model: Any, X: Array, y: Any) -> tuple[float, dict[str, Array]] | 
         return None
     names = _names(model)
     kernels = _backend.kernels_of(np.dtype(model.dtype))
-    if kernels is None or not _fits(model, names, rows.shape[1]):
+    if kernels is None or model._chosen.changed() or not _fits(model, names, rows.shape[1]):
         return None
     grads = {name: np.empty_like(w) for name, w in model.params.items()}
     arrays = {name: (w, grads[name], None) for name, w in model.params.items()}

@@ -50,7 +50,7 @@ def _laid_out(X: Array, dtype: DType) -> Array:
 def _by_kernel(model: Any, X: Array, mean: Array | None, probabilities: bool, batch_size: int | None) -> Array | None:
     dtype = np.dtype(model.dtype)
     kernels = _backend.kernels_of(dtype)
-    if kernels is None or not len(X) or _precision.reduced(dtype):
+    if kernels is None or not len(X) or _precision.reduced(dtype) or model._chosen.changed():
         return None
     try:
         return _KERNELS[hasattr(model, "num_layers")](kernels, model, X, mean, probabilities, batch_size, dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,12 +16,22 @@ from daseCV_c._types import Array
 Rule: TypeAlias = Callable[..., Any]
 
 
-
 # Update rules.
+
+_preferred: list[ModuleType] = []  # optim modules of a folder of a course
+
+
+def prefer(module: ModuleType) -> list[str]:
+    """Look for update rules in a module first; the names of the new ones that it has in place of ours."""
+    if module in _preferred:
+        return []
+    _preferred.append(module)
+    return [name for name in optim.__all__ if getattr(module, name, None) not in (None, getattr(optim, name))]
+
 
 def _added(name: str) -> Rule | None:
     """The rule of this name in the optim module, which may be the user's own; None if it is none."""
-    found: Any = getattr(optim, name, None)
+    found: Any = next((getattr(module, name) for module in (*_preferred, optim) if hasattr(module, name)), None)
     if name.startswith("_") or not callable(found) or isinstance(found, type) or found is getattr(_types, name, None):
         return None
     chosen: Rule = found

@@ -60,7 +60,7 @@ class Steps(Options):
     def _fusible(self) -> bool:
         """Every part of the step is the package's own: none was overridden, and none was put in its place."""
         return (self._fused is not None and type(self)._batch is Steps._batch and self._own_loss()
-                and self._own_rule())
+                and self._own_rule() and not self.model._chosen.changed())
 
     def _own_rule(self) -> bool:
         return isinstance(self.update_rule, str) and self._rule is _engine._RULES.get(self.update_rule)

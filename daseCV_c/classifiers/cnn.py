@@ -8,13 +8,7 @@ from numpy.typing import DTypeLike
 
 from daseCV_c import _checks, _random, fast_layers, layer_utils, layers
 from daseCV_c._initial import spread
-from daseCV_c._layers.affine import _affine_backward
-from daseCV_c._layers.sandwich import (
-    _affine_relu_backward,
-    _affine_relu_forward,
-    _conv_relu_pool_backward,
-    _conv_relu_pool_forward,
-)
+from daseCV_c._layers.chosen import Chosen
 from daseCV_c._network import Network
 from daseCV_c._step import prediction as _prediction
 from daseCV_c._step.fully_connected import penalty
@@ -23,12 +17,12 @@ from daseCV_c.classifiers.fc_net import _labels, _positive
 from daseCV_c.fast_layers import *  # noqa: F403
 from daseCV_c.layer_utils import *  # noqa: F403
 from daseCV_c.layers import *  # noqa: F403
-from daseCV_c.layers import affine_forward, softmax_loss
 
 # A notebook's `from daseCV.classifiers.cnn import *` also expects the layers.
 __all__ = ["ThreeLayerConvNet", *layers.__all__, *layer_utils.__all__, *fast_layers.__all__]
 __all__ = list(dict.fromkeys(__all__))
 
+_CHOSEN = Chosen(__name__, "daseCV_c.layer_utils", "daseCV_c.fast_layers", "daseCV_c.layers")
 _POOL = {"pool_height": 2, "pool_width": 2, "stride": 2}
 
 
@@ -103,6 +97,8 @@ class ThreeLayerConvNet(Network):
     (2, 3)
     """
 
+    _chosen = _CHOSEN
+
     def __init__(
         self, input_dim: Sequence[int] = (3, 32, 32), num_filters: int = 32, filter_size: int = 7,
         hidden_dim: int = 100, num_classes: int = 10, weight_scale: float | str = 1e-3, reg: float = 0.0,
@@ -146,9 +142,10 @@ class ThreeLayerConvNet(Network):
         """Scores of images in the network's dtype, layer by layer."""
         params = self.params
         conv_param = {"stride": 1, "pad": (np.shape(params["W1"])[2] - 1) // 2}
-        out, _ = _conv_relu_pool_forward(X, params["W1"], params["b1"], conv_param, _POOL)
-        out, _ = _affine_relu_forward(out, params["W2"], params["b2"])
-        return affine_forward(out, params["W3"], params["b3"])[0]
+        out, _ = _CHOSEN.forward("conv_relu_pool")(X, params["W1"], params["b1"], conv_param, _POOL)
+        out, _ = _CHOSEN.forward("affine_relu")(out, params["W2"], params["b2"])
+        scores: Array = _CHOSEN.forward("affine")(out, params["W3"], params["b3"])[0]
+        return scores
 
     def loss(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
         """Scores of X, or with labels the loss and the gradients of every parameter.
@@ -186,15 +183,15 @@ class ThreeLayerConvNet(Network):
         y = _labels("ThreeLayerConvNet.loss", y, X, params["W3"])
         X = X.astype(self.dtype, copy=False)
         conv_param = {"stride": 1, "pad": (np.shape(params["W1"])[2] - 1) // 2}
-        out, cache1 = _conv_relu_pool_forward(X, params["W1"], params["b1"], conv_param, _POOL)
-        out, cache2 = _affine_relu_forward(out, params["W2"], params["b2"])
-        scores, cache3 = affine_forward(out, params["W3"], params["b3"])
-        loss, dout = softmax_loss(scores, y)
+        out, cache1 = _CHOSEN.forward("conv_relu_pool")(X, params["W1"], params["b1"], conv_param, _POOL)
+        out, cache2 = _CHOSEN.forward("affine_relu")(out, params["W2"], params["b2"])
+        scores, cache3 = _CHOSEN.forward("affine")(out, params["W3"], params["b3"])
+        loss, dout = _CHOSEN.loss()(scores, y)
         grads = {}
-        dout, grads["W3"], grads["b3"] = _affine_backward(dout, cache3)
-        dout, grads["W2"], grads["b2"] = _affine_relu_backward(dout, cache2)
+        dout, grads["W3"], grads["b3"] = _CHOSEN.backward("affine")(dout, cache3)
+        dout, grads["W2"], grads["b2"] = _CHOSEN.backward("affine_relu")(dout, cache2)
         # Nobody asks for the gradient of the images.
-        _, grads["W1"], grads["b1"] = _conv_relu_pool_backward(dout, cache1, need_dx=False)
+        _, grads["W1"], grads["b1"] = _CHOSEN.backward("conv_relu_pool")(dout, cache1, need_dx=False)
         loss += penalty(self.reg, [params[w] for w in ("W1", "W2", "W3")])
         for w in ("W1", "W2", "W3"):
             grads[w] += float(self.reg) * params[w]

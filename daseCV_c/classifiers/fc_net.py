@@ -1,7 +1,8 @@
 """Fully-connected networks."""
 
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,24 +10,19 @@ from numpy.typing import DTypeLike
 
 from daseCV_c import _checks, _random, layer_utils, layers
 from daseCV_c._initial import spread
-from daseCV_c._layers.affine import _affine_backward
-from daseCV_c._layers.sandwich import (
-    _affine_bn_relu_backward,
-    _affine_ln_relu_backward,
-    _affine_relu_backward,
-    _affine_relu_forward,
-)
+from daseCV_c._layers.chosen import Chosen
 from daseCV_c._network import Network
 from daseCV_c._step import fully_connected as _engine
 from daseCV_c._step import prediction as _prediction
-from daseCV_c._types import Array, ArrayLike, Cache
+from daseCV_c._types import Array, ArrayLike
 from daseCV_c.layer_utils import *  # noqa: F403
 from daseCV_c.layers import *  # noqa: F403
-from daseCV_c.layers import affine_forward, dropout_backward, dropout_forward, softmax_loss
 
 # A notebook's `from daseCV.classifiers.fc_net import *` also expects the layers.
 __all__ = ["FullyConnectedNet", "TwoLayerNet", *layers.__all__, *layer_utils.__all__]
 
+_CHOSEN = Chosen(__name__, "daseCV_c.layer_utils", "daseCV_c.layers")
+_SANDWICHES = {None: "affine_relu", "batchnorm": "affine_bn_relu", "layernorm": "affine_ln_relu"}
 _NORMALIZATIONS = {
     None: None,
     "batchnorm": "batchnorm", "batch_norm": "batchnorm",
@@ -64,6 +60,42 @@ def _labels(name: str, y: ArrayLike, X: Array, w: Array) -> Array:
 
 def _positive(name: str, argument: str, value: object) -> int:
     return _checks.integer(name, argument, value, 1, 2**31 - 1, ValueError)
+
+
+def _kept(name: str, dropout: object, keep_ratio: object, old: bool) -> float:
+    """The probability of keeping a unit. `old`: `dropout` is meant as in editions before 2018."""
+    if keep_ratio is not None:
+        keep = _checks.real_number(name, "dropout_keep_ratio", keep_ratio)
+        if not 0 < keep <= 1:
+            raise ValueError(f"{name}: dropout_keep_ratio is {keep}, expected a probability of keeping in (0, 1]")
+        return keep
+    share = _checks.real_number(name, "dropout", dropout)
+    if not 0 <= share <= 1:
+        raise ValueError(f"{name}: dropout is {share}, expected a probability of keeping in (0, 1]; editions before "
+                         "2018 mean the share that is dropped, and 0 is no dropout in both meanings")
+    if share in (0, 1) and old or share == 1:
+        return 1.0
+    if old:
+        warnings.warn(
+            f"{name}: beside use_batchnorm, dropout={share} is the share that is dropped, as in editions of the course "
+            f"before 2018; dropout_keep_ratio={1 - share:g} says the same in any edition", UserWarning, stacklevel=3)
+        return 1 - share
+    if share == 0:
+        warnings.warn(
+            f"{name}: dropout=0 is taken as no dropout. Editions of the course before 2018 write it, whose dropout is "
+            "the share that is dropped; here it is the share that is kept. dropout_keep_ratio=1 - share says which one "
+            "is meant", UserWarning, stacklevel=3)
+        return 1.0
+    return share
+
+
+def _of_old_edition(name: str, normalization: str | None, use_batchnorm: object) -> str | None:
+    if not isinstance(use_batchnorm, (bool, np.bool_, int)):
+        raise TypeError(f"{name}: use_batchnorm is {use_batchnorm!r}, expected True or False")
+    if _normalization(name, normalization) not in (None, "batchnorm" if use_batchnorm else None):
+        raise ValueError(f"{name}: use_batchnorm={use_batchnorm!r} and normalization={normalization!r} contradict "
+                         "each other")
+    return "batchnorm" if use_batchnorm else None
 
 
 class TwoLayerNet(Network):
@@ -124,6 +156,7 @@ class TwoLayerNet(Network):
     # What FullyConnectedNet lets a user choose.
     num_layers, normalization, use_dropout, reg_last_layer = 2, None, False, True
     dtype: Any = np.float64  # also of a network that the course pickled, which has none
+    _chosen = _CHOSEN
 
     def __init__(
         self, input_dim: int = 3 * 32 * 32, hidden_dim: int = 100, num_classes: int = 10,
@@ -146,8 +179,9 @@ class TwoLayerNet(Network):
 
     def _score(self, X: Array) -> Array:
         """Scores of samples in the network's dtype, layer by layer."""
-        hidden, _ = _affine_relu_forward(X, self.params["W1"], self.params["b1"])
-        return affine_forward(hidden, self.params["W2"], self.params["b2"])[0]
+        hidden, _ = _CHOSEN.forward("affine_relu")(X, self.params["W1"], self.params["b1"])
+        scores: Array = _CHOSEN.forward("affine")(hidden, self.params["W2"], self.params["b2"])[0]
+        return scores
 
     def loss(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
         """Scores of X, or with labels the loss and the gradients of every parameter.
@@ -184,13 +218,13 @@ class TwoLayerNet(Network):
             return fused
         y = _labels("TwoLayerNet.loss", y, X, params["W2"])
         X = X.astype(self.dtype, copy=False)
-        hidden, cache1 = _affine_relu_forward(X, params["W1"], params["b1"])
-        scores, cache2 = affine_forward(hidden, params["W2"], params["b2"])
-        loss, dscores = softmax_loss(scores, y)
+        hidden, cache1 = _CHOSEN.forward("affine_relu")(X, params["W1"], params["b1"])
+        scores, cache2 = _CHOSEN.forward("affine")(hidden, params["W2"], params["b2"])
+        loss, dscores = _CHOSEN.loss()(scores, y)
         loss += _engine.penalty(self.reg, (params["W1"], params["W2"]))
         grads = {}
-        dhidden, grads["W2"], grads["b2"] = _affine_backward(dscores, cache2)
-        _, grads["W1"], grads["b1"] = _affine_relu_backward(dhidden, cache1, need_dx=False)
+        dhidden, grads["W2"], grads["b2"] = _CHOSEN.backward("affine")(dscores, cache2)
+        _, grads["W1"], grads["b1"] = _CHOSEN.backward("affine_relu")(dhidden, cache1, need_dx=False)
         for name in ("W1", "W2"):
             grads[name] += self.reg * params[name]
         return loss, grads
@@ -210,9 +244,11 @@ class FullyConnectedNet(Network):
         Widths of the hidden layers.
     input_dim, num_classes : int
     dropout : float
-        The probability of keeping a unit, in (0, 1]; 1 means no dropout.
+        The probability of keeping a unit, in (0, 1]; 1 means no dropout. So does 0, with a warning: editions
+        of the course before 2018 write it, and mean the share that is dropped. With `use_batchnorm` it
+        is that share, in [0, 1).
     normalization : {None, 'batchnorm', 'layernorm'}
-        'batch_norm' and 'layer_norm' mean the same.
+        'batch_norm' and 'layer_norm' mean the same. True and False are `use_batchnorm`, which stood here.
     reg : float
         Strength of the L2 penalty on the weights.
     weight_scale : float, 'he' or 'glorot'
@@ -226,7 +262,10 @@ class FullyConnectedNet(Network):
         the same mask at each call. A RandomState is a generator of the network's own, from which the
         initial weights and every mask are drawn. By default all are drawn from NumPy's global generator.
     dropout_keep_ratio : float, optional
-        Another name for `dropout`.
+        The probability of keeping a unit, in (0, 1], in any edition: it counts instead of `dropout`.
+    use_batchnorm : bool, optional
+        As editions before 2018 write it: batch norm or no normalization. `dropout` then means what it means
+        in those, the share that is dropped.
 
     Attributes
     ----------
@@ -251,7 +290,8 @@ class FullyConnectedNet(Network):
     Raises
     ------
     ValueError
-        A size is not a positive integer, p outside (0, 1], an unknown normalization or dtype.
+        A size is not a positive integer, p outside (0, 1], an unknown normalization or dtype, or
+        `use_batchnorm` beside another normalization.
     TypeError
         dropout or reg is not a number, weight_scale neither a number nor one of the names, or seed is a
         numpy.random.Generator.
@@ -273,22 +313,26 @@ class FullyConnectedNet(Network):
     ['W1', 'W2', 'W3', 'b1', 'b2', 'b3', 'beta1', 'beta2', 'gamma1', 'gamma2']
     >>> net.loss(np.ones((2, 4))).shape
     (2, 3)
+    >>> FullyConnectedNet([5], 4, 3, dropout=0.0, use_batchnorm=True).normalization
+    'batchnorm'
     """
 
     # Also of networks that the course pickled, which have none.
     reg_last_layer = True
+    _chosen = _CHOSEN
 
     def __init__(
         self, hidden_dims: Sequence[int], input_dim: int = 3 * 32 * 32, num_classes: int = 10, dropout: float = 1,
-        normalization: str | None = None, reg: float = 0.0, weight_scale: float | str = 1e-2,
+        normalization: str | bool | None = None, reg: float = 0.0, weight_scale: float | str = 1e-2,
         dtype: DTypeLike = np.float32, seed: int | _random.Generator | None = None, *,
-        dropout_keep_ratio: float | None = None,
+        dropout_keep_ratio: float | None = None, use_batchnorm: bool | None = None,
     ) -> None:
         name = "FullyConnectedNet"
-        keep = dropout if dropout_keep_ratio is None else dropout_keep_ratio
-        keep = _checks.real_number(name, "dropout", keep)
-        if not 0 < keep <= 1:
-            raise ValueError(f"{name}: dropout is {keep}, expected a probability of keeping in (0, 1]")
+        if isinstance(normalization, (bool, np.bool_)):  # editions before 2018 have use_batchnorm in its place
+            normalization, use_batchnorm = None, bool(normalization)
+        keep = _kept(name, dropout, dropout_keep_ratio, use_batchnorm is not None)
+        if use_batchnorm is not None:
+            normalization = _of_old_edition(name, normalization, use_batchnorm)
         self.dtype = np.dtype(dtype).type
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"{name}: dtype is {np.dtype(dtype)}, expected float32 or float64")
@@ -332,12 +376,17 @@ class FullyConnectedNet(Network):
         """Scores of samples in the network's dtype, layer by layer; dicts of the layers stay as they are."""
         params, last = self.params, self.num_layers
         normalization = _normalization(type(self).__name__, self.normalization)
+        forward = _CHOSEN.forward(_SANDWICHES[normalization])
+        own_dropout = _CHOSEN.replaced().get("dropout_forward") if self.use_dropout else None
         for i in range(1, last):
             arguments: list[Any] = [X, params[f"W{i}"], params[f"b{i}"]]
             if normalization:
                 arguments += [params[f"gamma{i}"], params[f"beta{i}"], self.bn_params[i - 1] | {"mode": "test"}]
-            X, _ = _FORWARD[normalization](*arguments)
-        return affine_forward(X, params[f"W{last}"], params[f"b{last}"])[0]
+            X, _ = forward(*arguments)
+            if own_dropout:
+                X, _ = own_dropout(X, self.dropout_param | {"mode": "test"})
+        scores: Array = _CHOSEN.forward("affine")(X, params[f"W{last}"], params[f"b{last}"])[0]
+        return scores
 
     def loss(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
         """Scores of X in test mode, or with labels the training loss and the gradients.
@@ -392,27 +441,27 @@ class FullyConnectedNet(Network):
             for bn_param in self.bn_params:
                 bn_param["mode"] = "train"
 
+        forward, backward = (choose(_SANDWICHES[normalization]) for choose in (_CHOSEN.forward, _CHOSEN.backward))
         out, caches, masks = X, [], []
         for i in range(1, last):
             arguments: list[Any] = [out, params[f"W{i}"], params[f"b{i}"]]
             if normalization:
                 arguments += [params[f"gamma{i}"], params[f"beta{i}"], self.bn_params[i - 1]]
-            out, cache = _FORWARD[normalization](*arguments)
+            out, cache = forward(*arguments)
             caches.append(cache)
             if self.use_dropout:
-                out, mask = dropout_forward(out, self.dropout_param)
+                out, mask = _CHOSEN.forward("dropout")(out, self.dropout_param)
                 masks.append(mask)
-        scores, cache = affine_forward(out, params[f"W{last}"], params[f"b{last}"])
+        scores, cache = _CHOSEN.forward("affine")(out, params[f"W{last}"], params[f"b{last}"])
 
-        loss, dout = softmax_loss(scores, y)
+        loss, dout = _CHOSEN.loss()(scores, y)
         grads = {}
-        dout, grads[f"W{last}"], grads[f"b{last}"] = _affine_backward(dout, cache, need_dx=last > 1)
+        dout, grads[f"W{last}"], grads[f"b{last}"] = _CHOSEN.backward("affine")(dout, cache, need_dx=last > 1)
         for i in range(last - 1, 0, -1):
             if self.use_dropout:
-                dout = dropout_backward(dout, masks.pop())
+                dout = _CHOSEN.backward("dropout")(dout, masks.pop())
             # Nobody asks for the gradient of the images.
-            dout, grads[f"W{i}"], grads[f"b{i}"], *rest = _BACKWARD[normalization](
-                dout, caches.pop(), need_dx=i > 1)
+            dout, grads[f"W{i}"], grads[f"b{i}"], *rest = backward(dout, caches.pop(), need_dx=i > 1)
             if normalization:
                 grads[f"gamma{i}"], grads[f"beta{i}"] = rest
         penalized = [f"W{i}" for i in range(1, last + bool(self.reg_last_layer))]
@@ -422,13 +471,3 @@ class FullyConnectedNet(Network):
         return loss, grads
 
     _own_loss = loss
-
-
-_FORWARD: dict[str | None, Callable[..., tuple[Array, Cache]]] = {
-    None: _affine_relu_forward,
-    "batchnorm": layer_utils.affine_bn_relu_forward,
-    "layernorm": layer_utils.affine_ln_relu_forward,
-}
-_BACKWARD: dict[str | None, Callable[..., tuple[Any, ...]]] = {
-    None: _affine_relu_backward, "batchnorm": _affine_bn_relu_backward, "layernorm": _affine_ln_relu_backward,
-}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -237,10 +238,27 @@ def load_CIFAR10(ROOT: str | os.PathLike[str]) -> tuple[Array, Array, Array, Arr
     return Xtr, Ytr, Xte, Yte
 
 
+P = ParamSpec("P")
+
+
+def _folder_first(function: Callable[P, dict[str, Array]]) -> Callable[P, dict[str, Array]]:
+    """Some editions of the course, and those who call it, have the folder as the first argument."""
+    @functools.wraps(function)
+    def read(*args: P.args, **kwargs: P.kwargs) -> dict[str, Array]:
+        if args and isinstance(args[0], (str, os.PathLike)):
+            if "data_dir" in kwargs:
+                raise TypeError(f"get_CIFAR10_data: the folder is given twice, as {args[0]!r} and as data_dir")
+            kwargs["data_dir"] = args[0]
+            args = args[1:]  # type: ignore[assignment]
+        return function(*args, **kwargs)
+    return read
+
+
 def _count(name: str, value: int, low: int, high: int) -> int:
     return _checks.integer("get_CIFAR10_data", name, value, low, high, ValueError)
 
 
+@_folder_first
 def get_CIFAR10_data(
     num_training: int = 49000, num_validation: int = 1000, num_test: int = 1000, subtract_mean: bool = True, *,
     data_dir: str | os.PathLike[str] | None = None, dtype: DTypeLike = np.float64,
@@ -255,6 +273,7 @@ def get_CIFAR10_data(
     Parameters
     ----------
     num_training, num_validation, num_test : int
+        As in some editions of the course, the folder may come before them: ``get_CIFAR10_data(folder)``.
     subtract_mean : bool
         Subtract the mean training image from every image.
     data_dir : str or path, optional

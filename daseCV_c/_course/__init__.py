@@ -1,0 +1,1 @@
+"""What the course's notebooks of every year expect of their surroundings."""
