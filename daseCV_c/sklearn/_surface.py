@@ -84,8 +84,8 @@ def difference() -> str | None:
         if unlike := _unlike(perceptron, name, known[0 if weighted() else 1]):
             return unlike
     for name, state in _STATE.items():
-        optimizer = getattr(_stochastic_optimizers, name, object)
-        if getattr(_mlp, name, None) is not optimizer:
+        optimizer = getattr(_mlp, name, None)
+        if not callable(optimizer) or not hasattr(_stochastic_optimizers, name):
             return f"{name} is missing"
         for method, known_arguments in _OPTIMIZER.items():
             if unlike := _unlike(optimizer, method, known_arguments):
