@@ -32,6 +32,7 @@ cdef enum:
     LARGE_BLOCK = 3 * BLOCK   # where a matrix does not stay there: it is read and packed once a block
     LARGE_BYTES = 524288
     FLAT_ROWS = 32            # up to so many rows a large matrix is read row by row: see flat.h
+    FLAT_ROWS_STRIPS = 12     # where it would be packed in strips: see ../product
     FLAT_BYTES = 131072       # how large
     LEAST_ROWS = 24           # rows that a thread is given rather than columns, if there are as many
     PARTS = 4                 # for each thread: one that is late leaves the last ones to others
@@ -164,7 +165,8 @@ cdef inline Product product_for(const Job *job, int l, Py_ssize_t rows, Py_ssize
 
 
 cdef inline bint is_flat(const Product *p, size_t itemsize) noexcept nogil:
-    return HAVE_FLAT and p.m <= FLAT_ROWS and p.k * p.n * <Py_ssize_t> itemsize >= FLAT_BYTES
+    cdef int rows = FLAT_ROWS_STRIPS if VECTOR_BYTES == 32 else FLAT_ROWS
+    return HAVE_FLAT and p.m <= rows and p.k * p.n * <Py_ssize_t> itemsize >= FLAT_BYTES
 
 
 cdef inline void flat_part(const Flat *f, int part, real *scratch) noexcept nogil:

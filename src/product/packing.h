@@ -13,7 +13,9 @@
 #include "each_type.h"
 #undef pack_rows /* from here on the argument chooses the type */
 #undef pack_columns
+#undef pack_panels
 #define pack_rows(kc, cols, b, ...) BY_TYPE(b, pack_rows)(kc, cols, b, __VA_ARGS__)
+#define pack_panels(kc, panels, b, ...) BY_TYPE(b, pack_panels)(kc, panels, b, __VA_ARGS__)
 #define pack_columns(kc, cols, b, ...) BY_TYPE(b, pack_columns)(kc, cols, b, __VA_ARGS__)
 
 #endif
@@ -50,6 +52,18 @@ static void pack_rows(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ldb,
 }
 
 #endif
+
+/* Whole panels side by side, each `apart` numbers behind the one before. A few rows of B at a time are read to their
+   ends: so few pages are needed at a time, and the processor looks ahead. */
+#define pack_panels TYPED(pack_panels)
+static void pack_panels(ptrdiff_t kc, ptrdiff_t panels, const real *b, ptrdiff_t ldb, real *packed, ptrdiff_t apart)
+{
+    enum { STEPS = 8 };
+    for (ptrdiff_t k = 0; k < kc; k += STEPS)
+        for (ptrdiff_t j = 0; j < panels; j++)
+            pack_rows(kc - k < STEPS ? kc - k : STEPS, 2 * VL, b + k * ldb + j * 2 * VL, ldb,
+                      packed + j * apart + k * 2 * VL);
+}
 
 /* The same panel from the transpose: panel[k][j] = b[j * ldb + k]. */
 #define pack_columns TYPED(pack_columns)

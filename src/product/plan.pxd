@@ -7,6 +7,9 @@ cdef enum:
     KC = 512                  # longer blocks of k pass over C less often
     ROW_TILES = 22            # tiles of a block of rows: the block of A stays near the second-level cache
     COLUMNS = 1024            # columns whose packed panels serve several blocks of rows
+    STRIP = 8                 # panels of a strip: they stay in the second-level cache
+    STRIP_BYTES = 131072      # of B, from which strips pay
+    STRIP_TILES = 2           # of rows; more are worth packing
     PLAIN_TILES = 20          # fewer tiles of rows read a panel of B where it lies: packing would not pay
     PAD = 16                  # keeps the packed tiles, written side by side, out of one set of the cache
     SERIAL_CYCLES = 30000     # below it a second thread costs more than it brings
@@ -22,6 +25,7 @@ cdef struct Plan:             # how it is computed
     Py_ssize_t leftover       # so many of the last columns are computed by leftover.h
     Py_ssize_t narrow         # or by narrow.h
     bint pack_a, pack_b
+    Py_ssize_t strip          # columns of B that are packed together; 0: panel after panel
     Grid grid                 # parts of C handed to threads
     size_t scratch_a, scratch  # elements that a part needs: for its block of A, and in all
 
@@ -75,10 +79,15 @@ cdef inline void plan_product(const Product *p, Plan *plan, Py_ssize_t itemsize,
     tiles = ceil_div(ceil_div(p.m, plan.grid.rows), MR)
     # B is packed when enough tiles read it; a transposed B always.
     plan.pack_b = p.trans_b or tiles > PLAIN_TILES or (tiles > 2 and p.ldb * itemsize % 1024 == 0)
-    # Panels of B: all that several blocks of rows read; else two, one packed while the other is multiplied, and
-    # no fewer where the smaller parts of C are one block of rows.
-    kept = ceil_div(ceil_div(p.n, width), plan.grid.cols) if tiles > ROW_TILES else 2
-    kept = max(<Py_ssize_t>2, min(kept, COLUMNS // width))
+    # Measured where vectors have 32 bytes: there a panel of a long block of k fills the first-level cache.
+    plan.strip = 0
+    if VECTOR_BYTES == 32 and p.k * p.n * itemsize >= STRIP_BYTES and (plan.pack_b or tiles > STRIP_TILES):
+        plan.pack_b = True
+        plan.strip = COLUMNS if tiles > ROW_TILES else STRIP * width
+    # Panels of B: those of a strip, or all that several blocks of rows read; else two, one packed while the other is
+    # multiplied, and no fewer where the smaller parts of C are one block of rows.
+    kept = ceil_div(ceil_div(p.n, width), plan.grid.cols) if plan.strip or tiles > ROW_TILES else 2
+    kept = max(<Py_ssize_t>2, min(kept, (plan.strip if plan.strip else <Py_ssize_t>COLUMNS) // width))
     tiles = min(tiles, ROW_TILES)
     plan.scratch_a = 0
     if plan.pack_a and plan.narrow < p.n:

@@ -9,7 +9,7 @@ from product.grid cimport Area, area_of
 from product.plan cimport COLUMNS, PAD, ROW_TILES, Plan, Product, packed_stride, plan_product
 from product.tiles cimport (
     MR, PREFETCH_NEAR, TILE_ADD, TILE_GAIN, VECTOR_BYTES, leftover_product, narrow_product, pack_columns, pack_leftover,
-    pack_rows, prefetch_list, prefetch_rows, tile_args, tile_product)
+    pack_panels, pack_rows, prefetch_list, prefetch_rows, tile_args, tile_product)
 from real cimport real
 from threads.threads cimport scratch_give, scratch_take, share_out
 
@@ -253,6 +253,66 @@ cdef inline void multiply_rows(const Run *run, Rectangle *r, const Rows *rows, c
         panel = after.panel
 
 
+cdef inline void pack_strip(const Run *run, Py_ssize_t j0, Py_ssize_t j1, Py_ssize_t k, real *packed) noexcept nogil:
+    """All panels of B from column j0 to j1."""
+    cdef const Product *p = &run.product
+    cdef const real *b = <const real *>run.b
+    cdef Py_ssize_t width = 2 * (VECTOR_BYTES // <Py_ssize_t>sizeof(real)), whole = 0, done
+    cdef Panel panel
+    if not p.trans_b:
+        whole = (min(j1, p.n - run.plan.leftover) - j0) // width
+        pack_panels(min(run.plan.kc, p.k - k), whole, b + offset_of(p, k, j0), p.ldb, packed, width * run.plan.kc)
+    panel.j = j0 + whole * width
+    while panel.j < j1:
+        panel = panel_at(run, width, panel.j, j1, k)
+        done = 0
+        pack_panel(p, &panel, b + offset_of(p, k, panel.j), packed + (panel.j - j0) * run.plan.kc, &done)
+        panel.j += panel.cols
+
+
+cdef inline void multiply_strip(const Run *run, Rectangle *r, const Rows *rows, const real *a, Py_ssize_t j0,
+                                Py_ssize_t j1, Py_ssize_t k, const real *packed) noexcept nogil:
+    """Each tile of rows over all panels of a strip: its part of A stays in the first-level cache."""
+    cdef const Product *p = &run.product
+    cdef real *c = <real *>run.c + rows.first * p.ldc
+    cdef Py_ssize_t lanes = VECTOR_BYTES // <Py_ssize_t>sizeof(real), width = 2 * lanes, t
+    cdef Panel panel
+    cdef int height, i
+    for t in range(rows.tiles):
+        height = <int>(rows.low + (t < rows.higher))
+        r.args.a = a
+        panel.j = j0
+        while panel.j < j1:
+            panel = panel_at(run, width, panel.j, j1, k)
+            r.args.b = packed + (panel.j - j0) * run.plan.kc
+            r.args.ldb = width if panel.cols > lanes else lanes
+            if run.bias != NULL:
+                r.args.bias = <const real *>run.bias + panel.j
+            if p.flags & TILE_GAIN:
+                r.args.gain = <const real *>run.gain + panel.j
+            for i in range(height):
+                PREFETCH_NEAR(c + i * p.ldc + panel.j)
+            if panel.leftover:
+                leftover_product(&r.args, c + panel.j, height, panel.cols, panel.depth)
+            else:
+                tile_product(&r.args, c + panel.j, height, panel.cols, panel.depth)
+            panel.j += panel.cols
+        a += rows.tile_stride if rows.tile_stride else height * r.args.rs
+        c += height * p.ldc
+
+
+cdef inline void multiply_strips(const Run *run, Rectangle *r, const Rows *rows, const real *a, Py_ssize_t k,
+                                 real *packed) noexcept nogil:
+    """The strips of B over one block of rows. Where there are several blocks, there is one strip for all."""
+    cdef Py_ssize_t j = r.j0, past
+    while j < r.j1:
+        past = min(r.j1, j + run.plan.strip)
+        if rows.packs_b:
+            pack_strip(run, j, past, k, packed)
+        multiply_strip(run, r, rows, a, j, past, k, packed)
+        j = past
+
+
 cdef inline void rectangle(const Run *run, Area area, real *scratch) noexcept nogil:
     """One part of C: column by column of blocks, k by k, rows by rows. area.j0 is a multiple of the panel width."""
     cdef const Product *p = &run.product
@@ -264,7 +324,7 @@ cdef inline void rectangle(const Run *run, Area area, real *scratch) noexcept no
     cdef Rows rows
     r.area = area
     r.blocks = ceil_div(area.i1 - area.i0, ROW_TILES * MR)
-    r.prefetch = p.k * p.n * <Py_ssize_t>sizeof(real) >= PREFETCH_BYTES
+    r.prefetch = not plan.strip and p.k * p.n * <Py_ssize_t>sizeof(real) >= PREFETCH_BYTES
     # Rows that are near each other and read where they lie are left to the processor, which looks ahead then.
     r.prefetch_b = r.prefetch and (plan.pack_b or p.ldb * <Py_ssize_t>sizeof(real) >= PREFETCH_STRIDE)
     r.second = False
@@ -295,7 +355,10 @@ cdef inline void rectangle(const Run *run, Area area, real *scratch) noexcept no
                         pack_a_rows(rows.count, depth, a, p.lda, scratch)
                         r.args.rs = packed_stride(depth, sizeof(real))
                     a = scratch
-                multiply_rows(run, &r, &rows, a, k, scratch + plan.scratch_a, &lines)
+                if plan.strip:
+                    multiply_strips(run, &r, &rows, a, k, scratch + plan.scratch_a)
+                else:
+                    multiply_rows(run, &r, &rows, a, k, scratch + plan.scratch_a, &lines)
             k += depth
             if k >= p.k:
                 break

@@ -38,6 +38,9 @@ cdef extern from "product/prefetch.h" nogil:
 cdef extern from "product/packing.h" nogil:
     # A panel of B from its rows, and from the rows of its transpose.
     void pack_rows(Py_ssize_t kc, int cols, const void *b, Py_ssize_t ldb, void *panel) noexcept
+    # Whole panels, each `apart` elements behind the one before.
+    void pack_panels(Py_ssize_t kc, Py_ssize_t panels, const void *b, Py_ssize_t ldb, void *packed,
+                     Py_ssize_t apart) noexcept
     void pack_columns(Py_ssize_t kc, int cols, const void *b, Py_ssize_t ldb, void *panel) noexcept
 
 cdef extern from "product/leftover.h" nogil:
