@@ -6,13 +6,16 @@ The loops are in predict/network.pxd: see predict/README.md.
 cimport numpy as cnp
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 
-from predict.network cimport BATCH_NORM, LAYER_NORM, NO_NORM, Job, Layer, run
+from predict.network cimport (
+    BATCH_NORM, EXP, IDENTITY, LAYER_NORM, LOGISTIC, NO_NORM, RELU, SOFTMAX, TANH, Job, Layer, run)
 from sharing cimport serial_picoseconds, set_serial_picoseconds
 from step.arrays cimport check, check_out, check_shape, check_size, real_type
 
 cnp.import_array()
 
 NORMS = {None: NO_NORM, "batchnorm": BATCH_NORM, "layernorm": LAYER_NORM}
+ACTIVATIONS = {"identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU}
+OUTPUTS = {"identity": IDENTITY, "logistic": LOGISTIC, "softmax": SOFTMAX, "exp": EXP}
 # A multiply-add takes 20 ps. The pool's threads look for work, so a twentieth of what OpenMP needs is shared out.
 cdef double PICOSECONDS = 400
 
@@ -73,8 +76,9 @@ def scores(
     list entries,                    # IN: bn_params, read with a normalization
     norm,                            # of the hidden layers: None, 'batchnorm' or 'layernorm'
     cnp.ndarray out_nc not None,     # OUT
-    bint probabilities,              # their softmax in place of the scores
+    output,                          # what the scores become: 'identity', 'softmax', 'logistic' or 'exp'
     int num_threads,
+    activation="relu",               # of the hidden layers; with a normalization 'relu' alone
 ):
     """The images through the network, in test mode: dropout keeps all, batch norm takes its running statistics.
 
@@ -99,8 +103,10 @@ def scores(
     t = real_type("scores", "out", out_nc)
     check_out("scores", "out", out_nc, t, 2)
     job.itemsize = sizeof(float) if t == cnp.NPY_FLOAT else sizeof(double)
-    job.out, job.probabilities = cnp.PyArray_DATA(out_nc), probabilities
+    job.out, job.output, job.activation = cnp.PyArray_DATA(out_nc), OUTPUTS[output], ACTIVATIONS[activation]
     job.norm, job.layers, job.widest = NORMS[norm], count, 0
+    if job.norm != NO_NORM and job.activation != RELU:
+        raise ValueError(f"scores: activation is {activation!r}, expected 'relu' with a normalization")
     if count == 0:
         raise ValueError("scores: names are empty, expected at least one layer")
     if job.norm != NO_NORM and (entries is None or len(entries) < count - 1):

@@ -10,15 +10,17 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from cpython.unicode cimport PyUnicode_CheckExact
+from libc.math cimport pow, sqrt
 from libc.stdint cimport int64_t
 
 from bf16.rounding cimport BY_AMX, HAVE_AMX, HAVE_BF16
 from real cimport real
 from sharing cimport serial_picoseconds, set_serial_picoseconds
-from step.arrays cimport check, check_out, check_shape, check_size, real_type
-from step.layout cimport (
-    BATCH_NORM, LAYER_NORM, NO_NORM, image_source, lay_out, step_layer, step_state)
-from step.phases cimport run_step
+from step.activating cimport IDENTITY, LOGISTIC, RELU, TANH
+from step.arguments cimport matrix, readable, set_layer, set_source, take_numbers, writable
+from step.arrays cimport check, check_out, check_size, real_type
+from step.layout cimport BATCH_NORM, LAYER_NORM, NO_NORM, image_source, lay_out, step_layer, step_state
+from step.phases cimport LOGISTIC_LOSS, POISSON_LOSS, SOFTMAX_LOSS, SQUARED_LOSS, run_step
 from step.rules cimport (
     STORE, rule_param, rule_update, rules, rules_by_name, set_numbers, set_update, update_vector)
 from threads.threads cimport scratch_give, scratch_take
@@ -42,6 +44,8 @@ cdef struct Front:
 
 RULES = {None: STORE, **rules_by_name()}
 NORMS = {None: NO_NORM, "batchnorm": BATCH_NORM, "layernorm": LAYER_NORM}
+ACTIVATIONS = {"identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU}
+LOSSES = {"softmax": SOFTMAX_LOSS, "logistic": LOGISTIC_LOSS, "squared": SQUARED_LOSS, "poisson": POISSON_LOSS}
 
 
 class LabelError(ValueError):
@@ -52,117 +56,41 @@ class LabelError(ValueError):
 cdef double PICOSECONDS = 100
 
 
-cdef void *_writable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t columns) except NULL:
-    """Data of an array that the step writes; columns < 0 asks for a vector."""
-    cdef void *data = _readable(label, array, t, rows, columns)
-    check_out("train_step", label, array, t)
-    return data
-
-
-cdef void *_readable(str label, object array, int t, Py_ssize_t rows, Py_ssize_t columns) except NULL:
-    if not isinstance(array, cnp.ndarray):
-        raise TypeError(f"train_step: {label} is a {type(array).__name__}, expected an ndarray")
-    check("train_step", label, array, t, 1 if columns < 0 else 2)
-    if columns < 0:
-        check_size("train_step", label, array, rows)
-    else:
-        check_shape("train_step", label, array, rows, columns)
-    return cnp.PyArray_DATA(<cnp.ndarray> array)
-
-
-cdef int _set_numbers(rule_param *p, tuple numbers) except -1:
-    rate, keep1, keep2, eps, weight_decay, t = numbers  # unpacked, which checks the length
-    set_numbers(p, rate, keep1, keep2, eps, weight_decay, t)
-    return 0
-
-
-cdef int _set_param(rule_param *p, str label, tuple arrays, tuple numbers, double reg, int rule, int t,
-                    Py_ssize_t rows, Py_ssize_t columns) except -1:
-    """arrays: (w, grad, None) to store a gradient, else (w, first state, second state)."""
-    w, first, second = arrays  # unpacked, which checks the length; an index is not checked
-    p.reg = reg
-    if rule == STORE:
-        p.w = _readable(label, w, t, rows, columns)
-        p.grad = _writable(label, first, t, rows, columns)
-        return 0
-    p.w = p.next_w = _writable(label, w, t, rows, columns)
-    if rules[rule].states > 0:
-        p.first = p.next_first = _writable(label, first, t, rows, columns)
-    if rules[rule].states > 1:
-        p.second = p.next_second = _writable(label, second, t, rows, columns)
-    return _set_numbers(p, numbers)
-
-
-cdef cnp.ndarray _matrix(object weights):
-    """The weights themselves, of the arrays that belong to them."""
-    w, _, _ = weights
-    if not isinstance(w, cnp.ndarray) or cnp.PyArray_NDIM(w) != 2:
-        raise TypeError("train_step: weights are not a matrix")
-    return w
-
-
-cdef int _set_layer(step_layer *layer, tuple given, int rule, int norm, int t, Py_ssize_t n, Py_ssize_t fan_in,
-                    bint hidden) except -1:
-    """given: for each of weights, bias, gamma, beta the arrays and then the rule's numbers; the penalty;
-    statistics; dropout. What is not used is None."""
-    weights, bias, gamma, beta, weights_by, bias_by, gamma_by, beta_by, reg, statistics, dropout = given
-    cdef cnp.ndarray w = _matrix(weights)
-    cdef Py_ssize_t m = cnp.PyArray_DIM(w, 1)
-    layer.fan_in, layer.fan_out = fan_in, m
-    _set_param(&layer.weights, "weights", weights, weights_by, reg, rule, t, fan_in, m)
-    _set_param(&layer.bias, "bias", bias, bias_by, 0, rule, t, m, -1)
-    if not hidden:
-        return 0
-    if norm != NO_NORM:
-        _set_param(&layer.gamma, "gamma", gamma, gamma_by, 0, rule, t, m, -1)
-        _set_param(&layer.beta, "beta", beta, beta_by, 0, rule, t, m, -1)
-        mean, var, next_mean, next_var, layer.eps, layer.momentum = statistics
-        if norm == BATCH_NORM:
-            layer.running_mean = _readable("running_mean", mean, t, m, -1)
-            layer.running_var = _readable("running_var", var, t, m, -1)
-            layer.next_mean = _writable("next_mean", next_mean, t, m, -1)
-            layer.next_var = _writable("next_var", next_var, t, m, -1)
-    if dropout is not None:
-        uniform, layer.keep = dropout
-        layer.uniform = <const double *> _readable("uniform", uniform, cnp.NPY_DOUBLE, n, m)
-        if not 0 < layer.keep <= 1:
-            raise ValueError(f"train_step: keep is {layer.keep}, expected a probability in (0, 1]")
-    return 0
-
-
-cdef int _set_source(image_source *source, cnp.ndarray images_nd, cnp.ndarray index_n, cnp.ndarray mean_d) except -1:
-    cdef int t = cnp.PyArray_TYPE(images_nd)
-    cdef Py_ssize_t rows, i
-    if t != cnp.NPY_UINT8 and t != cnp.NPY_FLOAT and t != cnp.NPY_DOUBLE:
-        raise TypeError(f"train_step: images have dtype {images_nd.dtype}, expected uint8, float32 or float64")
-    check("train_step", "images", images_nd, t, 2)
-    rows, source.features = cnp.PyArray_DIM(images_nd, 0), cnp.PyArray_DIM(images_nd, 1)
-    source.images = cnp.PyArray_DATA(images_nd)
-    source.bytes = 1 if t == cnp.NPY_UINT8 else 4 if t == cnp.NPY_FLOAT else 8
-    source.n = rows
-    if index_n is not None:
-        check("train_step", "index", index_n, cnp.NPY_INT64, 1)
-        source.n = cnp.PyArray_DIM(index_n, 0)
-        source.index = <const int64_t *> cnp.PyArray_DATA(index_n)
-        for i in range(source.n):
-            if source.index[i] < 0 or source.index[i] >= rows:
-                raise IndexError(f"train_step: index holds {source.index[i]}, but there are {rows} images")
-    if mean_d is not None:
-        source.mean = <const double *> _readable("mean", mean_d, cnp.NPY_DOUBLE, source.features, -1)
-    if source.n == 0 or source.features == 0:
-        raise ValueError(f"train_step: a batch of {source.n} samples with {source.features} features is empty")
-    return 0
-
-
-cdef int _set_labels(step_state *step, cnp.ndarray y_n, Py_ssize_t classes) except -1:
+cdef int _set_targets(step_state *step, cnp.ndarray y, int t, Py_ssize_t rows, Py_ssize_t outputs) except -1:
+    """Labels, or rows of numbers of type t: of the batch, or with `drawn` of what it is drawn from."""
     cdef Py_ssize_t i
-    check("train_step", "y", y_n, cnp.NPY_INT64, 1)
-    check_size("train_step", "y", y_n, step.source.n)
-    step.labels = <const int64_t *> cnp.PyArray_DATA(y_n)
+    cdef int64_t label
+    step.labels, step.targets = NULL, NULL
+    if step.loss != SOFTMAX_LOSS:
+        step.targets = readable("y", y, t, rows, outputs)
+        return 0
+    check("train_step", "y", y, cnp.NPY_INT64, 1)
+    check_size("train_step", "y", y, rows)
+    step.labels = <const int64_t *> cnp.PyArray_DATA(y)
     for i in range(step.source.n):
-        if step.labels[i] < 0 or step.labels[i] >= classes:
-            raise LabelError(f"train_step: y holds the label {step.labels[i]}, but there are {classes} classes")
+        label = step.labels[i if step.drawn == NULL else step.drawn[i]]
+        if label < 0 or label >= outputs:
+            raise LabelError(f"train_step: y holds the label {label}, but there are {outputs} classes")
     return 0
+
+
+cdef double _total(const real *weight, const int64_t *drawn, Py_ssize_t n) noexcept nogil:
+    """The sum of some samples' weights."""
+    cdef double total = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        total += weight[i if drawn == NULL else drawn[i]]
+    return total
+
+
+cdef void _set_total(step_state *step, int t) noexcept nogil:
+    """What the gradient is divided by: samples, or their weights."""
+    if step.sample_weight == NULL:
+        step.total = step.source.n
+    elif t == cnp.NPY_FLOAT:
+        step.total = _total(<const float *> step.sample_weight, step.drawn, step.source.n)
+    else:
+        step.total = _total(<const double *> step.sample_weight, step.drawn, step.source.n)
 
 
 cdef void *_set_dx(image_source *source, cnp.ndarray images_nd, cnp.ndarray dx_nd, int t) except? NULL:
@@ -171,7 +99,7 @@ cdef void *_set_dx(image_source *source, cnp.ndarray images_nd, cnp.ndarray dx_n
         return NULL
     if source.index != NULL or source.mean != NULL or cnp.PyArray_TYPE(images_nd) != t:
         raise ValueError("train_step: dx needs images that are the batch itself, in the parameters' dtype")
-    return _writable("dx", dx_nd, t, source.n, source.features)
+    return writable("dx", dx_nd, t, source.n, source.features)
 
 
 cdef void *_flat(str label, object array, int t, Py_ssize_t size) except NULL:
@@ -201,7 +129,7 @@ cdef int _set_front(Front *front, tuple given, int rule, int t) except -1:
         p.first = p.next_first = _flat("a state in front", first, t, front.size)
     if rules[rule].states > 1:
         p.second = p.next_second = _flat("a state in front", second, t, front.size)
-    return _set_numbers(p, numbers)
+    return take_numbers(p, numbers)
 
 
 cdef void _update_front(const Front *front, int rule, real *grad) noexcept nogil:
@@ -328,8 +256,8 @@ def train_step(
     cnp.ndarray images_nd not None,  # IN
     cnp.ndarray index_n,             # IN: rows of the batch, or None: all of them
     cnp.ndarray mean_d,              # IN, or None
-    cnp.ndarray y_n not None,        # IN: labels of the batch
-    list layers not None,            # INOUT: see _set_layer
+    cnp.ndarray y_n not None,        # IN: labels of the batch, or with other losses than softmax rows of numbers
+    list layers not None,            # INOUT: see set_layer
     rule, norm, int num_threads,
     int bf16=0,                      # 1: round the factors of each product to bfloat16; 2: and multiply by AMX
     cnp.ndarray dx_nd=None,          # OUT, or None: see _set_dx
@@ -338,6 +266,8 @@ def train_step(
     double penalty=0,                # of what lies in front of the network, a part of the loss
     list calls=None,                 # (function, arguments), made once dx is there: C functions that cannot fail
     list front=None,                 # INOUT: parameters updated after them, see _set_front
+    loss_of="softmax",
+    cnp.ndarray weight_n=None,       # IN: of each sample of the batch
 ):
     """Loss of the batch; the gradients are stored (rule None), or the parameters updated in place.
 
@@ -364,13 +294,12 @@ def train_step(
         raise MemoryError
     changes, calls, step.scratch = changes or [], calls or [], NULL
     try:
-        step.source.index = NULL
-        step.source.mean = NULL
         step.rule, step.norm, step.layers = RULES[rule], NORMS[norm], <int> count
+        step.loss, step.printed, step.activation, step.drawn = LOSSES[loss_of], False, RELU, NULL
         step.layer = layer
         step.bf16 = bf16
-        _set_source(&step.source, images_nd, index_n, mean_d)
-        t = real_type("train_step", "weights", _matrix(next(iter(layers[0]), None)))
+        set_source(&step.source, images_nd, index_n, mean_d)
+        t = real_type("train_step", "weights", matrix(next(iter(layers[0]), None)))
         if bf16 and not HAVE_BF16:
             raise RuntimeError("train_step: this module was built without bfloat16 kernels")
         if bf16 == BY_AMX and not HAVE_AMX:
@@ -381,12 +310,14 @@ def train_step(
             raise TypeError("train_step: weights have dtype float64, expected float32 for bfloat16 products")
         fan_in = step.source.features
         for l in range(count):
-            _set_layer(&layer[l], layers[l], step.rule, step.norm, t, step.source.n, fan_in, l + 1 < count)
+            set_layer(&layer[l], layers[l], step.rule, step.norm, t, step.source.n, fan_in, l + 1 < count)
             work += <double> fan_in * layer[l].fan_out
             fan_in = layer[l].fan_out
             if fan_in == 0:
                 raise ValueError("train_step: a layer has no outputs")
-        _set_labels(&step, y_n, fan_in)
+        _set_targets(&step, y_n, t, step.source.n, fan_in)
+        step.sample_weight = NULL if weight_n is None else readable("weight", weight_n, t, step.source.n, -1)
+        _set_total(&step, t)
         step.dx = _set_dx(&step.source, images_nd, dx_nd, t)
         for l in range(fronts):
             _set_front(&ahead[l], front[l], step.rule, t)
@@ -420,3 +351,120 @@ def train_step(
             scratch_give(step.scratch)
         PyMem_Free(layer)
         PyMem_Free(ahead)
+
+
+cdef struct Numbers:  # of a rule
+    double rate, keep1, keep2, eps, weight_decay, t
+
+
+cdef void _take_batch(step_state *step, const step_state *whole, Py_ssize_t first, Py_ssize_t n, int t, double alpha,
+                      const Numbers *by) noexcept nogil:
+    """Samples first..first+n of the pass, and what the rule takes at this step."""
+    cdef size_t itemsize = sizeof(float) if t == cnp.NPY_FLOAT else sizeof(double)
+    cdef Py_ssize_t outputs = whole.layer[whole.layers - 1].fan_out
+    cdef step_layer *layer
+    cdef int l
+    step.source.n = n
+    if whole.drawn != NULL:
+        step.source.index = step.drawn = whole.drawn + first
+    else:
+        step.source.images = <const char *> whole.source.images + first * whole.source.features * itemsize
+        if whole.labels != NULL:
+            step.labels = whole.labels + first
+        else:
+            step.targets = <const char *> whole.targets + first * outputs * itemsize
+        if whole.sample_weight != NULL:
+            step.sample_weight = <const char *> whole.sample_weight + first * itemsize
+    _set_total(step, t)
+    for l in range(step.layers):
+        layer = &step.layer[l]
+        set_numbers(&layer.weights, by.rate, by.keep1, by.keep2, by.eps, by.weight_decay, by.t)
+        set_numbers(&layer.bias, by.rate, by.keep1, by.keep2, by.eps, by.weight_decay, by.t)
+        layer.weights.reg = alpha / step.total
+
+
+def train_batches(
+    cnp.ndarray x_nd not None,     # IN: rows of the parameters' type
+    cnp.ndarray index_n,           # IN: rows in the order of the pass, or None: all of them
+    cnp.ndarray y not None,        # IN: labels of all rows, or with other losses than softmax rows of numbers
+    cnp.ndarray weight_n,          # IN: of all rows, or None
+    Py_ssize_t batch_size,
+    list layers not None,          # INOUT: see set_layer
+    rule, activation, loss_of,
+    tuple numbers not None,        # of all parameters at the first step
+    double alpha,                  # the penalty of a batch: 0.5 * alpha * sum of squares / its samples or their weights
+    bint uncorrected_epsilon,
+    cnp.ndarray losses not None,   # OUT: of each batch
+    cnp.ndarray done,              # INOUT: counted up by the batches; or None
+    int num_threads,
+):
+    """A step for each batch of a pass, in one call: all of them or, where an error is raised, none.
+
+    The loss is that which scikit-learn prints. uncorrected_epsilon: epsilon / sqrt(1 - keep2 ** t) is added.
+    """
+    cdef step_state whole, step
+    cdef Py_ssize_t count = len(layers), rows, batches, b, l, fan_in, last
+    cdef Numbers by
+    cdef double work = 0, eps
+    cdef size_t itemsize, size
+    cdef double *to
+    cdef int type
+    if count == 0 or batch_size < 1:
+        raise ValueError("train_batches: layers are empty or batch_size is not positive")
+    cdef step_layer *layer = <step_layer *> PyMem_Calloc(count, sizeof(step_layer))
+    if layer == NULL:
+        raise MemoryError
+    step.scratch = NULL
+    try:
+        by.rate, by.keep1, by.keep2, eps, by.weight_decay, by.t = numbers
+        whole.rule, whole.norm, whole.layers, whole.layer = RULES[rule], NO_NORM, <int> count, layer
+        whole.loss, whole.printed, whole.activation, whole.bf16 = LOSSES[loss_of], True, ACTIVATIONS[activation], 0
+        whole.dx, whole.scratch = NULL, NULL
+        set_source(&whole.source, x_nd, index_n, None)
+        whole.drawn = whole.source.index
+        type = real_type("train_batches", "x", x_nd)
+        fan_in = whole.source.features
+        for l in range(count):
+            set_layer(&layer[l], layers[l], whole.rule, NO_NORM, type, whole.source.n, fan_in, l + 1 < count)
+            work += <double> fan_in * layer[l].fan_out
+            fan_in = layer[l].fan_out
+            if fan_in == 0:
+                raise ValueError("train_batches: a layer has no outputs")
+        _set_targets(&whole, y, type, cnp.PyArray_DIM(x_nd, 0), fan_in)
+        whole.sample_weight = NULL
+        if weight_n is not None:
+            whole.sample_weight = readable("weight", weight_n, type, cnp.PyArray_DIM(x_nd, 0), -1)
+        rows = whole.source.n
+        batch_size = min(batch_size, rows)
+        batches = (rows + batch_size - 1) // batch_size
+        to = <double *> writable("losses", losses, cnp.NPY_DOUBLE, batches, -1)
+        if done is not None:
+            writable("done", done, cnp.NPY_INT64, 1, -1)
+        if 3 * work * batch_size * PICOSECONDS < serial_picoseconds:
+            num_threads = 1
+        num_threads = max(1, num_threads)
+        itemsize = sizeof(float) if type == cnp.NPY_FLOAT else sizeof(double)
+        last = rows - (batches - 1) * batch_size
+        step = whole
+        step.source.n = last  # which may be computed in another way, and take more
+        size = lay_out(&step, itemsize, num_threads)
+        step.source.n = batch_size
+        size = max(size, lay_out(&step, itemsize, num_threads))
+        with nogil:
+            step.scratch = <char *> scratch_take(size)
+        if step.scratch == NULL:
+            raise MemoryError("train_batches: no memory for the activations")
+        with nogil:
+            for b in range(batches):
+                by.eps = eps / sqrt(1 - pow(by.keep2, by.t)) if uncorrected_epsilon else eps
+                _take_batch(&step, &whole, b * batch_size, min(batch_size, rows - b * batch_size), type, alpha, &by)
+                lay_out(&step, itemsize, num_threads)
+                to[b] = run_step(&step, itemsize, num_threads)
+                if by.t > 0:
+                    by.t += 1
+        if done is not None:
+            (<int64_t *> cnp.PyArray_DATA(done))[0] += batches
+    finally:
+        if step.scratch != NULL:
+            scratch_give(step.scratch)
+        PyMem_Free(layer)

@@ -97,6 +97,8 @@ def _batch(name, dtype, n, d, m):
 
 def _step(name, dtype, n, d, m):
     """A network of one hidden layer; the gradients lie in the fourth argument, with the parameters."""
+    if name == "train_batches":
+        return _passes(name, dtype, n, d, m)
     images, layers = normal(name, n + 2, d, dtype=dtype), []
     for fan_in, fan_out in ((d, m), (m, 10)):
         w, b = normal((name, "w"), fan_in, fan_out, dtype=dtype), normal((name, "b"), fan_out, dtype=dtype)
@@ -104,6 +106,20 @@ def _step(name, dtype, n, d, m):
         layers.append((*groups, *[None] * 6, 0.1, None, None))
     index, y = rng_of(name).integers(0, n, n), rng_of(name).integers(0, 10, n)
     return [images, index, rng_of(name).standard_normal(d), y, layers, None, None], (4,)
+
+
+def _passes(name, dtype, n, d, m):
+    """A pass of three batches over n of n + 2 samples; the parameters lie in the sixth argument."""
+    layers, numbers = [], numbers_of("adam")
+    for fan_in, fan_out in ((d, m), (m, 3)):
+        held = [(normal((name, shape), *shape, dtype=dtype), *(np.zeros(shape, dtype) for _ in range(2)))
+                for shape in ((fan_in, fan_out), (fan_out,))]
+        layers.append((*held, None, None, numbers, numbers, None, None, 0.0, None, None))
+    rng, batch_size = rng_of(name), n // 3 + 1
+    args = [normal(name, n + 2, d, dtype=dtype), rng.integers(0, n + 2, n), rng.random((n + 2, 3)).astype(dtype),
+            rng.random(n + 2).astype(dtype), batch_size, layers, "adam", "tanh", "logistic", numbers, 0.1, True,
+            np.full(-(-n // batch_size), -12345.0), np.zeros(1, np.int64)]
+    return args, (5, 12, 13)
 
 
 def _image_shape(n, d, m):
@@ -169,7 +185,7 @@ _MAKERS = {
     "losses": (_losses, ("svm_loss", "softmax_loss")),
     "optim": (_optim, (*RULES, "sum_of_squares")),
     "batch": (_batch, ("gather",)),
-    "step": (_step, ("train_step",)),
+    "step": (_step, ("train_step", "train_batches")),
     "im2col": (_im2col, ("im2col", "col2im", "col2im_6d")),
     "pool": (_pool, ("max_pool_forward", "max_pool_backward")),
     "spatial": (_spatial, (

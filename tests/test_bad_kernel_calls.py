@@ -37,8 +37,12 @@ def _wrong_arrays(array, out):
 # the size and the float dtype that it has.
 LEGAL = {("batch.gather", 0, "longer"), ("batch.gather", 0, "shorter"), ("batch.gather", 3, "other float"),
          ("step.train_step", 0, "longer"), ("step.train_step", 0, "shorter"), ("step.train_step", 0, "other float"),
+         # Rows of a pass, in as many batches; and one number, of which any stride is none.
+         ("step.train_batches", 1, "longer"), ("step.train_batches", 1, "shorter"),
+         ("step.train_batches", 13, "strided"),
          *(("optim.sum_of_squares", 0, label) for label in ("longer", "shorter", "empty", "other float"))}
-MAY_BE_NONE = {("batch.gather", 2), ("step.train_step", 1), ("step.train_step", 2)}  # no index, no mean
+MAY_BE_NONE = {("batch.gather", 2), ("step.train_step", 1), ("step.train_step", 2),  # no index, no mean
+               ("step.train_batches", 1), ("step.train_batches", 3), ("step.train_batches", 13)}
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

@@ -220,7 +220,7 @@ def test_probabilities_of_far_scores(kernels, dtype):
             np.full((1, classes), -3e4), np.full((1, classes), 3e4)]).astype(dtype)
         out = np.empty_like(scores)
         params = {"W": np.eye(classes, dtype=dtype), "b": np.zeros(classes, dtype)}
-        kernels.predict.scores(scores, None, params, [("W", "b")], None, None, out, True, 1)
+        kernels.predict.scores(scores, None, params, [("W", "b")], None, None, out, "softmax", 1)
         expected = np.exp((scores - scores.max(axis=1, keepdims=True)).astype(np.float64))
         expected /= expected.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(out, expected, rtol=20 * np.finfo(dtype).eps, atol=2 * np.finfo(dtype).tiny)
@@ -339,7 +339,7 @@ def entry_call(dtype):
     net, n = net_of(dtype=dtype), 6
     names = [("W1", "b1", "gamma1", "beta1"), ("W2", "b2", "gamma2", "beta2"), ("W3", "b3")]
     return [normal("X", n, 42, dtype=dtype), np.ones(42), net.params, names, net.bn_params, "batchnorm",
-            np.empty((n, 5), dtype), True]
+            np.empty((n, 5), dtype), "softmax"]
 
 
 def refused(kernels, args):

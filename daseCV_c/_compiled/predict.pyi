@@ -5,9 +5,12 @@ from typing import Any
 from daseCV_c._types import Array
 
 NORMS: dict[str | None, int]
+ACTIVATIONS: dict[str, int]
+OUTPUTS: dict[str, int]
 
 def share_from(picoseconds: float) -> float: ...
 def scores(
     images_nd: Array, mean_d: Array | None, params: dict[str, Array], names: list[tuple[str, ...]],
-    entries: list[dict[str, Any]] | None, norm: str | None, out_nc: Array, probabilities: bool, num_threads: int,
+    entries: list[dict[str, Any]] | None, norm: str | None, out_nc: Array, output: str, num_threads: int,
+    activation: str = "relu",
 ) -> None: ...

@@ -146,6 +146,7 @@ class Step(_Family):
         count_up = staticmethod(_step.count_up)
         settings_of = staticmethod(_step.settings_of)
         train_step = staticmethod(_step.train_step)
+        train_batches = staticmethod(_step.train_batches)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from daseCV_c._types import Array, DType
 ROWS = 1024
 _CONV_BYTES = 2**22  # of the convolution's output at a time
 _POOL = (2, 2, 2)  # height, width, stride
+_OUTPUTS = {False: "identity", True: "softmax"}
 
 
 @cache
@@ -67,12 +68,12 @@ def _fully_connected(
     out = np.empty((n, params[names[-1][1]].shape[0]), dtype)
     if batch_size is None and _ready(X):
         kernels.predict.scores(X if X.ndim == 2 else X.reshape(n, -1), mean, params, names, entries, norm, out,
-                               probabilities, threads)
+                               _OUTPUTS[probabilities], threads)
         return out
     step = batch_size or ROWS
     for start in range(0, n, step):
         kernels.predict.scores(_laid_out(X[start:start + step], dtype), mean, params, names, entries, norm,
-                               out[start:start + step], probabilities, threads)
+                               out[start:start + step], _OUTPUTS[probabilities], threads)
     return out
 
 
@@ -103,7 +104,7 @@ def _convolutional(
         kernels.conv.conv_forward(images, W1, b1, convolved[:m], 1, W1.shape[2] // 2, True, threads)
         kernels.pool.max_pool_forward(convolved[:m], pooled[:m], place[:m], *_POOL, threads)
         kernels.predict.scores(pooled[:m].reshape(m, -1), None, params, _names(3, False)[1:], None, None,
-                               out[start:start + m], probabilities, threads)
+                               out[start:start + m], _OUTPUTS[probabilities], threads)
     return out
 
 

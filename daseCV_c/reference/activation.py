@@ -1,5 +1,8 @@
 """Activations in plain NumPy."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from daseCV_c._types import Array, ArrayLike
@@ -25,13 +28,20 @@ def logistic(x: Array) -> Array:
     return np.asarray(np.where(x < 0, power, 1) / (1 + power))
 
 
+def softmax(x: Array) -> Array:
+    """exp(x_j) / sum_k exp(x_k), row by row."""
+    power = np.exp(x - x.max(axis=1, keepdims=True))
+    return np.asarray(power / power.sum(axis=1, keepdims=True))
+
+
+_ACTIVATIONS: dict[str, Callable[[Array], Any]] = {
+    "identity": np.copy, "logistic": logistic, "tanh": np.tanh, "relu": lambda x: np.maximum(x, 0),
+    "softmax": softmax, "exp": np.exp}
+
+
 def activate(x: Array, activation: str) -> Array:
-    """A hidden layer's output: x, 1 / (1 + exp(-x)), tanh(x) or max(x, 0)."""
-    if activation == "identity":
-        return x
-    if activation == "logistic":
-        return logistic(x)
-    return np.asarray(np.tanh(x) if activation == "tanh" else np.maximum(x, 0))
+    """x, 1 / (1 + exp(-x)), tanh(x) or max(x, 0); of an output also softmax(x) or exp(x)."""
+    return np.asarray(_ACTIVATIONS[activation](x))
 
 
 def deactivate(dout: Array, out: Array, activation: str) -> Array:

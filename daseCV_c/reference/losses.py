@@ -5,7 +5,7 @@ import numpy as np
 from daseCV_c._types import Array, ArrayLike
 
 from ._common import as_float
-from .activation import logistic
+from .activation import activate
 
 
 def svm_loss(x: ArrayLike, y: ArrayLike) -> tuple[float, Array]:
@@ -44,37 +44,36 @@ def _times_log(factor: Array, power: Array) -> Array:
         return np.where(factor == 0, 0, factor * np.log(power))
 
 
-def output(x: Array, loss: str) -> Array:
-    """What a network with this loss predicts from its scores: probabilities, or the numbers themselves."""
-    if loss == "logistic":
-        return logistic(x)
-    if loss == "squared":
-        return x
-    if loss == "poisson":
-        return np.asarray(np.exp(x))
-    power = np.exp(x - x.max(axis=1, keepdims=True))
-    return np.asarray(power / power.sum(axis=1, keepdims=True))
+OUTPUTS = {"softmax": "softmax", "logistic": "logistic", "squared": "identity", "poisson": "exp"}
 
 
-def output_loss(x: Array, y: Array, loss: str, weight: Array | None = None) -> tuple[float, Array]:
-    """Mean over the samples, weighted, of the loss between output(x) and y; and (output(x) - y) weight / sum(weight).
+def output_loss(x: Array, y: Array, loss: str, weight: Array | None = None,
+                printed: bool = False) -> tuple[float, Array]:
+    """Mean over the samples, weighted, of the loss between the output p and y; and its gradient.
 
-    softmax: -log p_y. logistic: -sum_k (y log p + (1 - y) log(1 - p)). squared: 0.5 mean_k (p - y)^2.
-    poisson: sum_k (y log(y / p) - y + p). Probabilities are kept eps away from 0 and 1 in the loss alone.
-    The second value is the gradient of all these but squared, of which it is K times the gradient.
+    softmax: -log p_y. logistic: -sum_k (y log p + (1 - y) log(1 - p)). squared: 0.5 sum_k (p - y)^2.
+    poisson: sum_k (y log(y / p) - y + p). The gradient of each is (p - y) weight / sum(weight).
+    printed: the loss as scikit-learn prints it, with probabilities that are kept eps away from 0 and 1, and the
+    squared loss divided by the number of outputs; the gradient stays.
     """
-    p = output(x, loss)
+    p = activate(x, OUTPUTS[loss])
+    rows, labels = np.arange(len(x)), y
     if loss == "softmax":
         y = (y[:, None] == np.arange(x.shape[1])).astype(x.dtype)
     eps = np.finfo(x.dtype).eps
     kept = np.clip(p, eps, 1 - eps)
-    if loss == "softmax":
-        each = -_times_log(y, kept).sum(axis=1, dtype=np.float64)
-    elif loss == "logistic":
-        each = -(_times_log(y, kept) + _times_log(1 - y, 1 - kept)).sum(axis=1, dtype=np.float64)
-    elif loss == "squared":
-        each = 0.5 * np.square(p - y).mean(axis=1, dtype=np.float64)
-    else:
+    if loss == "squared":
+        each = 0.5 * np.square(p - y).sum(axis=1, dtype=np.float64) / (x.shape[1] if printed else 1)
+    elif loss == "poisson":
         each = (_times_log(y, y / p) - y + p).sum(axis=1, dtype=np.float64)
+    elif printed:
+        each = -_times_log(y, kept).sum(axis=1, dtype=np.float64)
+        if loss == "logistic":
+            each -= _times_log(1 - y, 1 - kept).sum(axis=1, dtype=np.float64)
+    elif loss == "logistic":
+        each = (np.maximum(x, 0) - x * y + np.log1p(np.exp(-np.abs(x)))).sum(axis=1, dtype=np.float64)
+    else:
+        shifted = x - x.max(axis=1, keepdims=True)
+        each = np.log(np.exp(shifted).sum(axis=1, dtype=np.float64)) - shifted[rows, labels]
     share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum(dtype=np.float64)
     return float((share * each).sum()), (p - y) * share.astype(x.dtype)[:, None]

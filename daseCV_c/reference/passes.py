@@ -29,7 +29,8 @@ def train_batches(
         outputs = [x_nd[rows]]
         for w_dm, b_m in zip(weights[:-1], biases[:-1], strict=True):
             outputs.append(_activation.activate(outputs[-1] @ w_dm + b_m, activation))
-        mean, dout = _losses.output_loss(outputs[-1] @ weights[-1] + biases[-1], targets[rows], loss, weight)
+        scores = outputs[-1] @ weights[-1] + biases[-1]
+        mean, dout = _losses.output_loss(scores, targets[rows], loss, weight, printed=True)
         losses.append(mean + 0.5 * alpha * sum(float((w * w).sum(dtype=np.float64)) for w in weights) / total)
         grads: list[tuple[Array, Array]] = []
         for layer in reversed(range(len(weights))):
@@ -50,3 +51,12 @@ def train_batches(
         if done is not None:
             done += 1
     return np.array(losses, np.float64)
+
+
+def predict(
+    x_nd: Array, weights: Sequence[Array], biases: Sequence[Array], *, activation: str, output: str,
+) -> Array:
+    """What the network predicts: its scores through the output's activation."""
+    for w_dm, b_m in zip(weights[:-1], biases[:-1], strict=True):
+        x_nd = _activation.activate(x_nd @ w_dm + b_m, activation)
+    return _activation.activate(x_nd @ weights[-1] + biases[-1], output)

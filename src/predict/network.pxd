@@ -19,6 +19,16 @@ cdef extern from "predict/flat.h" nogil:
     void flat_store(const tile_args *args, void *c, int rows, Py_ssize_t cols, const void *sums,
                     Py_ssize_t lds) noexcept
 
+cdef extern from "activations.h" nogil:
+    enum:
+        IDENTITY
+        LOGISTIC
+        TANH
+        RELU
+        EXP
+        SOFTMAX
+    void activate(int activation, void *x, Py_ssize_t n) noexcept
+
 cdef extern from "predict/probabilities.h" nogil:
     void softmax_rows(void *x, Py_ssize_t rows, Py_ssize_t c) noexcept
 
@@ -63,7 +73,8 @@ cdef struct Job:
     size_t itemsize           # of the network's numbers
     Py_ssize_t n, widest      # of the hidden layers
     void *out                 # OUT, (n, classes)
-    bint probabilities
+    int activation            # of hidden layers without a normalization
+    int output                # what the scores become: IDENTITY, LOGISTIC, EXP or SOFTMAX
     int blocks, parts
     bint failed               # OUT: out of memory
 
@@ -157,7 +168,7 @@ cdef inline void layer_norm_row(Py_ssize_t d, const real *gamma, const real *bet
 cdef inline Product product_for(const Job *job, int l, Py_ssize_t rows, Py_ssize_t lda, Py_ssize_t ldc) noexcept nogil:
     cdef const Layer *layer = &job.layer[l]
     cdef int flags = TILE_BIAS
-    if l + 1 < job.layers and job.norm != LAYER_NORM:
+    if l + 1 < job.layers and job.norm != LAYER_NORM and job.activation == RELU:
         flags |= TILE_RELU | (TILE_GAIN if job.norm == BATCH_NORM else 0)
     cdef Product p = product_of(rows, layer.fan_out, layer.fan_in, False, False, flags)
     p.lda, p.ldc = lda, ldc
@@ -300,9 +311,14 @@ cdef inline void run_rows(const Job *job, Py_ssize_t i0, Py_ssize_t i1, real *sc
             for i in range(rows):
                 layer_norm_row(layer.fan_out, <const real *> layer.gamma, <const real *> layer.beta, layer.eps,
                                c + i * ldc)
+        elif job.activation != RELU and l + 1 < job.layers:
+            for i in range(rows):
+                activate(job.activation, c + i * ldc, layer.fan_out)
         a, lda = c, ldc
-    if job.probabilities:
+    if job.output == SOFTMAX:
         softmax_rows(out, rows, classes)
+    else:
+        activate(job.output, out, rows * classes)
 
 
 cdef inline void run_block(Job *job, Py_ssize_t i0, Py_ssize_t i1, void *scratch, int num_threads) noexcept nogil:

@@ -54,7 +54,14 @@ cdef struct step_layer:
 
 cdef struct step_state:
     image_source source
-    const int64_t *labels     # IN
+    const int64_t *labels     # IN, of the softmax loss
+    const void *targets       # IN, of the other losses: rows of as many numbers as the network has outputs
+    const void *sample_weight  # IN, or NULL
+    const int64_t *drawn      # where a sample has its label, target and weight; NULL: they lie as the batch does
+    double total              # the number of samples, or the sum of their weights
+    int loss
+    bint printed              # see output_loss.h
+    int activation            # of hidden layers without a normalization
     void *dx                  # OUT, laid out as the images: their gradient where they are positive, else 0; or NULL
     int rule, norm, layers
     int bf16                  # products of factors rounded to bfloat16: 0 or BY_; float alone, where HAVE_BF16

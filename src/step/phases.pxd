@@ -9,9 +9,10 @@ from libc.string cimport memset
 from arithmetic cimport ceil_div, part_start
 from bf16.rounding cimport BF16_CUTS, BF16_PAIR_PANELS, BY_AMX, HAVE_BF16, round_panels
 from bf16.step cimport rounded_input, update_weights_amx, update_weights_bf16
-from product.grid cimport Grid, grid_of
+from product.grid cimport Area, Grid, area_of, grid_of
 from product.tiles cimport TILE_BIAS, TILE_MASK, TILE_RELU
 from real cimport real
+from step.activating cimport RELU, activate_area, activate_area_backward
 from step.layout cimport (
     BATCH_NORM, KC, LAYER_NORM, NO_NORM, PANEL, column_unit, lanes_of, panel_stride, splits_of, step_layer,
     step_state)
@@ -23,8 +24,15 @@ from step.products cimport multiply, share
 from step.update cimport tile_rows, update_first_weights, update_vectors, update_weights
 from threads.threads cimport barrier_wait, team
 
-cdef extern from "step/softmax.h" nogil:
+cdef extern from "step/output_loss.h" nogil:
+    enum:
+        SOFTMAX_LOSS
+        LOGISTIC_LOSS
+        SQUARED_LOSS
+        POISSON_LOSS
     double softmax_row(const void *x_c, int64_t y, Py_ssize_t c, double n, void *dx_c) noexcept
+    double loss_row(int loss, bint printed, const void *x_c, int64_t label, const void *y_c, Py_ssize_t c,
+                    double weight, double total, void *dx_c) noexcept
 
 cdef enum:
     GATHERED = 16  # panels gathered at once: their rows stay in the second-level cache
@@ -111,12 +119,13 @@ cdef inline void normalize_and_drop(step_state *s, step_layer *layer, bint own_p
 cdef inline void forward(step_state *s, int part, int parts, real *pack) noexcept nogil:
     """The batch and every hidden layer."""
     cdef Py_ssize_t n = s.source.n, stride = panel_stride(n), q
-    cdef bint relu = s.norm == NO_NORM, own_panels, split = splits_of(s) > 1
+    cdef bint relu = s.norm == NO_NORM and s.activation == RELU, own_panels, split = splits_of(s) > 1
     cdef int l
     cdef step_layer *layer
     cdef real *h
     cdef step_product p
     cdef Grid grid
+    cdef Area own
     if split:
         gather_and_multiply(s, part, parts, pack)
     else:
@@ -130,6 +139,9 @@ cdef inline void forward(step_state *s, int part, int parts, real *pack) noexcep
             for q in range(part_start(ceil_div(layer.fan_out, PANEL), parts, part),
                            part_start(ceil_div(layer.fan_out, PANEL), parts, part + 1)):
                 add_partials(s, q, relu, h + q * stride)
+                if s.activation != RELU:
+                    own.i0, own.i1, own.j0, own.j1 = 0, n, q * PANEL, min(layer.fan_out, (q + 1) * PANEL)
+                    activate_area(s, own, layer.fan_out, h)
         else:
             p = product_of(s.layer[l - 1].h if l else s.x, stride, layer.weights.w, layer.fan_out, False, h, True,
                            layer.fan_out, rounded_input(s, l))
@@ -139,10 +151,22 @@ cdef inline void forward(step_state *s, int part, int parts, real *pack) noexcep
             if part == 0:
                 clear_rest(n, layer.fan_out, h)
             share(&p, grid, n, layer.fan_in, part, pack)
+            if s.activation != RELU:
+                activate_area(s, area_of(grid, n, layer.fan_out, column_unit(sizeof(real)), part), layer.fan_out, h)
             # Whole units of columns were shared out; only an even cut is the same for panels.
             own_panels = grid.cols == parts and layer.fan_out % (column_unit(sizeof(real)) * parts) == 0
         normalize_and_drop(s, layer, own_panels, part, parts, h)
         barrier_wait(&s.barrier, parts)
+
+
+cdef inline double any_loss(const step_state *s, Py_ssize_t i, Py_ssize_t c, const real *scores,
+                            real *dscores) noexcept nogil:
+    """The loss of sample i, times its weight."""
+    cdef Py_ssize_t row = i if s.drawn == NULL else s.drawn[i]
+    cdef double weight = 1 if s.sample_weight == NULL else (<const real *> s.sample_weight)[row]
+    if s.loss == SOFTMAX_LOSS:
+        return loss_row(s.loss, s.printed, scores, s.labels[row], NULL, c, weight, s.total, dscores)
+    return loss_row(s.loss, s.printed, scores, 0, <const real *> s.targets + row * c, c, weight, s.total, dscores)
 
 
 cdef inline void loss(step_state *s, int part, int parts, real *pack) noexcept nogil:
@@ -159,7 +183,10 @@ cdef inline void loss(step_state *s, int part, int parts, real *pack) noexcept n
     multiply(&p, i0, i1, 0, c, 0, layer.fan_in, pack)
     for i in range(i0, i1):
         dscores = <real *> s.dscores + i * c
-        s.row_loss[i] = softmax_row(<const real *> s.scores + i * c, s.labels[i], c, <real> n, dscores)
+        if s.loss == SOFTMAX_LOSS and s.drawn == NULL and s.sample_weight == NULL and not s.printed:
+            s.row_loss[i] = softmax_row(<const real *> s.scores + i * c, s.labels[i], c, <real> n, dscores)
+        else:
+            s.row_loss[i] = any_loss(s, i, c, <const real *> s.scores + i * c, dscores)
         for j in range(panels * PANEL):
             dout[j // PANEL * stride + i * PANEL + j % PANEL] = dscores[j] if j < c else 0
     barrier_wait(&s.barrier, parts)
@@ -199,18 +226,24 @@ cdef inline void backward(step_state *s, int part, int parts, real *pack) noexce
     cdef step_layer *layer
     cdef real *dout
     cdef step_product p
+    cdef Grid grid
     cdef int l
     for l in range(s.layers - 1, 0, -1):
         upper, layer = &s.layer[l], &s.layer[l - 1]
         dout, d, panels = <real *> layer.dout, layer.fan_out, ceil_div(layer.fan_out, PANEL)
         p = product_of(upper.dout, stride, upper.weights.w, upper.fan_out, True, dout, True, d,
                        &upper.dout_bf16 if s.bf16 else NULL)
-        p.mask, p.flags = layer.h, TILE_MASK
+        if s.activation == RELU:
+            p.mask, p.flags = layer.h, TILE_MASK
         if layer.uniform != NULL:
             p.scale = 1 / layer.keep
         if part == 0:
             clear_rest(n, d, dout)
-        share(&p, grid_of(n, d, column_unit(sizeof(real)), parts), n, upper.fan_out, part, pack)
+        grid = grid_of(n, d, column_unit(sizeof(real)), parts)
+        share(&p, grid, n, upper.fan_out, part, pack)
+        if s.activation != RELU:
+            activate_area_backward(s, area_of(grid, n, d, column_unit(sizeof(real)), part), d, <const real *> layer.h,
+                                   dout)
         barrier_wait(&s.barrier, parts)
         if s.norm != NO_NORM:
             normalize_backward(s, layer, part, parts, dout)
@@ -267,7 +300,7 @@ cdef inline double run_step(step_state *s, size_t itemsize, int num_threads) noe
     team(run_phases_float if itemsize == sizeof(float) else run_phases_double, s, num_threads)
     for i in range(s.source.n):
         total += s.row_loss[i]
-    total /= s.source.n
+    total /= s.total
     for l in range(s.layers):
         layer = &s.layer[l]
         if layer.weights.reg == 0:
