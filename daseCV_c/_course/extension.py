@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from daseCV_c._course import names
+from daseCV_c._coursework import magic
 from daseCV_c._runtime.config import show_config
 
 
 def load(ipython: object) -> None:
-    """Print what is in use, and make `daseCV` and, where no folder is called so, `cs231n` import names."""
+    """Print what is in use, make `daseCV` and, where no folder is called so, `cs231n` import names; `%dasecv_check`."""
+    magic.register(ipython)
     facts: dict[str, Any] = show_config("dict") or {}
     if facts["backend"] == "compiled":
         kernels = f"kernels of level {facts['level in use']}"

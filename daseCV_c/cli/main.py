@@ -16,6 +16,7 @@ import numpy as np
 from daseCV_c._version import __version__
 from daseCV_c.cli import (
     bench,
+    check,
     evaluate,
     fetch,
     lr_find,
@@ -37,6 +38,7 @@ COMMANDS = (
     submit,
     report,
     fetch,
+    check,
     bench,
     show,
 )
@@ -94,7 +96,10 @@ def _fail(message: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 2 for an error, 130 after Ctrl-C, 143 after SIGTERM."""
+    """Run one command and return its exit code: 0, 2 for an error, 130 after Ctrl-C, 143 after SIGTERM.
+
+    `check` gives 1 where it has found a fault.
+    """
     with _any_letter(), _warnings_in_a_line(), _random_state():
         return _main(argv)
 
@@ -102,9 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
-        args.run(args)
+        code = args.run(args)
         sys.stdout.flush()
-        return 0
+        return code or 0
     except CommandError as error:
         return _fail(reason(error))
     except MemoryError as error:

@@ -1,0 +1,256 @@
+"""Trying what a file defines: the cases of each function, the verdict, the hint."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import tempfile
+import tokenize
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from daseCV_c._coursework import cases_dense, cases_images, cases_more, cases_networks, mistakes
+from daseCV_c._coursework.cases import Case, Cases
+from daseCV_c._coursework.cells import definitions, notebook_cells
+from daseCV_c._coursework.isolation import Ended, Limits, Room
+from daseCV_c._coursework.judging import Fault, ahead_is_wrong, compare, distance, flat
+from daseCV_c._coursework.judging_chance import JUDGES
+from daseCV_c._coursework.programs import Answers, Program
+
+CASES: dict[str, Cases] = cases_dense.CASES | cases_images.CASES | cases_more.CASES | cases_networks.CASES
+"""Every function and class that can be checked, in the order of the course."""
+
+Ask = Callable[[Program], Answers]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is said about one function."""
+
+    function: str
+    status: str
+    """passed, failed, crashed, timeout or missing."""
+    max_error: float | None = None
+    case: str | None = None
+    """The case with the largest error, or where it went wrong first."""
+    mistake: str | None = None
+    hint: str | None = None
+    parts: tuple[tuple[str, bool], ...] = ()
+    """Every case that was tried, and whether it was right."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"function": self.function, "status": self.status, "max_error": self.max_error, "case": self.case,
+                "mistake": self.mistake, "hint": self.hint}
+
+
+@dataclass
+class Report:
+    """The results of a file, and what kept its code in."""
+
+    results: list[Result] = field(default_factory=list)
+    walls: str = ""
+    printed: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Something was found, and all of it is right."""
+        found = [result for result in self.results if result.status != "missing"]
+        return bool(found) and all(result.status == "passed" for result in found)
+
+
+@functools.cache
+def cases_of(name: str, seed: int) -> tuple[Case, ...]:
+    """The cases of a function. They are made once: what the twins and the wrong formulas answer is kept with them."""
+    return tuple(CASES[name](seed))
+
+
+def try_function(name: str, ask: Ask, seed: int = 0) -> Result:
+    """The verdict on a function whose programs `ask` runs. `Ended` passes through."""
+    tried: list[tuple[Case, Answers, list[Fault]]] = []
+    for case in cases_of(name, seed):
+        answers = ask(case.program)
+        if not isinstance(answers, dict) or not isinstance(answers.get("error", {}), dict):
+            raise Ended("forged", "what came back is no answer")
+        tried.append((case, answers, JUDGES[case.judge](case, answers)))
+    return _verdict(name, tried)
+
+
+def _verdict(name: str, tried: list[tuple[Case, Answers, list[Fault]]]) -> Result:
+    parts = tuple((case.name, all(fault.remark for fault in faults)) for case, _, faults in tried)
+    wrong = [(case, answers, fault) for case, answers, faults in tried for fault in faults if not fault.remark]
+    if not wrong:
+        return _right(name, tried, parts)
+    errors = [(fault.error, case.name) for case, _, fault in wrong
+              if fault.error is not None and fault.error < float("inf")]
+    worst = max(errors, default=(None, wrong[0][0].name), key=lambda pair: pair[0])
+    first = wrong[0][2]
+    raised = next((fault for _, answers, fault in wrong if "error" in answers), None)
+    blamed = next((answers["error"]["in"] for _, answers, _ in wrong if "error" in answers
+                   and answers["error"]["in"] not in (name, "net.loss")), None)
+    found = mistakes.recognise(name, tried) if blamed is None else None
+    if found is None and raised is None and all(answers.get(fault.key, 0) is None for _, answers, fault in wrong):
+        found = mistakes.by_name("unfinished", name)
+    if found is None and _truncated(tried):
+        found = mistakes.by_name("truncated", name)
+    case = worst[1] if raised is None else next(case.name for case, answers, _ in wrong if "error" in answers)
+    if found is not None:
+        hint = found.hint()
+    elif blamed is not None:
+        hint = f"{blamed}, which it needs, fails first: {(raised or first).text}."
+    else:
+        hint = f"{(raised or first).text} ({(raised and case) or wrong[0][0].name})."
+        if any(ahead_is_wrong(case, answers) for case, answers, _ in tried):
+            hint += " Its forward pass is not right yet; mend that first."
+    misfit = all(answers.get("error", {"type": "Misfit"})["type"] in ("Misfit", "Unfinished") for _, answers,
+                 _ in wrong)
+    return Result(name, "failed" if misfit else "crashed", worst[0], case, None if found is None else found.name, hint,
+                  parts)
+
+
+def _right(name: str, tried: list[tuple[Case, Answers, list[Fault]]], parts: tuple[tuple[str, bool], ...]) -> Result:
+    error, where = 0.0, None
+    for case, answers, _ in tried:
+        if case.judge not in ("twin", "affine") or ahead_is_wrong(case, answers):
+            continue
+        found, right = flat(answers), flat(case.right)
+        for key in case.compare:
+            off = distance(found.get(key), right[key])
+            if off is not None and off > error:
+                error, where = off, case.name
+    remark = next((fault for _, _, faults in tried for fault in faults), None)
+    if remark is not None:
+        found_ = mistakes.by_name(remark.mistake or "", name)
+        return Result(name, "passed", error, where, remark.mistake,
+                      f"Right, but {remark.text}. {found_.hint() if found_ else ''}".strip(), parts)
+    behind = any(ahead_is_wrong(case, answers) and compare(case, answers) for case, answers, _ in tried)
+    return Result(name, "passed", error, where, None,
+                  "It is the gradient of your forward pass, which is not right itself." if behind else None, parts)
+
+
+def _truncated(tried: Iterable[tuple[Case, Answers, list[Fault]]]) -> bool:
+    """Only integers went wrong, and came out as integers."""
+    import numpy as np
+
+    wrong = [(case, answers, fault) for case, answers, faults in tried for fault in faults if not fault.remark]
+    return all("integers" in case.name and isinstance(answers.get(fault.key), np.ndarray)
+               and answers[fault.key].dtype.kind in "iu" for case, answers, fault in wrong)
+
+
+def written_in(file: str | Path) -> tuple[list[str], str | None]:
+    """The names of the course that a file defines, by its text, and what is wrong with the text."""
+    try:
+        with tokenize.open(file) as stream:
+            text = stream.read()
+        names = [node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    except SyntaxError as error:
+        text = Path(file).read_bytes().decode("utf-8", "replace")
+        names = re.findall(r"^(?:def|class)\s+(\w+)", text, re.MULTILINE)
+        return [name for name in CASES if name in names], f"SyntaxError: {error.msg}, line {error.lineno}"
+    except (UnicodeDecodeError, ValueError, RecursionError, MemoryError) as error:
+        return [], f"{type(error).__name__}: {error}"
+    return [name for name in CASES if name in names], None
+
+
+_ENDS = {"output": "prints-too-much", "processes": "too-many-processes", "forged": "answers-by-itself",
+         "processor": "too-much-time"}
+_SAID = {"EOFError": "asks-for-input", "SystemExit": "ends-the-program", "NotImplementedError": "unfinished"}
+
+
+def check_file(file: str | Path, only: Sequence[str] = (), limits: Limits | None = None, isolate: bool | None = None,
+               seed: int = 0) -> Report:
+    """Try what `file` defines, in a room of its own, or those of its functions that `only` names."""
+    report = Report()
+    wanted = [name for name in CASES if not only or name in only]
+    written, fault = written_in(file)
+    if fault is not None:
+        report.walls = "not run: Python cannot read it"
+        report.results = _all_the_same([name for name in written if name in wanted] or [Path(file).name], fault, None)
+        return report
+    waiting: list[str] | None = None
+    while waiting is None or waiting:
+        with Room([_folder(file)], limits or Limits(), isolate) as room:
+            report.walls = room.walls
+            try:
+                loaded = room.load(file, wanted)
+            except Ended as end:
+                names = [name for name in written if name in wanted] if waiting is None else waiting
+                report.results += _ended(names or [Path(file).name], end, "while it was imported")
+                report.printed = report.printed or room.printed()
+                break
+            if loaded["error"] is not None:
+                error = loaded["error"]
+                place = f", line {error['line']}" if error["line"] else ""
+                text = f"The file cannot be imported: {error['type']}: {error['message']}{place}."
+                names = [name for name in written if name in wanted] or [Path(file).name]
+                report.results += _all_the_same(names, text, _SAID.get(error["type"]))
+                break
+            waiting = list(loaded["found"]) if waiting is None else waiting
+            _try_all(waiting, room, report, seed)
+            report.printed = report.printed or room.printed()
+    found = {result.function for result in report.results}
+    report.results += [Result(name, "missing", hint="The file does not define it.")
+                       for name in wanted if name not in found]
+    order = list(CASES)
+    report.results.sort(key=lambda result: order.index(result.function) if result.function in CASES else -1)
+    return report
+
+
+def _folder(file: str | Path) -> Path:
+    """What the code may read: the folder of the file, and those above that are packages."""
+    folder = Path(file).resolve().parent
+    while (folder / "__init__.py").exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _try_all(waiting: list[str], room: Room, report: Report, seed: int) -> None:
+    """Try the functions until none is waiting, or one has ended the room."""
+    ended = {result.function: result.status for result in report.results if not result.parts}
+    while waiting:
+        name = waiting.pop(0)
+        needs = name.removesuffix("_alt").replace("_backward", "_forward")
+        if needs != name and needs in ended:
+            hint = f"Not tried: {needs}, which it needs, was ended."
+            report.results.append(Result(name, ended[needs], hint=hint))
+            continue
+        try:
+            report.results.append(try_function(name, room.ask, seed))
+        except Ended as end:
+            report.results += _ended([name], end, "")
+            return
+
+
+def _ended(names: list[str], end: Ended, when: str) -> list[Result]:
+    status = "timeout" if end.kind in ("timeout", "processor") else "crashed"
+    text = str(end)
+    if end.kind == "timeout":
+        text = f"{text}: an endless loop, or far too slow"
+    hint = f"It was ended{' ' + when if when else ''}: {text}."
+    return [Result(name, status, None, None, _ENDS.get(end.kind, "endless" if status == "timeout" else None), hint)
+            for name in names]
+
+
+def _all_the_same(names: Iterable[str], hint: str, mistake: str | None) -> list[Result]:
+    return [Result(name, "crashed", None, None, mistake, hint) for name in names]
+
+
+def check(file: str | Path, only: Sequence[str] = (), limits: Limits | None = None, isolate: bool | None = None,
+          seed: int = 0) -> Report:
+    """Try a .py file, or what the cells of an .ipynb define. OSError and ValueError where it cannot be read."""
+    if str(file).endswith(".ipynb"):
+        return check_text(definitions(notebook_cells(file)), only, limits, isolate, seed)
+    with open(file, "rb"):
+        pass
+    return check_file(file, only, limits, isolate, seed)
+
+
+def check_text(text: str, only: Sequence[str] = (), limits: Limits | None = None, isolate: bool | None = None,
+               seed: int = 0) -> Report:
+    """The same for a program that is no file, such as the cells of a notebook."""
+    with tempfile.TemporaryDirectory(prefix="dasecv-check-") as folder:
+        file = Path(folder) / "notebook.py"
+        file.write_text(text, encoding="utf-8")
+        return check_file(file, only, limits, isolate, seed)

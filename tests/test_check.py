@@ -1,0 +1,143 @@
+"""The command `check` and the magic `%dasecv_check`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import fails, program_environment
+
+from daseCV_c._coursework import cells, magic, running, table
+from daseCV_c._coursework.isolation import Limits
+from daseCV_c.cli.main import main
+
+pytestmark = pytest.mark.once
+
+RIGHT = "import numpy as np\ndef relu_forward(x):\n    return np.maximum(x, 0), x\n"
+WRONG = RIGHT + "def relu_backward(dout, cache):\n    return dout * (dout > 0)\n"
+
+
+def checked(file, *words):
+    """Exit code and output of the command in a process of its own."""
+    done = subprocess.run([sys.executable, "-m", "daseCV_c", "check", str(file), *words], capture_output=True,
+                          text=True,
+                          check=False, env=program_environment(), cwd=os.path.dirname(file))
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+def test_the_table_and_the_exit_code(here, capsys):
+    (here / "mine.py").write_text(WRONG)
+    assert main(["check", "mine.py"]) == 1
+    text = capsys.readouterr().out
+    assert "relu_forward" in text and "pass" in text and "1 of 2 right." in text
+    assert "relu_backward" in text and "FAIL" in text and "not of the input" in text
+    assert "Not checked, because the file does not define them: affine_forward" in text and "Not checked either" in text
+    assert "limits of time" in text
+
+
+def test_json(here):
+    (here / "mine.py").write_text(WRONG)
+    code, text = checked(here / "mine.py", "--json", "--only", "relu_forward", "--only", "relu_backward,sgd")
+    found = json.loads(text)
+    assert code == 1 and list(found) == ["results"]
+    assert [list(result) for result in found["results"]] == [
+        ["function", "status", "max_error", "case", "mistake", "hint"]] * 3
+    assert [(r["function"], r["status"], r["mistake"]) for r in found["results"]] == [
+        ("relu_forward", "passed", None), ("relu_backward", "failed", "relu-gradient-sign-of-dout"), ("sgd", "missing",
+                                                                                                      None)]
+    assert found["results"][1]["max_error"] > 0.1 and found["results"][1]["case"]
+
+
+def test_all_right_is_exit_code_0_and_nothing_found_is_1(here, capsys):
+    (here / "mine.py").write_text(RIGHT)
+    assert main(["check", "mine.py", "--no-bubblewrap"]) == 0
+    assert "bubblewrap was not asked for" in capsys.readouterr().out
+    (here / "empty.py").write_text("x = 3\n")
+    assert main(["check", "empty.py"]) == 1
+    assert "Nothing of the course" in capsys.readouterr().out
+
+
+def test_what_is_imported_from_us_is_not_checked(here, capsys):
+    (here / "mine.py").write_text("from daseCV.layers import *\n" + RIGHT)
+    assert main(["check", "mine.py"]) == 0
+    assert "1 of 1 right." in capsys.readouterr().out
+
+
+def test_errors(here, capsys):
+    (here / "mine.py").write_text(RIGHT)
+    (here / "broken.ipynb").write_text("{}")
+    fails(capsys, ["check", "no_such_file.py"], "no_such_file.py", "cannot be read")
+    fails(capsys, ["check", "mine.py", "--only", "affine"], "'affine'", "affine_forward")
+    fails(capsys, ["check", "mine.py", "--seconds", "-1"], "--seconds")
+    fails(capsys, ["check", "broken.ipynb"], "no notebook")
+    (here / "latin.py").write_bytes(b"# -*- coding: utf-8 -*-\nx = '\xff'\n")
+    assert main(["check", "latin.py"]) == 1
+
+
+def test_a_notebook_is_checked_by_the_functions_of_its_cells(here, capsys):
+    sources = ["%matplotlib inline\nimport no_such_library\nfrom daseCV.layers import *", "import numpy as np\nN = 3",
+               ["def relu_forward(x):\n", "    return np.maximum(x, 0), x"], "raise SystemError('a training')",
+               "!rm -r here\nthis is no python"]
+    notebook = {"cells": [{"cell_type": "markdown", "source": "# Title"}] + [
+        {"cell_type": "code", "source": source} for source in sources]}
+    (here / "mine.ipynb").write_text(json.dumps(notebook))
+    assert main(["check", "mine.ipynb"]) == 0
+    assert "1 of 1 right." in capsys.readouterr().out
+
+
+def test_definitions_keep_what_a_function_needs():
+    kept = cells.definitions(["import math\nDELTA = 2.0 * math.pi\nrows = [1, -2]\nloss = train()",
+                              "def f(x):\n    # why\n    return x",
+                              "@staticmethod\ndef g(): pass", "class Net:\n    pass\nnet = Net()",
+                              "def f(x):\n    return 2 * x"])
+    assert "DELTA = 2.0 * math.pi" in kept and "rows = [1, -2]" in kept and "# why" in kept and "@staticmethod" in kept
+    assert "train" not in kept and "net =" not in kept
+    found = {}
+    exec(compile(kept, "cells", "exec"), found)
+    assert found["f"](3) == 6
+
+
+class Shell:
+    """What the magic needs of IPython."""
+
+    def __init__(self, cells):
+        self.user_ns, self.magics = {"In": cells}, {}
+
+    def register_magic_function(self, function, kind, name):
+        self.magics[name] = function
+
+
+def test_the_magic(here, capsys):
+    shell = Shell(["", WRONG, "get_ipython().run_line_magic('dasecv_check', '')"])
+    magic.register(shell)
+    shell.magics["dasecv_check"]("")
+    text = capsys.readouterr().out
+    assert text.startswith("this notebook") and "1 of 2 right." in text
+    shell.magics["dasecv_check"]("relu_forward")
+    assert "1 of 1 right." in capsys.readouterr().out
+    shell.magics["dasecv_check"]("no_such_function")
+    assert "no_such_function" in capsys.readouterr().out
+    (here / "mine.py").write_text(RIGHT)
+    shell.magics["dasecv_check"]("mine.py")
+    assert capsys.readouterr().out.startswith("mine.py")
+
+
+def test_a_whole_file_in_one_room():
+    """Each right file of the tests, as the command sees it, in few processes."""
+    file = Path(__file__).parent / "right" / "networks.py"
+    report = running.check_file(file, limits=Limits(call=60))
+    assert report.passed, table.as_text(report, "networks.py")
+    assert [r.function for r in report.results if r.status == "passed"] == [
+        "FullyConnectedNet", "TwoLayerNet", "ThreeLayerConvNet"]
+
+
+def test_the_checker_leaves_the_random_numbers_alone(here):
+    import numpy as np
+    (here / "mine.py").write_text(WRONG)
+    np.random.seed(5)
+    before = np.random.get_state()[1].copy()
+    running.check(here / "mine.py", seed=99)  # cases that nothing has tried yet
+    assert np.array_equal(np.random.get_state()[1], before)

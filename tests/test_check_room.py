@@ -1,0 +1,221 @@
+"""Students' code in its room: what it does to itself is reported, and nothing of it gets out."""
+
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+
+from daseCV_c._coursework import isolation, running, table, wire
+from daseCV_c._coursework.isolation import Ended, Limits, Room
+
+pytestmark = pytest.mark.once
+
+# Where bubblewrap is installed both ways, else limits alone.
+WALLS = [False, True] if isolation.bubblewrap()[0] else [False]
+
+BAD = '''
+import ctypes, os, subprocess, sys, time
+import numpy as np
+
+def affine_forward(x, w, b):
+    print("good")
+    return x.reshape(len(x), -1) @ w + b, (x, w, b)
+
+def relu_forward(x):
+    while True:
+        pass
+
+def affine_backward(dout, cache):
+    ctypes.string_at(0)
+
+def layernorm_forward(x, gamma, beta, ln_param):
+    os._exit(0)
+
+def layernorm_backward(dout, cache):
+    return dout
+
+def softmax_loss(x, y):
+    input("your name? ")
+
+def svm_loss(x, y):
+    while True:
+        print("a" * 10000)
+
+def sgd(w, dw, config=None):
+    np.ones((1 << 20, 1 << 20))
+
+def sgd_momentum(w, dw, config=None):
+    while True:
+        subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+
+def rmsprop(w, dw, config=None):
+    for number in range(3, 64):
+        try:
+            os.write(number, b"\\xff" * 64)
+        except OSError:
+            pass
+    time.sleep(60)
+
+def adam(w, dw, config=None):
+    sys.exit("enough")
+'''
+
+
+@pytest.mark.parametrize("isolate", WALLS)
+def test_each_kind_of_end_is_reported_as_what_it_is(tmp_path, isolate):
+    file = tmp_path / "layers.py"
+    file.write_text(BAD)
+    report = running.check_file(file, limits=Limits(call=120, processor=1, processes=6), isolate=isolate)
+    found = {result.function: (result.status,
+                               result.mistake) for result in report.results if result.status != "missing"}
+    ends = found.pop("sgd_momentum")
+    # Whichever limit of processes it meets first: the system's, which makes Popen fail, or the one that is counted.
+    assert ends in {("crashed", "too-many-processes"), ("crashed", None)}
+    assert found == {
+        "affine_forward": ("passed", None), "affine_backward": ("crashed", None), "relu_forward": ("timeout",
+                                                                                                   "too-much-time"),
+        "layernorm_forward": ("crashed", None), "layernorm_backward": ("crashed", None), "softmax_loss": ("crashed",
+            "asks-for-input"),
+        "svm_loss": ("crashed", "prints-too-much"), "sgd": ("crashed", "too-much-memory"),
+        "rmsprop": ("crashed", "answers-by-itself"), "adam": ("crashed", "ends-the-program")}
+    hints = {result.function: result.hint for result in report.results}
+    assert "SIGSEGV" in hints["affine_backward"] and "exit code 0" in hints["layernorm_forward"]
+    assert "layernorm_forward, which it needs" in hints["layernorm_backward"]
+    assert "good" in report.printed and "good" in table.as_text(report, "layers.py")
+    assert ("behind bubblewrap" in report.walls) == bool(isolate)
+
+
+LOOK = '''
+import os, socket
+
+def affine_forward(x, w, b):
+    seen = {}
+    for name, act in {
+            "own": lambda: open(__file__, "a"), "beside": lambda: open(os.path.dirname(__file__) + "/new", "w"),
+            "secret": lambda: open(SECRET).read(), "network": lambda: socket.create_connection(("127.0.0.1", PORT), 5),
+            "delete": lambda: os.remove(__file__), "kill": lambda: os.kill(PARENT, 0)}.items():
+        try:
+            act()
+            seen[name] = "done"
+        except OSError as error:
+            seen[name] = "refused"
+    return seen, os.environ.get("A_PASSWORD", "none")
+'''
+
+
+def test_behind_bubblewrap_nothing_is_in_reach(tmp_path, monkeypatch):
+    import socket
+    monkeypatch.setenv("A_PASSWORD", "open sesame")
+    folder, secret = tmp_path / "theirs", tmp_path / "rubric.toml"
+    folder.mkdir()
+    secret.write_text("answers")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        text = LOOK.replace("SECRET", repr(str(secret))).replace("PORT", str(server.getsockname()[1]))
+        (folder / "layers.py").write_text(text.replace("PARENT", str(os.getpid())))
+        for isolate in WALLS:
+            with Room([folder], isolate=isolate) as room:
+                assert room.load(folder / "layers.py", ["affine_forward"]) == {"found": ["affine_forward"],
+                                                                               "error": None}
+                answer = room.ask({"inputs": {"n": None}, "steps": [["y", "affine_forward", ["n", "n", "n"], {}]],
+                                   "give": ["y"]})["y"]
+            assert answer[1] == "none"
+            if isolate:
+                assert set(answer[0].values()) == {"refused"}
+            else:
+                assert answer[0]["network"] == "done" and "within its reach" in room.walls
+                (folder / "layers.py").write_text(text.replace("PARENT", str(os.getpid())))
+                (folder / "new").unlink()
+    assert sorted(os.listdir(folder)) == ["layers.py"] and secret.read_text() == "answers"
+
+
+def test_what_cannot_be_imported(tmp_path):
+    for name, text, words in (
+            ("syntax", "def affine_forward(x, w, b):\n    return (\n", "SyntaxError"),
+            ("module", "import no_such_library\ndef affine_forward(x, w, b): pass\n", "no_such_library"),
+            ("name", "def affine_forward(x, w, b): pass\nprint(undefined)\n",
+             "NameError: name 'undefined' is not defined, line 2")):
+        file = tmp_path / f"{name}.py"
+        file.write_text(text)
+        [result] = [r for r in running.check_file(file, isolate=False).results if r.status != "missing"]
+        assert (result.function, result.status) == ("affine_forward", "crashed") and words in result.hint
+
+
+def test_a_call_that_waits(tmp_path):
+    file = tmp_path / "layers.py"
+    file.write_text("import time\ndef affine_forward(x, w, b):\n    time.sleep(1000)\n")
+    [result] = [r for r in running.check_file(file, limits=Limits(call=1),
+                                              isolate=False).results if r.status != "missing"]
+    assert (result.status, result.mistake) == ("timeout", "endless") and "within 1 second" in result.hint
+
+
+def test_an_import_that_does_not_end(tmp_path):
+    file = tmp_path / "layers.py"
+    file.write_text("def affine_forward(x, w, b): pass\nwhile True: pass\n")
+    limits = Limits(processor=1)
+    [result] = [r for r in running.check_file(file, limits=limits, isolate=False).results if r.status != "missing"]
+    assert (result.status, result.mistake) == ("timeout", "too-much-time")
+
+
+def test_files_of_a_package_and_names_of_ours(tmp_path):
+    """A course folder: relative imports work, what is imported from us is not the student's, what is beside it is."""
+    folder = tmp_path / "cs231n"
+    (folder / "classifiers").mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder / "classifiers" / "__init__.py").write_text("")
+    (folder / "layers.py").write_text("def relu_forward(x):\n    return x * (x > 0), x\n")
+    (folder / "classifiers" / "net.py").write_text(
+        "from daseCV.layers import affine_forward\nfrom ..layers import *\nfrom cs231n.layers import relu_forward\n")
+    for isolate in WALLS:
+        with Room([tmp_path], isolate=isolate) as room:
+            found = room.load(folder / "classifiers" / "net.py", list(running.CASES))
+        assert found == {"found": ["relu_forward"], "error": None}
+
+
+@pytest.mark.parametrize("value", [
+    None, True, 3, -(10**40), 2.5, float("inf"), "text", [1, (2.0, "b")], {"a": {"b": np.arange(6).reshape(2, 3)}},
+    np.float32(1.5), np.zeros((0, 3)), np.array(True), np.array(7, ">i4"), np.ones((2, 2), order="F")])
+def test_values_come_back_as_they_went(value):
+    found = wire.decode(wire.encode(value)[8:])
+    if isinstance(value, np.ndarray | np.generic):
+        assert found.shape == value.shape and np.array_equal(found, value) and found.dtype.kind == value.dtype.kind
+    else:
+        assert repr(found) == repr(value)
+
+
+def test_what_cannot_travel_is_named(tmp_path):
+    class Thing:
+        pass
+    assert repr(wire.decode(wire.encode([Thing(), np.array([Thing()]), {1: 2}])[8:])) == (
+        "[<Thing>, <array of object>, <dict>]")
+
+
+def test_messages_that_are_none():
+    good = wire.encode({"x": np.arange(3.0)})[8:]
+    for body in (b"", b"\0" * 8, good[:-1], good + b"x", struct.pack("<Q", 1 << 60) + good[8:],
+                 *(struct.pack("<Q", len(text)) + text.encode() for text in (
+                     "{}", "[1]", '{"array": "O", "shape": [1]}', '{"array": "<f8", "shape": [-1, -1]}', '{"tuple": 3}',
+                     '{"array": "<f8", "shape": [4611686018427387904, 4]}', '{"dict": [1]}', "[" * 5000, "NaN"))):
+        with pytest.raises(wire.WireError):
+            wire.decode(body)
+    taken = iter([struct.pack("<Q", 100)])
+    with pytest.raises(wire.WireError):
+        wire.read(lambda size: next(taken), 50)
+
+
+def test_a_room_that_has_ended_answers_no_more(tmp_path):
+    (tmp_path / "layers.py").write_text("import os\ndef sgd(w, dw):\n    os.kill(os.getpid(), 9)\n")
+    program = {"inputs": {"w": 1.0}, "steps": [["y", "sgd", ["w", "w"], {}]], "give": ["y"]}
+    with Room([tmp_path], isolate=False) as room:
+        room.load(tmp_path / "layers.py", ["sgd"])
+        for _ in range(2):
+            with pytest.raises(Ended, match="SIGKILL"):
+                room.ask(program)
+
+
+def test_json_has_no_nan(tmp_path):
+    result = running.Result("adam", "failed", None, "three steps", "adam-t-not-raised", "hint")
+    assert json.loads(table.as_json(running.Report([result]))) == {"results": [{
+        "function": "adam", "status": "failed", "max_error": None, "case": "three steps",
+        "mistake": "adam-t-not-raised", "hint": "hint"}]}
