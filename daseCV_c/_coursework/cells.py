@@ -19,7 +19,7 @@ def definitions(cells: Iterable[str]) -> str:
     Examples
     --------
     >>> print(definitions(["%matplotlib inline\nimport math\nx = f(3)",
-                           "scale = 2\ndef f(y):\n    return scale * y"]))
+    ...                    "scale = 2\ndef f(y):\n    return scale * y"]))
     try:
         import math
     except ImportError:
