@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from daseCV_c.sklearn import _training
+from sklearn.base import is_classifier
+
+from daseCV_c.sklearn import _scoring, _training
 from daseCV_c.sklearn._parameters import Refused
 from daseCV_c.sklearn._usage import count
 
@@ -26,6 +28,14 @@ class ByKernels:
     def _fit_lbfgs(self, *arguments: Any) -> None:
         self._leave("solver lbfgs")
         super()._fit_lbfgs(*arguments)  # type: ignore[misc]
+
+    def _score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        scored = _scoring.accuracy if is_classifier(self) else _scoring.r2
+        found = scored(y, self._predict(X, check_input=False), sample_weight)  # type: ignore[attr-defined]
+        if found is not None:
+            return found
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return super()._score(X, y, **weights)  # type: ignore[misc,no-any-return]
 
     def _leave(self, why: str) -> None:
         self.trained_by_ = f"scikit-learn: {why}"

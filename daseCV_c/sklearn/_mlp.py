@@ -63,7 +63,7 @@ class MLPClassifier(ByKernels, neural_network.MLPClassifier):
     >>> X = np.random.RandomState(0).randn(200, 5)
     >>> y = np.where(X[:, 0] > X[:, 1], "first", "second")
     >>> mlp = MLPClassifier([20], random_state=0, learning_rate_init=0.02, tol=1e-3).fit(X, y)
-    >>> mlp.score(X, y) > 0.98, mlp.trained_by_
+    >>> bool(mlp.score(X, y) > 0.98), mlp.trained_by_
     (True, 'kernel')
     """
 
@@ -101,7 +101,7 @@ class MLPRegressor(ByKernels, neural_network.MLPRegressor):
     >>> X = np.random.RandomState(0).randn(200, 5)
     >>> y = np.abs(X[:, 0])
     >>> mlp = MLPRegressor(hidden_layer_sizes=[20], random_state=0, learning_rate_init=0.02, tol=1e-3).fit(X, y)
-    >>> mlp.score(X, y) > 0.98, mlp.trained_by_
+    >>> bool(mlp.score(X, y) > 0.98), mlp.trained_by_
     (True, 'kernel')
     """
 
