@@ -91,6 +91,10 @@ class Solver(Steps):
     seed : int or numpy.random.RandomState, optional
         The samples are drawn from a generator of the Solver's own, `generator`; by default from NumPy's
         global one. A seed gives the numbers that ``np.random.seed(seed)`` gives.
+    comm : mpi4py.MPI.Intracomm, optional
+        The ranks that train this network together: each makes the same Solver of the same data and calls `train`,
+        and computes with its share of every batch. They begin with the state of rank 0, which alone prints,
+        calls callbacks and writes checkpoints; all end with the same parameters. See docs/scale.md.
 
     Attributes
     ----------
@@ -152,11 +156,13 @@ class Solver(Steps):
 
     best_params: dict[str, Array]
     best_bn_params: list[dict[str, Array]]
+    _sharing = False  # while a check runs on several ranks
     stop_reason: str | None = None
     _begun: tuple[int, int, int]
     _paused: tuple[Weights, Any] | None
 
     def __init__(self, model: Any, data: dict[str, Any], **kwargs: Any) -> None:
+        self._join(kwargs)
         self._take_options(kwargs)
         checks.model(model)
         self.model = model
@@ -167,12 +173,20 @@ class Solver(Steps):
         self._average = None if self.average is None else Averaging(self.average)
         stopping = None if self.early_stopping is None else EarlyStopping(self.early_stopping)
         # Callbacks of the Solver's own, which come before the user's.
-        self._watchers = [watcher for watcher in (self._rates, self._average, stopping, ChanceWatch())
-                          if watcher is not None]
+        first = self._team is None or self._team.rank == 0  # which alone speaks
+        watchers = self._rates, self._average, stopping, ChanceWatch() if first else None
+        self._watchers: list[Any] = [watcher for watcher in watchers if watcher is not None]
         self._fused: Any = self._fused_step()
         self._bar: Bar | None = None  # while one is shown
         self._val_loss: ValidationLoss | None = None  # while a check runs
         self._reset()
+
+    def _join(self, kwargs: dict[str, Any]) -> None:
+        """Become one of several ranks; on all but the first, nothing is printed, written or called back."""
+        if kwargs.get("comm") is None:
+            return
+        from daseCV_c._parallel import solving
+        self._team = solving.joined(kwargs)
 
     def _reset(self) -> None:
         self.epoch = 0
@@ -363,9 +377,15 @@ class Solver(Steps):
         if own and _backend.get_backend() == "compiled":
             # The kernel takes any number in as little memory, and the mean image from those of uint8.
             batch_size = max(batch_size, 1000)
+        shared: Array | None = None
+        if self._sharing and own and len(X) >= self._team.size:
+            from daseCV_c._parallel import solving
+            shared = solving.scores(self, X, self.mean_image if centred else None, batch_size)
         for start in range(0, len(X), batch_size):
             part = slice(start, start + batch_size)
-            if own:
+            if shared is not None:
+                batch, scores = X[part], shared[part]
+            elif own:
                 batch = self.model._samples(f"{type(self.model).__name__}.loss", X[part])
                 scores = _prediction.scores(self.model, batch, self.mean_image if centred else None)
             else:

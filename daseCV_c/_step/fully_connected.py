@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import NoneType
 from typing import Any, TypeAlias
 
@@ -110,10 +110,12 @@ def _statistics(norm: str | None, bias: Array, entry: Params) -> tuple[Any, ...]
 def _run(
     step: Step, model: Any, groups: list[Any], images: Array, index: Array | None, mean: Array | None, y: Any,
     by: list[Any], changes: list[Change], losses: list[float] | None, rule: str | None, commit: bool = True,
+    uniform: Callable[[Params, int, int], Array] = _random.uniform,
 ) -> float | None:
     """The loss, or None: then nothing was changed. For each layer, `groups` holds the arrays of its weights, bias,
     gamma and beta, and `by` the rule's numbers for each, as the kernel takes them; so do `changes` and `losses`.
-    Without `commit` the caller makes the changes, to which those of the layers were added."""
+    Without `commit` the caller makes the changes, to which those of the layers were added. `uniform` draws for dropout.
+    """
     norm, last = model.normalization, len(groups) - 1
     dropout = model.dropout_param if model.use_dropout else None
     if dropout is not None and not (step.plain_dict(dropout) and _number(dropout.get("p"), 1e-300, 1)
@@ -136,13 +138,12 @@ def _run(
     if norm == "batchnorm":
         for entry, found in zip(entries, statistics[:-1], strict=True):
             changes += (entry, "mode", "train"), (entry, "running_mean", found[2]), (entry, "running_var", found[3])
-    uniform: Any = itertools.repeat(None)
+    uniforms: Any = itertools.repeat(None)
     if dropout is not None:
-        uniform = [(_random.uniform(dropout, len(y), group[1][0].size), float(dropout["p"]))
-                   for group in groups[:-1]] + [None]
+        uniforms = [(uniform(dropout, len(y), group[1][0].size), float(dropout["p"])) for group in groups[:-1]] + [None]
     reg = float(model.reg)
     layers = [(*group, *numbers, reg, found, drawn)
-              for group, numbers, found, drawn in zip(groups, by, statistics, uniform, strict=False)]
+              for group, numbers, found, drawn in zip(groups, by, statistics, uniforms, strict=False)]
     if not model.reg_last_layer:
         layers[-1] = (*layers[-1][:8], 0.0, None, None)
     try:

@@ -18,8 +18,7 @@ def by_layers(solver: Any, index: Array) -> None:
     undo = whole.in_one_call(back)
     try:
         params, configs = solver.model.params, solver.optim_configs
-        found = solver.model.loss(solver._batch(index), solver.y_train[index])
-        loss, grads = checks.loss_and_grads(solver.model, found)
+        loss, grads = checks.loss_and_grads(solver.model, solver._found(index))
         if solver._clip is not None:
             grads = solver._clip(params, grads, loss, solver.loss_history)
         for name, w in params.items():

@@ -14,7 +14,7 @@ DEFAULTS: dict[str, Any] = {
     "num_train_samples": 1000, "num_val_samples": None, "checkpoint_name": None, "print_every": 10, "verbose": True,
     "progress": False, "callbacks": (), "monitor": None, "on_divergence": "stop", "checkpoint_path": None,
     "checkpoint_every": 60.0, "schedule": None, "early_stopping": None, "clip_norm": None, "average": None,
-    "seed": None,
+    "seed": None, "comm": None,
 }
 
 
@@ -52,6 +52,7 @@ class Options:
     clip_norm: Any
     average: Any
     seed: Any
+    comm: Any
     generator: _random.Generator | None
     _rule: Any  # the function
 

@@ -33,9 +33,21 @@ class Run:
         bars = [ProgressBar()] if solver.progress else []
         self._hooks = hooks.Hooks([*solver._watchers, *bars, *solver.callbacks])
         self._saver = saving.Saver(solver)
+        self._together: Any = None
+        if solver._team is not None:
+            from daseCV_c._parallel import solving
+            self._together = solving.Together(solver)
 
     def go(self) -> None:
         """Go on to the end, or until somebody asks to stop; then put the best parameters back."""
+        if self._together is None:
+            self._go()
+            return
+        with self._together.telling():
+            self._together.begin()
+            self._go()
+
+    def _go(self) -> None:
         solver = self._solver
         if solver._paused is not None:
             # The best parameters were put into the model when it stopped.
@@ -50,6 +62,8 @@ class Run:
         with self._surroundings() as asked:
             try:
                 self._iterate(asked)
+                if self._together is not None:
+                    self._together.end()
             except divergence.DivergenceError as error:
                 solver._ended, solver._lost = True, str(error)
                 self._put_back_best()
@@ -82,21 +96,21 @@ class Run:
         solver._clock = time.perf_counter() - solver._seconds
         with signals.deferred() as asked:
             try:
-                yield asked
+                yield asked if self._together is None else self._together.ask(asked)
             finally:
                 self._note_rates()
                 solver._seconds, solver._clock = solver.seconds, None
                 self._hooks.tell("on_train_end", solver)
 
     def _iterate(self, asked: signals.Asked) -> None:
-        solver, saver, tell, step = self._solver, self._saver, self._hooks.tell, self._solver._step
+        solver, saver, tell, step = self._solver, self._saver, self._tell, self._solver._step
         per_epoch, iterations, losses = solver._per_epoch, solver.num_iterations, solver.loss_history
         watched, watch = solver.on_divergence == "stop", divergence.Watch()
-        on_step_end, rates = self._hooks.of["on_step_end"], solver._rates
+        on_step_end, rates = self._listened("on_step_end"), solver._rates
         # Without any of these the rate changes at the end of an epoch alone.
         noted = rates is not None or on_step_end or saver.timed
         self._note_rates(math.nan)  # of steps that somebody has made without train()
-        solver._stop |= tell("on_train_begin", solver)
+        solver._stop |= tell("on_train_begin")
         if solver.iteration:
             self._after_step(solver.iteration)  # what an interruption has left undone
         for t in range(solver.iteration, iterations):
@@ -113,11 +127,20 @@ class Run:
             if solver.verbose and t % solver.print_every == 0:
                 solver._say(f"(Iteration {t + 1} / {iterations}) loss: {loss:f}")
             if on_step_end:
-                solver._stop |= tell("on_step_end", solver)
+                solver._stop |= tell("on_step_end")
             if t == 0 or (t + 1) % per_epoch == 0:
                 self._after_step(t + 1)
             elif saver.timed:
                 saver.in_between()
+
+    def _listened(self, event: str) -> bool:
+        """Somebody wants to hear of it, perhaps on another rank."""
+        return bool(self._hooks.of[event]) or self._together is not None and self._together.hears(event)
+
+    def _tell(self, event: str) -> bool:
+        """Call all callbacks; True if one of them, on whatever rank, wants to stop."""
+        stop = self._hooks.tell(event, self._solver)
+        return stop if self._together is None else bool(self._together.stops(event, stop))
 
     def _note_rates(self, rate: float | None = None) -> None:
         """The rate of the steps since it was last noted, by the rule's configurations, of which one speaks for all."""
@@ -130,7 +153,7 @@ class Run:
 
     def _after_step(self, done: int) -> None:
         """What is due after `done` steps of this run: the end of an epoch, a check, a checkpoint."""
-        solver, tell = self._solver, self._hooks.tell
+        solver, tell = self._solver, self._tell
         epochs, rest = divmod(done, solver._per_epoch)
         self._note_rates()
         if solver.epoch - solver._begun[1] < epochs:
@@ -143,14 +166,16 @@ class Run:
                 solver._average.after_epoch(solver.model, solver.num_epochs - epochs)
         if len(solver.val_acc_history) - solver._begun[2] < epochs + (solver._per_epoch > 1):
             self._check()
-            solver._stop |= tell("on_check", solver)
+            solver._stop |= tell("on_check")
             if not rest:
-                solver._stop |= tell("on_epoch_end", solver)
+                solver._stop |= tell("on_epoch_end")
             self._saver.after_a_check()
 
     def _check(self) -> None:
         """Both accuracies, the best parameters, one printed line."""
         solver = self._solver
+        if self._together is not None:
+            self._together.look()
         with contextlib.nullcontext() if solver._average is None else solver._average.applied(solver.model):
             train_acc, val_acc = self._look()
         if solver.verbose:
@@ -161,6 +186,14 @@ class Run:
 
     def _look(self) -> tuple[float, float]:
         """Both accuracies of the parameters that the model holds, which are kept if they are the best."""
+        solver = self._solver
+        solver._sharing = self._together is not None
+        try:
+            return self._looked()
+        finally:
+            solver._sharing = False
+
+    def _looked(self) -> tuple[float, float]:
         solver = self._solver
         train_acc = solver.check_accuracy(solver.X_train, solver.y_train, num_samples=solver.num_train_samples)
         monitors = {solver.monitor, *(getattr(watcher, "monitor", None) for watcher in solver._watchers)}

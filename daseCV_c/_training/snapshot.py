@@ -109,7 +109,7 @@ def _settings(solver: Any, arrays: dict[str, Array]) -> tuple[dict[str, Any], di
     """(settings that a file can hold, packed; what the others are)."""
     held, others = {}, {}
     for name in options.DEFAULTS:
-        if name in ("callbacks", *_PLACES):
+        if name in ("callbacks", "comm", *_PLACES):
             continue
         value = getattr(solver, name)
         if callable(getattr(value, "settings", None)):  # such as a schedule
@@ -233,7 +233,7 @@ class Snapshot:
                 set_state(np.random.RandomState(), state)
         self.shared, self.data = bool(document["shared"]), _of_kind("data", document["data"], dict)
         self.settings = {name: unpack(value, arrays) for name, value in document["settings"].items()
-                         if name not in ("callbacks", *_PLACES)}
+                         if name not in ("callbacks", "comm", *_PLACES)}
         for place in document["places"]:
             if place == "checkpoint_path":
                 self.settings[place] = self.shown

@@ -35,10 +35,13 @@ class Steps(Options):
     _clip: Clipping | None
     _fused: Any  # what makes a step as one kernel, or None
     _index: Array | None = None  # the samples of the last batch
+    _team: Any = None  # the ranks that train together, or None
 
     def _step(self) -> None:
         """One batch: loss, gradients, update. What interrupts it leaves everything as before, or a step further."""
         # The numbers that np.random.choice draws, without what it does around them; int32 on some systems.
+        if self._team is not None:
+            self._team.step_begins(self)
         index = _random.source(self.generator).randint(0, self.X_train.shape[0], self.batch_size)
         index = self._index = _checks.integers("Solver", "index", index)
         if self._fusible():
@@ -48,11 +51,21 @@ class Steps(Options):
                 return
         by_layers(self, index)
 
+    def _found(self, index: Array) -> Any:
+        """(loss, grads) of a batch, by the model's own `loss` or what stands for it on several ranks."""
+        if self._team is not None:
+            from daseCV_c._parallel import gradients
+            return gradients.found(self, index)
+        return self.model.loss(self._batch(index), self.y_train[index])
+
     def _fused_step(self) -> Any:
         """What makes a step as one kernel, or None."""
         convolves = isinstance(self.model, ThreeLayerConvNet)
         if not self._own_rule():
             return None
+        if self._team is not None:
+            from daseCV_c._parallel import step
+            return step.maker(self)
         if self._clip is not None:
             return (ClippedConvStep if convolves else ClippedStep)(self.update_rule, self._clip)
         return (_engine_cnn.ConvStep if convolves else _engine.FusedStep)(self.update_rule)

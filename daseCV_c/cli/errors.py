@@ -6,7 +6,7 @@ class CommandError(Exception):
 
 
 class Stopped(Exception):
-    """A signal has ended the command, which has saved what there was."""
+    """A signal has ended the command, which has saved what there was. Without a message another rank says it."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)

@@ -115,7 +115,8 @@ def _main(argv: Sequence[str] | None) -> int:
     except MemoryError as error:
         return _fail(f"out of memory: {reason(error)}")
     except Stopped as stop:
-        print(f"dasecv: {stop}", file=sys.stderr)
+        if str(stop):
+            print(f"dasecv: {stop}", file=sys.stderr)
         return stop.code
     except KeyboardInterrupt:
         print("dasecv: interrupted", file=sys.stderr)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from daseCV_c import optim
-from daseCV_c.cli import options, own_data, runs, training
+from daseCV_c._parallel.team import Team
+from daseCV_c.cli import options, own_data, ranks, runs, training
 from daseCV_c.cli.errors import CommandError, reason
 from daseCV_c.cli.recipes import DEFAULT_FOR, RECIPES, SETTINGS, settings
 from daseCV_c.cli.training import NORMALIZATIONS, Plan
@@ -26,6 +27,8 @@ def register(commands: Any) -> None:
                    help="go on in RUN, by its own settings; --epochs may be larger than they say")
     p.add_argument("--checkpoint-every", type=options.rate, default=60.0, metavar="SECONDS",
                    help="save so often within an epoch; default: 60")
+    p.add_argument("--mpi", action=argparse.BooleanOptionalAction, default=None,
+                   help="train one network on all ranks of MPI; default: if mpiexec has started more than one")
     p.set_defaults(run=_run)
 
 
@@ -79,15 +82,23 @@ def plan_of(args: argparse.Namespace) -> Plan:
 
 
 def _run(args: argparse.Namespace) -> None:
+    with ranks.joined(args.mpi, args.threads) as (team, threads):
+        _train(args, team, threads)
+
+
+def _train(args: argparse.Namespace, team: Team | None, threads: int | None) -> None:
     if args.resume is None:
-        training.begin(plan_of(args), args.out, args.threads, args.checkpoint_every)
+        training.begin(plan_of(args), args.out, threads, args.checkpoint_every, team)
+        return
+    if team is not None and team.rank:
+        training.follow(team, threads)
         return
     folder = Path(args.resume)
     if not folder.is_dir():
         raise CommandError(f"there is no run {folder}")
     if args.out is not None and Path(args.out).resolve() != folder.resolve():
         raise CommandError(f"--resume {folder} goes on in that folder, but --out is {args.out}")
-    training.resume(folder, _plan_in(folder, args), args.threads, args.checkpoint_every)
+    training.resume(folder, _plan_in(folder, args), threads, args.checkpoint_every, team)
 
 
 def _plan_in(folder: Path, args: argparse.Namespace) -> Plan:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import shlex
 import sys
 from contextlib import nullcontext
@@ -13,6 +15,8 @@ import numpy as np
 
 from daseCV_c import get_num_threads, num_threads
 from daseCV_c._files import remove_drafts
+from daseCV_c._parallel.errors import PeerError
+from daseCV_c._parallel.team import Team
 from daseCV_c._training import divergence
 from daseCV_c._types import Array
 from daseCV_c._version import __version__
@@ -73,12 +77,16 @@ def _classes(data: dict[str, Any]) -> int:
     return int(max(data[f"y_{split}"].max() for split in SPLITS)) + 1
 
 
-def begin(plan: Plan, out: str | None = None, threads: int | None = None, every: float = 60.0) -> Path:
-    """Train in a new folder, which is returned."""
+def begin(plan: Plan, out: str | None = None, threads: int | None = None, every: float = 60.0,
+          team: Team | None = None) -> Path | None:
+    """Train in a new folder, which is returned; None on ranks beside the first, which alone has a folder."""
+    if team is not None and team.rank:
+        _follow(plan, threads, team)
+        return None
     with num_threads(threads) if threads else nullcontext():
         data = load_data(plan)
         with runs.created(out, plan.settings["dataset"]) as folder:
-            training = _Training(folder, plan, data, every)
+            training = _Training(folder, plan, data, every, team)
             try:
                 training.run()
             finally:
@@ -86,8 +94,25 @@ def begin(plan: Plan, out: str | None = None, threads: int | None = None, every:
     return folder
 
 
-def resume(folder: Path, plan: Plan, threads: int | None = None, every: float = 60.0) -> None:
+def follow(team: Team, threads: int | None) -> None:
+    """Train with rank 0, which goes on in a run's folder."""
+    told = json.loads(team.from_first(None))
+    if told is not None:
+        _follow(Plan(*told), threads, team)
+
+
+def _follow(plan: Plan, threads: int | None, team: Team) -> None:
+    with num_threads(threads) if threads else nullcontext():
+        _Training(None, plan, load_data(plan), math.inf, team).solver().train()
+
+
+def resume(folder: Path, plan: Plan, threads: int | None = None, every: float = 60.0,
+           team: Team | None = None) -> None:
     """Go on in a run's folder, by its own plan but for the number of epochs."""
+    def tell(plan: Plan | None) -> None:
+        if team is not None:
+            team.from_first(json.dumps(plan).encode("ascii"))
+
     with locked(folder):
         for name in runs.FILES:
             remove_drafts(folder / name)
@@ -95,14 +120,16 @@ def resume(folder: Path, plan: Plan, threads: int | None = None, every: float = 
         epochs = config["settings"].get("epochs", plan.settings["epochs"])
         if "results" in config and plan.settings["epochs"] == epochs:
             print(f"{folder} is finished: {epochs} epochs. A larger number of --epochs goes on")
+            tell(None)
             return
         if not (folder / runs.CHECKPOINT).exists():
             if (folder / runs.PARAMS).exists():
                 raise CommandError(f"{folder} has no {runs.CHECKPOINT} to go on from")
             print(f"{folder} has no checkpoint yet: starting from {runs.CONFIG}")
+        tell(plan)
         with num_threads(threads) if threads else nullcontext():
             data = load_data(plan)
-            training = _Training(folder, plan, data, every)
+            training = _Training(folder, plan, data, every, team)
             if config.get("fingerprint") != training.config["fingerprint"]:
                 raise CommandError(f"the data that {folder} was begun with have changed: it cannot go on with others")
             training.run()
@@ -121,10 +148,12 @@ def _fingerprint(data: dict[str, Any]) -> str:
 
 
 class _Training:
-    """One run of the Solver in a folder that is ours."""
+    """One run of the Solver, in a folder that is ours, or beside the rank whose folder it is."""
 
-    def __init__(self, folder: Path, plan: Plan, data: dict[str, Any], every: float) -> None:
-        self.folder, self.plan, self.data = folder, plan, data
+    def __init__(
+        self, folder: Path | None, plan: Plan, data: dict[str, Any], every: float, team: Team | None = None,
+    ) -> None:
+        self._folder, self.plan, self.data, self.team = folder, plan, data, team
         chosen = plan.settings
         # Before the network is made: it draws its weights.
         np.random.seed(chosen["seed"])
@@ -138,14 +167,24 @@ class _Training:
             "recipe": plan.recipe, "settings": chosen, "threads": get_num_threads(), "network": self.network,
             "fingerprint": _fingerprint(data),
         }
+        if team is not None:
+            self.config["ranks"] = team.size
         if data["classes"] is not None:
             self.config.update(label_column=plan.label_column,
                                **{name: data[name] for name in ("label", "classes", "columns")})
 
+    @property
+    def folder(self) -> Path:
+        """Of rank 0."""
+        assert self._folder is not None
+        return self._folder
+
     def run(self) -> None:
         space.see(self.folder, self._room())
-        solver = self._solver()
+        solver = self.solver()
         runs.write_config(self.folder, self.config)
+        if self.team is not None:
+            print(f"checkpoints in {self.folder}; whatever ends this, to go on: {self._to_go_on()}")
         try:
             solver.train()
         except BrokenPipeError:  # whoever read what is printed has left
@@ -154,6 +193,8 @@ class _Training:
         except OSError as error:
             raise CommandError(f"{error.filename or self.folder} cannot be written: {reason(error)}; to go on from the "
                                f"checkpoint before: {self._to_go_on()}") from error
+        except PeerError as error:
+            raise CommandError(f"{error}; to go on from the checkpoint before: {self._to_go_on()}") from error
         except divergence.DivergenceError as error:
             kept = self._keep(solver)
             raise CommandError(str(error) + (f"; the best parameters before are in {self.folder}" if kept else "")
@@ -164,14 +205,15 @@ class _Training:
             self._stopped(solver, stop)
         self._finish(solver)
 
-    def _solver(self) -> Any:
+    def solver(self) -> Any:
         from daseCV_c.solver import Solver
 
-        chosen, path = self.plan.settings, self.folder / runs.CHECKPOINT
+        chosen, path = self.plan.settings, None if self._folder is None else self._folder / runs.CHECKPOINT
         free = {"num_epochs": chosen["epochs"], "progress": sys.stderr.isatty(), "print_every": PRINT_EVERY,
-                "checkpoint_path": path, "checkpoint_every": self.every}
+                "checkpoint_path": path, "checkpoint_every": self.every,
+                "comm": None if self.team is None else self.team.comm}
         try:
-            if path.exists():
+            if path is not None and path.exists():
                 return Solver.resume(path, self.model, self.data, **free)
             return Solver(
                 self.model, self.data, update_rule=chosen["update_rule"], optim_config={"learning_rate": chosen["lr"]},
@@ -208,7 +250,8 @@ class _Training:
                             f"{self._to_go_on()}") from stop
 
     def _to_go_on(self) -> str:
-        return f"python -m daseCV_c train --resume {shlex.quote(str(self.folder))}"
+        ranks = "" if self.team is None else f"mpiexec -n {self.team.size} "
+        return f"{ranks}python -m daseCV_c train --resume {shlex.quote(str(self.folder))}"
 
     def _finish(self, solver: Any) -> None:
         if not self._keep(solver):
