@@ -111,11 +111,10 @@ class Exchange:
     def total(self, numbers: Array) -> Array:
         """The sum over all ranks, in their order. A new array."""
         first, *others = self.gather(numbers)
-        total = first.copy()
+        total: Array = first.copy()
         for other in others:
             total += other
-        whole: Array = total
-        return whole
+        return total
 
     def add_up(self, flat: Array) -> None:
         """Replace the numbers of a contiguous vector by their sums over all ranks, in the order of the ranks."""
