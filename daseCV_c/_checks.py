@@ -209,6 +209,40 @@ def integers(function: str, name: str, value: ArrayLike, too_large: type[Excepti
     return as_int64(array)
 
 
+LOSSES = ("softmax", "logistic", "squared", "poisson")
+
+
+def targets(function: str, y: ArrayLike, n: int, outputs: int, loss: str, dtype: DType) -> Array:
+    """Targets of a loss other than softmax as (n, outputs); one number a sample may be a vector."""
+    y_nk = as_array(function, "y", y)
+    if y_nk.ndim == 1 and outputs == 1:
+        y_nk = y_nk.reshape(-1, 1)
+    if y_nk.shape != (n, outputs):
+        raise ValueError(f"{function}: y has shape {y_nk.shape}, expected ({n}, {outputs}): one row per row of X, one "
+                         f"number per output, for the loss {loss!r}")
+    if n == 0:
+        raise ValueError(f"{function}: X has no samples, expected at least one")
+    low, high = y_nk.min(), y_nk.max()
+    # A comparison with NaN is false.
+    if not (-math.inf < low and high < math.inf):
+        raise ValueError(f"{function}: y holds a NaN or an infinity")
+    if low < 0 and loss in ("logistic", "poisson") or high > 1 and loss == "logistic":
+        wanted = "numbers from 0 to 1" if loss == "logistic" else "no negative number"
+        raise ValueError(f"{function}: y holds {low if low < 0 else high!s}, expected {wanted} for the loss {loss!r}")
+    return settle(y_nk, dtype)
+
+
+def sample_weights(function: str, value: ArrayLike, n: int, dtype: DType) -> Array:
+    """A weight for each sample, not all of them 0 together."""
+    weight_n = as_array(function, "sample_weight", value)
+    if weight_n.shape != (n,):
+        raise ValueError(f"{function}: sample_weight has shape {weight_n.shape}, expected ({n},): one per row of X")
+    total = float(weight_n.sum(dtype=np.float64))
+    if not math.isfinite(total) or total == 0:
+        raise ValueError(f"{function}: sample_weight sums to {total:g}, expected a sum that is finite and not 0")
+    return settle(weight_n, dtype)
+
+
 def label_vector(function: str, y: ArrayLike, n: int) -> Array:
     """Class labels as a C-contiguous int64 vector of length `n`, not yet held against the classes."""
     y_n = integers(function, "y", y)

@@ -24,10 +24,13 @@ class Network:
         What was subtracted from the images that the network learned from. `save` keeps it.
     class_names : list of str or None
         The names of the classes, in the order of the scores. `save` keeps them.
+    loss_function : str
+        'softmax'; of FullyConnectedNet also 'logistic', 'squared' or 'poisson'. `save` keeps it.
     """
 
     # Also of networks from pickles that were written before there were these.
     mean_image: Array | None = None
+    loss_function = "softmax"
     loss: Callable[..., Any]
     _own_loss: Callable[..., Any]  # as the package defines it
     _chosen: Chosen  # the functions of the layers that it computes with
@@ -95,6 +98,9 @@ class Network:
         classes : array of int64, (N,)
             The first of equal scores. Scores that are not finite are a RuntimeWarning.
 
+            With the loss 'logistic', 1 where the score is positive, else 0: (N, K), and (N,) where K is 1. With
+            'squared' and 'poisson' the numbers themselves, in the network's dtype, in the same shapes.
+
         Raises
         ------
         ValueError, TypeError
@@ -109,11 +115,15 @@ class Network:
         >>> net.predict([[3., 1.], [0., 2.]]).tolist()
         [0, 1]
         """
-        scores = self._scored("predict", X, batch_size, mean_image, False)
+        numbers = self.loss_function in ("squared", "poisson")
+        scores = self._scored("predict", X, batch_size, mean_image, numbers)
         if not np.isfinite(scores).all():
             first = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
             warnings.warn(f"{type(self).__name__}.predict: the scores are not finite, first those of sample {first}: "
                           "their classes mean nothing", RuntimeWarning, stacklevel=2)
+        if self.loss_function != "softmax":
+            found = scores if numbers else (scores > 0).astype(np.int64)
+            return found[:, 0] if found.shape[1] == 1 else found
         classes: Array = scores.argmax(axis=1).astype(np.int64, copy=False)
         return classes
 
@@ -121,6 +131,8 @@ class Network:
         self, X: ArrayLike, batch_size: int | None = None, *, mean_image: ArrayLike | None = None,
     ) -> Array:
         """The probability of each class, in test mode: ``exp(s_j) / sum_k exp(s_k)`` of the scores s.
+
+        With the loss 'logistic', of each output by itself: ``1 / (1 + exp(-s_j))``.
 
         Parameters
         ----------
@@ -135,7 +147,7 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            As `predict`.
+            As `predict`; or the network's loss is 'squared' or 'poisson', which know no probabilities.
 
         References
         ----------
@@ -150,6 +162,9 @@ class Network:
         >>> net.predict_proba([[np.log(3.), 0.]]).round(6).tolist()
         [[0.75, 0.25]]
         """
+        if self.loss_function in ("squared", "poisson"):
+            raise ValueError(f"{type(self).__name__}.predict_proba: the loss is {self.loss_function!r}, which knows no "
+                             "classes: predict gives the numbers")
         return self._scored("predict_proba", X, batch_size, mean_image, True)
 
     def save(self, path: str | os.PathLike[str]) -> None:

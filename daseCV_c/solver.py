@@ -374,6 +374,9 @@ class Solver(Steps):
             X, y = X[index], y[index]
         predictions = []
         own = self._own_loss()
+        if own and self.model.loss_function != "softmax":
+            raise ValueError(f"check_accuracy: the network's loss is {self.model.loss_function!r}, but the class of "
+                             "the highest score is held against y, which is for 'softmax'")
         if own and _backend.get_backend() == "compiled":
             # The kernel takes any number in as little memory, and the mean image from those of uint8.
             batch_size = max(batch_size, 1000)

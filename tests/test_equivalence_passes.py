@@ -223,7 +223,7 @@ def test_the_penalty_is_divided_by_the_weights():
         assert net.train()[0] - free.train()[0] == pytest.approx(0.25 * squares / weight)
 
 
-def test_epsilon_outside_the_correction():
+def test_epsilon_outside_the_correction(backend):
     """With a second moment near zero, epsilon is what divides."""
     results = []
     for uncorrected in (False, True):
@@ -256,13 +256,13 @@ def test_activations_at_the_ends(level, dtype, activation):
         [0.0, -0.0, 30, -30, 88, -88, 104, 709, -709, 746, -746, 1e30, -1e30, np.inf, -np.inf, info.tiny, -info.tiny,
          info.eps]]).astype(dtype)[:, None]
     eye, zero = np.ones((1, 1), dtype), np.zeros(1, dtype)
-    out = passes.predict(x, [eye, eye], [zero, zero], activation=activation, output="identity")
+    out = passes.scores(x, [eye, eye], [zero, zero], activation=activation, output="identity")
     with np.errstate(over="ignore"):
         wide = x.astype(np.longdouble)
         exact = np.tanh(wide) if activation == "tanh" else 1 / (1 + np.exp(-wide))
     np.testing.assert_allclose(out, exact.astype(dtype), rtol=5 * info.eps, atol=info.tiny)
     assert np.abs(out).max() <= 1
-    bad = passes.predict(np.full((3, 1), np.nan, dtype), [eye, eye], [zero, zero], activation=activation,
+    bad = passes.scores(np.full((3, 1), np.nan, dtype), [eye, eye], [zero, zero], activation=activation,
                          output="identity")
     assert np.isnan(bad).all()
 
@@ -272,23 +272,23 @@ def test_activations_at_the_ends(level, dtype, activation):
 def test_prediction_against_twin(level, dtype, activation, output):
     net = Net(dtype=dtype, widths=(19, 33, 5, 3), samples=211)
     arguments = net.x, net.weights, net.biases
-    found = passes.predict(*arguments, activation=activation, output=output)
-    expected = twin.predict(net.x.astype(np.float64), [w.astype(np.float64) for w in net.weights],
+    found = passes.scores(*arguments, activation=activation, output=output)
+    expected = twin.scores(net.x.astype(np.float64), [w.astype(np.float64) for w in net.weights],
                             [b.astype(np.float64) for b in net.biases], activation=activation, output=output)
     close(found, expected.astype(dtype), np.abs(expected).max() + 1, 200)
-    few = passes.predict(net.x[5:9], *arguments[1:], activation=activation, output=output)
+    few = passes.scores(net.x[5:9], *arguments[1:], activation=activation, output=output)
     assert frozen(few) == frozen(found[5:9])
 
 
 def test_prediction_of_nothing_and_of_other_layouts(backend):
     net = Net()
     options = {"activation": "tanh", "output": "softmax"}
-    whole = passes.predict(net.x, net.weights, net.biases, **options)
-    assert passes.predict(net.x[:0], net.weights, net.biases, **options).shape == (0, 3)
-    np.testing.assert_allclose(passes.predict(np.asfortranarray(net.x), net.weights, net.biases, **options), whole)
+    whole = passes.scores(net.x, net.weights, net.biases, **options)
+    assert passes.scores(net.x[:0], net.weights, net.biases, **options).shape == (0, 3)
+    np.testing.assert_allclose(passes.scores(np.asfortranarray(net.x), net.weights, net.biases, **options), whole)
     for wrong in (net.x[:, 1:], net.x[0], net.x.astype(str)):
-        with pytest.raises((ValueError, TypeError), match="^predict: "):
-            passes.predict(wrong, net.weights, net.biases, **options)
+        with pytest.raises((ValueError, TypeError), match="^scores: "):
+            passes.scores(wrong, net.weights, net.biases, **options)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -308,7 +308,7 @@ def test_the_loss_that_is_not_printed_has_this_gradient(loss):
 # Wrong calls.
 
 def test_signature_is_the_twins():
-    for name in ("train_batches", "predict"):
+    for name in ("train_batches", "scores"):
         mine, other = (inspect.signature(getattr(module, name)) for module in (passes, twin))
         assert mine.parameters.keys() == other.parameters.keys()
 

@@ -27,6 +27,11 @@ def _loss(
     return entry(kernels)(x_nc, y_n, dx_nc, _threads.effective()), dx_nc
 
 
+def _output_loss(scores: Array, y: Array, loss: str, weight: Array | None) -> tuple[float, Array]:
+    """The loss of a network's scores, weighted, and its gradient: see `daseCV_c.reference.losses`."""
+    return reference.losses.output_loss(scores, y, loss, weight)
+
+
 def svm_loss(x: ArrayLike, y: ArrayLike) -> tuple[float, Array]:
     """Multiclass SVM loss: the mean over the batch of ``sum_{j != y} max(0, x_j - x_y + 1)``.
 

@@ -43,6 +43,8 @@ def _fits(model: Any, shape: tuple[int, ...]) -> bool:
 class ConvStep(FusedStep):
     """The Solver's step for ThreeLayerConvNet: see `FusedStep`."""
 
+    _any_loss = False
+
     def __init__(self, rule: str) -> None:
         super().__init__(rule)
         self._scratch: dict[str, Array] = {}  # name: a block of bytes that the arrays of a step lie in

@@ -115,7 +115,11 @@ def _run(
     """The loss, or None: then nothing was changed. For each layer, `groups` holds the arrays of its weights, bias,
     gamma and beta, and `by` the rule's numbers for each, as the kernel takes them; so do `changes` and `losses`.
     Without `commit` the caller makes the changes, to which those of the layers were added. `uniform` draws for dropout.
+    y: labels or targets, or (these, the samples' weights).
     """
+    weight = None
+    if type(y) is tuple:
+        y, weight = y
     norm, last = model.normalization, len(groups) - 1
     dropout = model.dropout_param if model.use_dropout else None
     if dropout is not None and not (step.plain_dict(dropout) and _number(dropout.get("p"), 1e-300, 1)
@@ -147,15 +151,22 @@ def _run(
     if not model.reg_last_layer:
         layers[-1] = (*layers[-1][:8], 0.0, None, None)
     try:
-        return step.train_step(images, index, mean, y, layers, rule, norm, _threads.effective(),
-                               _precision.of_step(model.dtype), None, changes if commit else None, losses)
+        given = (images, index, mean, y, layers, rule, norm, _threads.effective(), _precision.of_step(model.dtype),
+                 None, changes if commit else None, losses)
+        if weight is None and model.loss_function == "softmax":
+            return step.train_step(*given)
+        return step.train_step(*given, loss_of=model.loss_function, weight_n=weight)
     except step.LabelError:
         return None
 
 
-def gradients(model: Any, X: Array, y: Any) -> tuple[float, dict[str, Array]] | None:
-    """(loss, grads) of a batch, or None where the layers must do it: then nothing was changed."""
-    y = _labels(_tables.labels(f"{type(model).__name__}.loss", "y", y))
+def gradients(
+    model: Any, X: Array, y: Any, weight: Array | None = None,
+) -> tuple[float, dict[str, Array]] | None:
+    """(loss, grads) of a batch, or None where the layers must do it: then nothing was changed. Targets other than
+    labels, and the samples' weights, were checked."""
+    if model.loss_function == "softmax":
+        y = _labels(_tables.labels(f"{type(model).__name__}.loss", "y", y))
     if y is None or len(y) != len(X) or len(y) > _MOST_SAMPLES:
         return None
     rows = _rows(X)
@@ -168,7 +179,8 @@ def gradients(model: Any, X: Array, y: Any) -> tuple[float, dict[str, Array]] | 
     grads = {name: np.empty_like(w) for name, w in model.params.items()}
     arrays = {name: (w, grads[name], None) for name, w in model.params.items()}
     groups = [tuple(map(arrays.get, layer)) for layer in names]
-    loss = _run(kernels.step, model, groups, rows, None, None, y, [(None,) * 4] * len(names), [], None, None)
+    given = y if weight is None else (y, weight)
+    loss = _run(kernels.step, model, groups, rows, None, None, given, [(None,) * 4] * len(names), [], None, None)
     return None if loss is None else (loss, grads)
 
 
@@ -192,6 +204,8 @@ class FusedStep:
     The parameters and their state are updated in place, in arrays of this object's own: what the
     user put into the model stays as it was. (The rule sgd is defined to work in place.)
     """
+
+    _any_loss = True  # it takes weights of samples, and every loss of the networks
 
     def __init__(self, rule: str) -> None:
         self._rule = rule
@@ -287,6 +301,23 @@ class FusedStep:
             by = [tuple(map(numbers.get, layer)) for layer in _names(model)]
         return _run(kernels.step, model, groups, self._rows, index, mean, y, by, changes, losses, self._rule)
 
+    def _weighted(self, model: Any, y: Any, index: Array, sample_weight: Array | None) -> Any:
+        """Labels or targets of the batch, and weights, as `_run` takes them; or None."""
+        name, dtype, weight = type(model).__name__, np.dtype(model.dtype), None
+        if not self._any_loss:
+            return None
+        try:
+            if sample_weight is not None:
+                weight = _checks.sample_weights(name, sample_weight.take(index), index.size, dtype)
+            if model.loss_function != "softmax":
+                outputs = model.params[f"b{model.num_layers}"].size
+                return _checks.targets(name, y.take(index, axis=0), index.size, outputs, model.loss_function,
+                                       dtype), weight
+        except (TypeError, ValueError, AttributeError, KeyError):
+            return None  # the layers say what is wrong
+        labels = _labels(y.take(index))
+        return None if labels is None else (labels, weight)
+
     def _changes(self, kernels: Kernels, model: Any, configs: Configs, arrays: Arrays) -> list[Change]:
         """What changes in dicts when `arrays` are updated, as (dict, key, value)."""
         rule, changes = self._rule, []
@@ -304,11 +335,12 @@ class FusedStep:
 
     def __call__(
         self, model: Any, configs: Configs, X: Array, y: Any, index: Array, mean: Array | None = None,
-        losses: list[float] | None = None,
+        losses: list[float] | None = None, sample_weight: Array | None = None,
     ) -> float | None:
         """The loss of the rows `index` before the update, also at the end of `losses`; or None: nothing was changed.
 
-        One call of C makes all of the step: the arrays, the dicts and the list.
+        One call of C makes all of the step: the arrays, the dicts and the list. y and sample_weight are those of all
+        of X.
         """
         kernels = _backend.kernels_of(np.dtype(model.dtype))
         if kernels is None or not 0 < index.size <= _MOST_SAMPLES or type(losses) not in (list, type(None)):
@@ -317,7 +349,10 @@ class FusedStep:
             vars(self).update(_X=X, _rows=_rows(X))
         if self._rows is None or not (mean is None or _plain(mean, _FLOATS[1], self._rows.shape[1:])):
             return None
-        y = _labels(y.take(index))
+        if model.loss_function == "softmax" and sample_weight is None:
+            y = _labels(y.take(index))
+        else:
+            y = self._weighted(model, y, index, sample_weight)
         if y is None:
             return None
         groups, arrays, numbers = self._groups, self._arrays, self._again(kernels, model, configs)

@@ -26,7 +26,7 @@ from daseCV_c.reference import passes as _twin
 
 ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 OUTPUTS = ("identity", "logistic", "softmax", "exp")
-LOSSES = ("softmax", "logistic", "squared", "poisson")
+LOSSES = _checks.LOSSES
 _NAME = "train_batches"
 # A call of a kernel is not interrupted, so none takes much longer than 50 ms: so many multiply-adds of the products.
 _CALL = 2e8
@@ -262,7 +262,7 @@ def train_batches(
     return losses
 
 
-def predict(
+def scores(
     x_nd: Array, weights: Sequence[Array], biases: Sequence[Array], *, activation: str, output: str,
 ) -> Array:
     """What the network predicts: its scores through the output's activation.
@@ -286,7 +286,7 @@ def predict(
     TypeError, ValueError
         An argument does not fit.
     """
-    name = "predict"
+    name = "scores"
     _one_of(name, "activation", activation, ACTIVATIONS)
     _one_of(name, "output", output, OUTPUTS)
     x_nd = _checks.as_array(name, "x_nd", x_nd)
@@ -300,7 +300,7 @@ def predict(
     x_nd = _checks.settle(x_nd, dtype)
     kernels = _backend.kernels_of(dtype)
     if kernels is None or not len(x_nd):
-        return _twin.predict(x_nd, weights, biases, activation=activation, output=output)
+        return _twin.scores(x_nd, weights, biases, activation=activation, output=output)
     params = {f"W{i}": w for i, w in enumerate(weights)} | {f"b{i}": b for i, b in enumerate(biases)}
     out = np.empty((len(x_nd), weights[-1].shape[1]), dtype)
     kernels.predict.scores(x_nd, None, params, [(f"W{i}", f"b{i}") for i in range(len(weights))], None, None, out,

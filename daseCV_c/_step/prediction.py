@@ -21,12 +21,13 @@ from daseCV_c._runtime.kernels import Kernels
 from daseCV_c._step import conv_net as _conv_net
 from daseCV_c._step.fully_connected import _SOURCES
 from daseCV_c._types import Array, DType
+from daseCV_c.reference.activation import activate
+from daseCV_c.reference.losses import OUTPUTS
 
 # Samples at a time where they are laid out anew or go through layers one by one: memory does not grow with them.
 ROWS = 1024
 _CONV_BYTES = 2**22  # of the convolution's output at a time
 _POOL = (2, 2, 2)  # height, width, stride
-_OUTPUTS = {False: "identity", True: "softmax"}
 
 
 @cache
@@ -48,19 +49,19 @@ def _laid_out(X: Array, dtype: DType) -> Array:
     return X if X.ndim == 2 else X.reshape(len(X), -1)
 
 
-def _by_kernel(model: Any, X: Array, mean: Array | None, probabilities: bool, batch_size: int | None) -> Array | None:
+def _by_kernel(model: Any, X: Array, mean: Array | None, output: str, batch_size: int | None) -> Array | None:
     dtype = np.dtype(model.dtype)
     kernels = _backend.kernels_of(dtype)
     if kernels is None or not len(X) or _precision.reduced(dtype) or model._chosen.changed():
         return None
     try:
-        return _KERNELS[hasattr(model, "num_layers")](kernels, model, X, mean, probabilities, batch_size, dtype)
+        return _KERNELS[hasattr(model, "num_layers")](kernels, model, X, mean, output, batch_size, dtype)
     except (KeyError, IndexError, AttributeError, TypeError, ValueError):
         return None  # something does not fit: the layers say what, or do it
 
 
 def _fully_connected(
-    kernels: Kernels, model: Any, X: Array, mean: Array | None, probabilities: bool, batch_size: int | None,
+    kernels: Kernels, model: Any, X: Array, mean: Array | None, output: str, batch_size: int | None,
     dtype: DType,
 ) -> Array:
     params, norm, threads, n = model.params, model.normalization, _threads.effective(), len(X)
@@ -68,17 +69,17 @@ def _fully_connected(
     out = np.empty((n, params[names[-1][1]].shape[0]), dtype)
     if batch_size is None and _ready(X):
         kernels.predict.scores(X if X.ndim == 2 else X.reshape(n, -1), mean, params, names, entries, norm, out,
-                               _OUTPUTS[probabilities], threads)
+                               output, threads)
         return out
     step = batch_size or ROWS
     for start in range(0, n, step):
         kernels.predict.scores(_laid_out(X[start:start + step], dtype), mean, params, names, entries, norm,
-                               out[start:start + step], _OUTPUTS[probabilities], threads)
+                               out[start:start + step], output, threads)
     return out
 
 
 def _convolutional(
-    kernels: Kernels, model: Any, X: Array, mean: Array | None, probabilities: bool, batch_size: int | None,
+    kernels: Kernels, model: Any, X: Array, mean: Array | None, output: str, batch_size: int | None,
     dtype: DType,
 ) -> Array:
     if not _conv_net._fits(model, X.shape[1:]):
@@ -104,30 +105,25 @@ def _convolutional(
         kernels.conv.conv_forward(images, W1, b1, convolved[:m], 1, W1.shape[2] // 2, True, threads)
         kernels.pool.max_pool_forward(convolved[:m], pooled[:m], place[:m], *_POOL, threads)
         kernels.predict.scores(pooled[:m].reshape(m, -1), None, params, _names(3, False)[1:], None, None,
-                               out[start:start + m], _OUTPUTS[probabilities], threads)
+                               out[start:start + m], output, threads)
     return out
 
 
 _KERNELS: dict[bool, Callable[..., Array]] = {True: _fully_connected, False: _convolutional}
 
 
-def _softmax(scores: Array) -> Array:
-    powers: Array = np.exp(scores - scores.max(axis=1, keepdims=True))
-    powers /= powers.sum(axis=1, keepdims=True)
-    return powers
-
-
 def scores(
     model: Any, X: Array, mean: Array | None = None, probabilities: bool = False, batch_size: int | None = None,
     loss: Callable[[Array], Any] | None = None,
 ) -> Array:
-    """Scores of samples that fit the model, or their softmax. mean: subtracted from images of uint8; loss: what gives
-    the scores, if not the package's own networks do."""
+    """Scores of samples that fit the model, or what its loss makes of them. mean: subtracted from images of uint8;
+    loss: what gives the scores, if not the package's own networks do."""
     if X.dtype != np.uint8:
         mean = None
     elif mean is not None:
         mean = _checks.settle(mean, _checks.FLOAT64).reshape(-1)
-    found = None if loss else _by_kernel(model, X, mean, probabilities, batch_size)
+    output = OUTPUTS[model.loss_function] if probabilities else "identity"
+    found = None if loss else _by_kernel(model, X, mean, output, batch_size)
     if found is not None:
         return found
     parts, step = [], batch_size or ROWS
@@ -136,5 +132,5 @@ def scores(
         if mean is not None:
             block = block - mean.reshape(X.shape[1:])
         part: Array = np.asarray(loss(block)) if loss else model._score(block.astype(model.dtype, copy=False))
-        parts.append(_softmax(part) if probabilities and len(block) else part)
+        parts.append(activate(part, output) if probabilities and len(block) else part)
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -83,7 +83,9 @@ def settings(name: str | Rule, found: Rule, optim_config: dict[str, Any]) -> Non
 # Labels.
 
 def classes(model: Any) -> int | None:
-    """How many classes a network of the package has; None where its parameters do not say."""
+    """How many classes a network of the package has; None where its parameters do not say, or its loss has none."""
+    if model.loss_function != "softmax":
+        return None
     shape = np.shape(model.params.get(f"W{getattr(model, 'num_layers', 3)}"))
     return shape[1] if len(shape) == 2 else None
 

@@ -127,13 +127,21 @@ def _of_cnn(function: str, model: Any) -> dict[str, Any]:
             "hidden_dim": hidden, "num_classes": _matrix(function, model.params, "W3")[1]}
 
 
+def _loss(function: str, loss: object) -> str:
+    if not isinstance(loss, str) or loss not in _checks.LOSSES:
+        raise ValueError(f"{function}: loss is {loss!r}, expected one of {', '.join(map(repr, _checks.LOSSES))}")
+    return loss
+
+
 def _of_fully_connected(function: str, model: Any) -> dict[str, Any]:
     two = type(model) is TwoLayerNet
     layers = 2 if two else _checks.integer(function, "num_layers", model.num_layers, 1)
     widths = [_matrix(function, model.params, f"W{i}") for i in range(1, layers + 1)]
     return {"input_dim": widths[0][0], "hidden_dims": [shape[1] for shape in widths[:-1]],
             "num_classes": widths[-1][1], "reg_last_layer": bool(model.reg_last_layer),
-            "normalization": None if two else _normalization(function, model.normalization)}
+            "normalization": None if two else _normalization(function, model.normalization),
+            # Files of older versions know of no other.
+            **({} if model.loss_function == "softmax" else {"loss": _loss(function, model.loss_function)})}
 
 
 def _of_dropout(function: str, model: Any) -> dict[str, Any] | None:
@@ -222,6 +230,9 @@ def _checked(function: str, document: Any) -> dict[str, Any]:
     if checked["normalization"] and kind == "TwoLayerNet":
         raise ValueError(f"{function}: normalization is {checked['normalization']!r}, but a TwoLayerNet has none")
     checked["reg_last_layer"] = bool(found["reg_last_layer"])
+    checked["loss"] = _loss(function, found.get("loss", "softmax"))
+    if checked["loss"] != "softmax" and kind == "TwoLayerNet":
+        raise ValueError(f"{function}: loss is {checked['loss']!r}, but that of a TwoLayerNet is 'softmax'")
     return checked
 
 
@@ -256,6 +267,8 @@ def rebuild(function: str, document: Any, arrays: dict[str, Any]) -> Any:
         state["mean_image"] = mean
     if not checked.get("reg_last_layer", True):
         state["reg_last_layer"] = False
+    if checked.get("loss", "softmax") != "softmax":
+        state["loss_function"] = checked["loss"]
     if network is FullyConnectedNet:
         kept = document.get("bn_params", []) if checked["normalization"] else []
         if not isinstance(kept, list) or checked["normalization"] and len(kept) != len(hidden):
@@ -277,4 +290,5 @@ def rebuild(function: str, document: Any, arrays: dict[str, Any]) -> Any:
 def adopt(model: Any, other: Any) -> None:
     """Give `model` the parameters, statistics and dimensions of `other`; what training is told stays as it was."""
     told = ("reg", "reg_last_layer", "use_dropout", "dropout_param")
+    vars(model).pop("loss_function", None)
     vars(model).update({name: value for name, value in vars(other).items() if name not in told})

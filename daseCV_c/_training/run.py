@@ -197,7 +197,8 @@ class Run:
         solver = self._solver
         train_acc = solver.check_accuracy(solver.X_train, solver.y_train, num_samples=solver.num_train_samples)
         monitors = {solver.monitor, *(getattr(watcher, "monitor", None) for watcher in solver._watchers)}
-        solver._val_loss = found = ValidationLoss(solver.model, solver._own_loss(), "val_loss" in monitors)
+        softmax = solver._own_loss() and solver.model.loss_function == "softmax"
+        solver._val_loss = found = ValidationLoss(solver.model, softmax, "val_loss" in monitors)
         try:
             val_acc = solver.check_accuracy(solver.X_val, solver.y_val, num_samples=solver.num_val_samples)
         finally:

@@ -28,7 +28,7 @@ HISTORIES = ("loss_history", "train_acc_history", "val_acc_history", "val_loss_h
 FREE = frozenset(("num_epochs", "verbose", "print_every", "progress", "callbacks", "checkpoint_name",
                   "checkpoint_path", "checkpoint_every", "on_divergence"))
 # What a model is told, beside the shapes of its parameters.
-_TRAITS = ("dtype", "reg", "reg_last_layer", "normalization", "num_layers", "use_dropout")
+_TRAITS = ("dtype", "reg", "reg_last_layer", "normalization", "num_layers", "use_dropout", "loss_function")
 _LAYER_TRAITS = ("p", "seed", "eps", "momentum")
 # Where a run writes is not taken from a file, which may be a stranger's: a resumed one writes to the file that it was
 # resumed from, or beside it.

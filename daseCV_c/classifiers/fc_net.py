@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from daseCV_c import _checks, _random, layer_utils, layers
 from daseCV_c._initial import spread
 from daseCV_c._layers.chosen import Chosen
+from daseCV_c._layers.losses import _output_loss
 from daseCV_c._network import Network
 from daseCV_c._step import fully_connected as _engine
 from daseCV_c._step import prediction as _prediction
@@ -266,6 +267,15 @@ class FullyConnectedNet(Network):
     use_batchnorm : bool, optional
         As editions before 2018 write it: batch norm or no normalization. `dropout` then means what it means
         in those, the share that is dropped.
+    loss : {'softmax', 'logistic', 'squared', 'poisson'}
+        Of the scores s, whose number is `num_classes`; the mean over the samples, whatever is here summed
+        over the outputs k.
+
+        - 'softmax': ``log(sum_k exp(s_k)) - s_y`` of a label y;
+        - 'logistic': ``sum_k log(1 + exp(s_k)) - y_k s_k``, each y_k from 0 to 1: two classes with one output,
+          or any number of labels that do not exclude each other;
+        - 'squared': ``0.5 * sum_k (s_k - y_k)**2``;
+        - 'poisson': ``sum_k exp(s_k) - y_k + y_k log(y_k / exp(s_k))``, half of the deviance, each y_k >= 0.
 
     Attributes
     ----------
@@ -282,6 +292,8 @@ class FullyConnectedNet(Network):
     mean_image : array or None
     class_names : list of str or None
         None at first. What belongs to a model file, see `daseCV_c.models.save_model`.
+    loss_function : str
+        The `loss` that was given.
     reg_last_layer : bool
         True. False leaves the last layer's weights out of the penalty and its gradient; the
         course's printed loss of 5.940411485412347 for reg = 3.14 was computed that way, where
@@ -290,7 +302,7 @@ class FullyConnectedNet(Network):
     Raises
     ------
     ValueError
-        A size is not a positive integer, p outside (0, 1], an unknown normalization or dtype, or
+        A size is not a positive integer, p outside (0, 1], an unknown normalization, loss or dtype, or
         `use_batchnorm` beside another normalization.
     TypeError
         dropout or reg is not a number, weight_scale neither a number nor one of the names, or seed is a
@@ -325,9 +337,13 @@ class FullyConnectedNet(Network):
         self, hidden_dims: Sequence[int], input_dim: int = 3 * 32 * 32, num_classes: int = 10, dropout: float = 1,
         normalization: str | bool | None = None, reg: float = 0.0, weight_scale: float | str = 1e-2,
         dtype: DTypeLike = np.float32, seed: int | _random.Generator | None = None, *,
-        dropout_keep_ratio: float | None = None, use_batchnorm: bool | None = None,
+        dropout_keep_ratio: float | None = None, use_batchnorm: bool | None = None, loss: str = "softmax",
     ) -> None:
         name = "FullyConnectedNet"
+        if not isinstance(loss, str) or loss not in _checks.LOSSES:
+            raise ValueError(f"{name}: loss is {loss!r}, expected one of {', '.join(map(repr, _checks.LOSSES))}")
+        if loss != "softmax":
+            self.loss_function = loss
         if isinstance(normalization, (bool, np.bool_)):  # editions before 2018 have use_batchnorm in its place
             normalization, use_batchnorm = None, bool(normalization)
         keep = _kept(name, dropout, dropout_keep_ratio, use_batchnorm is not None)
@@ -388,7 +404,9 @@ class FullyConnectedNet(Network):
         scores: Array = _CHOSEN.forward("affine")(X, params[f"W{last}"], params[f"b{last}"])[0]
         return scores
 
-    def loss(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
+    def loss(
+        self, X: ArrayLike, y: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None,
+    ) -> Any:
         """Scores of X in test mode, or with labels the training loss and the gradients.
 
         Without labels nothing of the network changes. With labels batch norm updates its running
@@ -399,6 +417,10 @@ class FullyConnectedNet(Network):
         X : array, (N, d_1, ..., d_k)
             Cast to the network's dtype.
         y : array of integers, (N,), optional
+            Of another loss than softmax the targets, (N, K), or with one output (N,).
+        sample_weight : array, (N,), optional
+            The loss is ``sum_i weight_i loss_i / sum_i weight_i``, and the penalty as ever. Batch norm's statistics
+            know no weights.
 
         Returns
         -------
@@ -410,8 +432,8 @@ class FullyConnectedNet(Network):
         Raises
         ------
         ValueError, TypeError
-            X does not fit W1, y is not one label per sample, an unknown normalization was set, or batch
-            norm is to be trained by one sample.
+            X does not fit W1, y is not one label per sample or not a target of this loss, weights that sum
+            to 0, an unknown normalization was set, or batch norm is to be trained by one sample.
 
         Examples
         --------
@@ -420,17 +442,27 @@ class FullyConnectedNet(Network):
         >>> loss, grads = net.loss(np.ones((2, 4)), np.array([0, 2]))
         >>> sorted(grads)
         ['W1', 'W2', 'b1', 'b2']
+        >>> line = FullyConnectedNet([], input_dim=1, num_classes=1, loss='squared', dtype=np.float64)
+        >>> line.params['W1'][...] = 2
+        >>> loss, grads = line.loss([[1.], [3.]], [1., 6.], sample_weight=[1., 3.])
+        >>> loss, grads['W1'].tolist()
+        (0.125, [[0.25]])
         """
         name, params, last = "FullyConnectedNet.loss", self.params, self.num_layers
         X = self._samples(name, X)
         if y is None:
             return _prediction.scores(self, X)
         normalization = _normalization(name, self.normalization)
-        fused = _engine.gradients(self, X, y) if normalization == self.normalization else None
+        kind, dtype = self.loss_function, np.dtype(self.dtype)
+        weight = None if sample_weight is None else _checks.sample_weights(name, sample_weight, len(X), dtype)
+        if kind != "softmax":
+            y = _checks.targets(name, y, len(X), np.shape(params[f"W{last}"])[1], kind, dtype)
+        fused = _engine.gradients(self, X, y, weight) if normalization == self.normalization else None
         if fused is not None:
             return fused
         # Before batch norm's statistics move.
-        y = _labels(name, y, X, params[f"W{last}"])
+        if kind == "softmax":
+            y = _labels(name, y, X, params[f"W{last}"])
         if normalization == "batchnorm" and last > 1 and len(X) == 1:
             raise ValueError(f"{name}: X is a batch of one sample (shape {X.shape}), but batch norm in training needs "
                              "at least two: one is its own mean, and nothing would be learned")
@@ -454,7 +486,10 @@ class FullyConnectedNet(Network):
                 masks.append(mask)
         scores, cache = _CHOSEN.forward("affine")(out, params[f"W{last}"], params[f"b{last}"])
 
-        loss, dout = _CHOSEN.loss()(scores, y)
+        if kind == "softmax" and weight is None:
+            loss, dout = _CHOSEN.loss()(scores, y)
+        else:
+            loss, dout = _output_loss(scores, np.asarray(y), kind, weight)
         grads = {}
         dout, grads[f"W{last}"], grads[f"b{last}"] = _CHOSEN.backward("affine")(dout, cache, need_dx=last > 1)
         for i in range(last - 1, 0, -1):

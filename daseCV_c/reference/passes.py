@@ -53,7 +53,7 @@ def train_batches(
     return np.array(losses, np.float64)
 
 
-def predict(
+def scores(
     x_nd: Array, weights: Sequence[Array], biases: Sequence[Array], *, activation: str, output: str,
 ) -> Array:
     """What the network predicts: its scores through the output's activation."""
