@@ -34,16 +34,18 @@ class _Unclipped:
 class _Shared(_Clipped):
     """A step whose `index` is the whole batch, of which the rank computes with its own rows."""
 
+    _any_loss = False  # the ranks' weights would have to be added up
+
     def __init__(self, rule: str, clipping: Clipping | None, team: Team) -> None:
         super().__init__(rule, _Unclipped() if clipping is None else clipping)  # type: ignore[arg-type]
         self._team, self.share = team, Share(0, 0, 1)
 
     def __call__(
         self, model: Any, configs: Configs, X: Array, y: Any, index: Array, mean: Array | None = None,
-        losses: list[float] | None = None,
+        losses: list[float] | None = None, sample_weight: Array | None = None,
     ) -> float | None:
         self.share = self._team.share(len(index))
-        return super().__call__(model, configs, X, y, index[self.share.rows], mean, losses)
+        return super().__call__(model, configs, X, y, index[self.share.rows], mean, losses, sample_weight)
 
     def _stored(
         self, kernels: Kernels, model: Any, kept: _Kept, index: Array, mean: Array | None, y: Any,
