@@ -11,12 +11,12 @@ from daseCV_c.layers import affine_backward, affine_forward
 
 MIXED = pytest.mark.parametrize("dtypes", list(itertools.product(DTYPES, repeat=4)),
                                 ids=lambda t: "-".join(np.dtype(d).name for d in t))
-# (shape of x, M): empty, one, odd, larger than every block, wide.
+# (shape of x, M): empty, one, odd, larger than every block, wide, packed in strips of which the last is half a panel.
 SHAPES = [
     ((0, 3), 2), ((3, 0), 2), ((3, 2), 0), ((0, 0), 0), ((1, 1), 1), ((1, 9), 1), ((9, 1), 1),
     ((5, 7), 3), ((2, 4, 5, 6), 3),
     ((33, 17), 65), ((64, 64), 64), ((257, 131), 10), ((131, 257), 129), ((1030, 70), 33), ((7, 3072), 101),
-    ((300, 1), 300), ((2, 3, 32, 32), 10),
+    ((300, 1), 300), ((2, 3, 32, 32), 10), ((20, 600), 138), ((150, 40), 1105),
 ]
 
 

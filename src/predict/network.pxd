@@ -39,7 +39,7 @@ cdef enum:
 
 cdef enum:
     BLOCK = ROW_TILES * MR    # rows of a block: their activations stay near the second-level cache
-    LARGE_BLOCK = 3 * BLOCK   # where a matrix does not stay there: it is read and packed once a block
+    LARGE_BLOCK = 792         # where a matrix does not stay there: it is read and packed once a block
     LARGE_BYTES = 524288
     FLAT_ROWS = 32            # up to so many rows a large matrix is read row by row: see flat.h
     FLAT_ROWS_STRIPS = 12     # where it would be packed in strips: see ../product
@@ -85,9 +85,11 @@ cdef struct Flat:             # a product of few rows, as the parts see it
 
 
 cdef inline bint direct(const Job *job) noexcept nogil:
-    """The images are read where they lie, unless their rows would fall into few sets of the cache."""
+    """The images are read where they lie, unless their rows would fall into few sets of the cache: a product packs
+    those, but not a flat one."""
     return (job.image_mean == NULL and job.bytes == <int> job.itemsize
-            and job.layer[0].fan_in * job.bytes % 2048 != 0)
+            and (job.layer[0].fan_in * job.bytes % 2048 != 0
+                 or (VECTOR_BYTES == 32 and job.n > FLAT_ROWS_STRIPS)))
 
 
 cdef inline bint fold(Layer *layer, real *gain, real *shift) noexcept nogil:
