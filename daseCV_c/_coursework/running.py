@@ -17,6 +17,7 @@ from daseCV_c._coursework.cases import Case, Cases
 from daseCV_c._coursework.cells import definitions, notebook_cells
 from daseCV_c._coursework.isolation import Ended, Limits, Room
 from daseCV_c._coursework.judging import Fault, ahead_is_wrong, compare, distance, flat
+from daseCV_c._coursework.judging import wrong as is_wrong
 from daseCV_c._coursework.judging_chance import JUDGES
 from daseCV_c._coursework.programs import Answers, Program
 
@@ -125,7 +126,7 @@ def _right(name: str, tried: list[tuple[Case, Answers, list[Fault]]], parts: tup
         found_ = mistakes.by_name(remark.mistake or "", name)
         return Result(name, "passed", error, where, remark.mistake,
                       f"Right, but {remark.text}. {found_.hint() if found_ else ''}".strip(), parts)
-    behind = any(ahead_is_wrong(case, answers) and compare(case, answers) for case, answers, _ in tried)
+    behind = any(ahead_is_wrong(case, answers) and is_wrong(compare(case, answers)) for case, answers, _ in tried)
     return Result(name, "passed", error, where, None,
                   "It is the gradient of your forward pass, which is not right itself." if behind else None, parts)
 

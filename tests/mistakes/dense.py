@@ -59,6 +59,13 @@ def _(x, w, b):
     raise NotImplementedError("affine_forward")
 
 
+@wrong("dropout_forward", "unfinished", "crashed")
+def _(x, dropout_param):
+    mask = out = None
+    out = out.astype(x.dtype, copy=False)
+    return out, (dropout_param, mask)
+
+
 @wrong("affine_forward", "asks-for-input", "crashed")
 def _(x, w, b):
     raise EOFError("EOF when reading a line")

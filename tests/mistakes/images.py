@@ -69,6 +69,8 @@ def conv_back(mistake):
         dx = dxp[:, :, P:P + x.shape[2], P:P + x.shape[3]]
         if mistake == "conv-padding-not-removed":
             dx = dxp
+        if mistake == "conv-padding-removed-by-minus-pad":
+            dx = dxp[:, :, P:-P, P:-P]
         if mistake == "conv-padding-removed-at-one-side":
             dx = dxp[:, :, :x.shape[2], :x.shape[3]]
         if mistake == "conv-db-not-summed":
@@ -80,7 +82,8 @@ def conv_back(mistake):
         return dx, dw, db
 
 
-for mistake in ("conv-padding-not-removed", "conv-padding-removed-at-one-side", "conv-dx-assigned", "conv-dx-flipped",
+for mistake in ("conv-padding-not-removed", "conv-padding-removed-at-one-side", "conv-padding-removed-by-minus-pad",
+                "conv-dx-assigned", "conv-dx-flipped",
                 "conv-dw-assigned", "conv-db-not-summed", "conv-db-mean", "conv-gradients-mean",
                 "conv-backward-stride-rows-only", "conv-backward-stride-columns-only"):
     conv_back(mistake)
@@ -119,7 +122,7 @@ for mistake in ("pool-mean", "pool-never-negative", "pool-height-width-swapped",
 
 
 def pool_back(mistake):
-    @wrong("max_pool_backward_naive", mistake)
+    @wrong("max_pool_backward_naive", mistake, "passed" if mistake == "pool-ties" else "failed")
     def max_pool_backward_naive(dout, cache):
         x, pool_param = cache
         a, e, s = pool_param["pool_height"], pool_param["pool_width"], pool_param["stride"]

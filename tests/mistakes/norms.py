@@ -218,3 +218,11 @@ def _(dout, cache):
     axes = (0, 2, 3)
     dx = dout * gamma.reshape(1, -1, 1, 1) * np.repeat(istd, dout.shape[1] // G, axis=1)[:, :, None, None]
     return dx, (dout * xhat).sum(axes, keepdims=True), dout.sum(axes, keepdims=True)
+
+
+@wrong("batchnorm_backward", "keeps-an-axis", "passed")
+def _(dout, cache):
+    _, xhat, gamma, istd = cache
+    n = len(dout)
+    dgamma, dbeta = np.sum(dout * xhat, axis=0, keepdims=True), np.sum(dout, axis=0, keepdims=True)
+    return gamma * istd / n * (n * dout - dbeta - xhat * dgamma), dgamma, dbeta

@@ -107,6 +107,8 @@ def _backward(how: str) -> Callable[..., Any]:
             dw, db = dw / n, db / n
         if how == "dx-padded":
             return dpadded, dw, db
+        if how == "dx-sliced-by-minus-pad":
+            return dpadded[:, :, pad:-pad, pad:-pad], dw, db
         if how == "dx-corner":
             return dpadded[:, :, :height, :width], dw, db
         return dpadded[:, :, pad:pad + height, pad:pad + width], dw, db
@@ -122,6 +124,8 @@ _back("conv-padding-not-removed", "dx still has the padding.", "dL/dx has the sh
       "dx-padded")
 _back("conv-padding-removed-at-one-side", "The padding is taken away at the end only.",
       "pixel (i, j) of x is pixel (i + pad, j + pad) of the padded one", "dx-corner")
+_back("conv-padding-removed-by-minus-pad", "Without padding dx is empty: [pad:-pad] is [0:0] where pad is 0.",
+      "dL/dx has the shape of x, also for pad = 0", "dx-sliced-by-minus-pad")
 _back("conv-dx-assigned", "Where windows overlap, the last one overwrites the gradient of those before.", _EVERY,
       "dx-assigned")
 _back("conv-dw-assigned", "dw holds the last window only.",

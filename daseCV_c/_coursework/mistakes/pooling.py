@@ -112,6 +112,6 @@ _back("pool-backward-stride-columns-only", "In the backward pass stride moves th
       "stride-columns-only", _OUT)
 _back("pool-backward-stride-is-size", "In the backward pass the window moves by its own size.", "stride-is-size", _OUT)
 BOOK.seen("pool-ties", "max_pool_backward_naive",
-          "Where several numbers of a window are the largest, each of them gets the whole gradient. After ReLU that is "
-          "common: windows full of zeros.",
+          "Where several numbers of a window are the largest, each of them gets the whole gradient: one of them, or "
+          "shares of it, would do.",
           "out moves once when a window's maximum does: the shares of dout add up to dout")
