@@ -1,3 +1,6 @@
 """Read by editors; Python takes `daseCV_c.fast_layers`: see daseCV/__init__.py."""
 
+from daseCV_c._course.names import take as _take
 from daseCV_c.fast_layers import *
+
+_take(__name__)

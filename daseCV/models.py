@@ -1,3 +1,6 @@
 """Read by editors; Python takes `daseCV_c.models`: see daseCV/__init__.py."""
 
+from daseCV_c._course.names import take as _take
 from daseCV_c.models import *
+
+_take(__name__)

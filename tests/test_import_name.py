@@ -29,7 +29,8 @@ def test_an_editor_finds_the_names(name):
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     docstring, *statements = ast.parse(path.read_text()).body
     wanted = [] if name == "classifiers" else [f"from daseCV_c.{name} import *"]  # that one has nothing but modules
-    assert [ast.unparse(s) for s in statements] == wanted
+    taken = ["from daseCV_c._course.names import take as _take", "_take(__name__)"]  # for those who run it
+    assert sorted(ast.unparse(s) for s in statements) == sorted(wanted + taken)
 
 
 def test_no_file_without_a_module():
@@ -139,6 +140,33 @@ def test_a_folder_with_classifiers_of_its_own(script, folder):
            "from daseCV.classifiers import fc_net, cnn\n"
            "from daseCV.layers import affine_forward\n"
            "assert fc_net.mine and cnn.__name__ == 'daseCV_c.classifiers.cnn'\n")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("init", [True, False], ids=["package", "no __init__.py"])
+def test_editable_installs_give_the_same_modules(script, folder, init):
+    """Their finder, the last one, gives files of the clone for names that a folder of somebody else's lacks."""
+    layers = folder(init=init, layers=MINE) / "layers.py"
+    printed = script(
+        "import importlib.util, os, sys\n"
+        "clone = os.environ['PYTHONPATH'].split(os.pathsep)[0]\n"
+        "sys.path.remove(clone)\n"
+        "class Finder:\n"
+        "    @staticmethod\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name.partition('.')[0] not in ('daseCV', 'daseCV_c'):\n"
+        "            return None\n"
+        "        base = os.path.join(clone, *name.split('.'))\n"
+        "        for path in (os.path.join(base, '__init__.py'), base + '.py'):\n"
+        "            if os.path.exists(path):\n"
+        "                return importlib.util.spec_from_file_location(name, path)\n"
+        "sys.meta_path.append(Finder)\n"
+        "from daseCV.classifiers.fc_net import *\n"
+        "import daseCV.classifiers.fc_net, daseCV.optim, daseCV.layers, daseCV_c.classifiers.fc_net\n"
+        "assert daseCV.classifiers.fc_net is daseCV_c.classifiers.fc_net\n"
+        "assert daseCV.classifiers is daseCV_c.classifiers and daseCV.optim is daseCV_c.optim\n"
+        "assert daseCV.layers is not daseCV_c.layers\n")
+    assert printed == f"daseCV: affine_forward of {layers} in use\n"
 
 
 @pytest.mark.once

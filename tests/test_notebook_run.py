@@ -1,42 +1,42 @@
-"""The notebook runs from top to bottom, and the copy that readers see is an executed one."""
+"""The notebooks run from top to bottom, and the copies that readers see are executed ones, of one source."""
 
+import importlib.util
 import os
 import re
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
 
 import daseCV
 from daseCV_c._runtime import backend as _backend
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "notebooks" / "FullyConnectedNets.ipynb"
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
+SPEC = importlib.util.spec_from_file_location("build_notebooks", FOLDER / "build.py")
+build = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(build)
+OwnKernel = build.OwnKernel
+COPIES = [(name, language) for name in build.NAMES for language in build.LANGUAGES]
 # CIFAR-10 only where it is; the digits come with the package.
 SOURCES = ["digits", *(["cifar10"] if os.environ.get("DASECV_DATA") else [])]
 # A piece of the code of each cell that draws, and the number of its plots.
 PLOTS = {
-    "left.plot(solver.loss_history": 1,
-    "learn_by_heart(\n    [100, 100],": 1,
-    "learn_by_heart(\n    [100, 100, 100, 100],": 1,
-    'for rule in ("sgd", "sgd_momentum"):': 1,
-    '{"adam": 1e-3, "rmsprop": 1e-4}': 1,
+    "FullyConnectedNets": {
+        "left.plot(solver.loss_history": 1,
+        "learn_by_heart(\n    [100, 100],": 1,
+        "learn_by_heart(\n    [100, 100, 100, 100],": 1,
+        'for rule in ("sgd", "sgd_momentum"):': 1,
+        '{"adam": 1e-3, "rmsprop": 1e-4}': 1,
+    },
+    "BatchNormalization": {
+        "plot_runs(runs)\nfor label": 1, '"Best validation accuracy"': 1,
+        'by_batch_size("batchnorm")': 1, 'by_batch_size("layernorm")': 1,
+    },
+    "Dropout": {'title in zip(panels, ["Training accuracy"': 1},
+    "ConvolutionalNetworks": {
+        '"horizontal edges"': 1, "Training loss on a hundred images": 1, "visualize_grid(model": 1,
+    },
 }
-
-
-class OwnKernel(AsyncKernelManager):
-    """A kernel of the running interpreter, whatever kernels are installed."""
-
-    @property
-    def kernel_spec(self):
-        return KernelSpec(
-            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-            display_name="Python 3",
-            language="python",
-        )
 
 
 def code_cells(notebook):
@@ -52,7 +52,7 @@ def printed(notebook):
     return "".join(output.text for output in streams if output.name == "stdout")
 
 
-def assert_complete(notebook):
+def assert_complete(notebook, name):
     """No cell failed or complained, the cells ran in order, and every plot is there."""
     cells = code_cells(notebook)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
@@ -64,21 +64,22 @@ def assert_complete(notebook):
         pictures = [output for output in outputs(cell, "display_data") if "image/png" in output.data]
         if pictures:
             drawn[cell.source] = len(pictures)
-    assert len(drawn) == len(PLOTS)
-    for piece, count in PLOTS.items():
+    assert len(drawn) == len(PLOTS[name])
+    for piece, count in PLOTS[name].items():
         assert [number for source, number in drawn.items() if piece in source] == [count]
 
 
-@pytest.fixture(scope="module")
-def committed():
-    return nbformat.read(NOTEBOOK, as_version=4)
+def committed(name, language):
+    return nbformat.read(build.LANGUAGES[language] / f"{name}.ipynb", as_version=4)
 
 
 @pytest.mark.notebook
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("source", SOURCES)
-def test_runs_from_top_to_bottom(source, tmp_path):
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+@pytest.mark.parametrize("name", build.NAMES)
+def test_runs_from_top_to_bottom(name, source, tmp_path):
+    """The other language has the same code."""
+    notebook = committed(name, "en")
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
     root = str(Path(daseCV.__file__).parents[1])
@@ -92,38 +93,59 @@ def test_runs_from_top_to_bottom(source, tmp_path):
     else:
         environment["DASECV_DATA"] = os.path.abspath(environment["DASECV_DATA"])
 
-    client = NotebookClient(
-        notebook,
-        kernel_manager_class=OwnKernel,
-        resources={"metadata": {"path": str(tmp_path)}},
-        timeout=1200,
-    )
-    client.execute(env=environment)
+    build.execute(notebook, tmp_path, environment)
 
-    assert_complete(notebook)
+    assert_complete(notebook, name)
     size = {"digits": "1, 8, 8", "cifar10": "3, 32, 32"}[source]
     assert re.search(rf"train: images \(\d+, {size}\)", printed(notebook))
     assert list(tmp_path.iterdir()) == []  # the leaderboard's files went elsewhere
 
 
-def test_committed_copy_is_executed(committed):
-    nbformat.validate(committed)
-    assert_complete(committed)
+@pytest.mark.parametrize("name", build.NAMES)
+def test_both_languages_are_what_the_source_gives(name):
+    pytest.importorskip("jupytext", reason="jupytext is missing: pip install '.[notebook]'")
+    for language, made in build.notebooks(name).items():
+        copy, made = ([(c.cell_type, c.id, c.source) for c in notebook.cells]
+                      for notebook in (committed(name, language), made))
+        assert copy == made
+
+
+@pytest.mark.parametrize("name", build.NAMES)
+def test_both_languages_have_one_code(name):
+    first, second = (code_cells(committed(name, language)) for language in build.LANGUAGES)
+    assert first == second  # with outputs
+    texts = [[c.source for c in committed(name, language).cells if c.cell_type == "markdown"]
+             for language in build.LANGUAGES]
+    assert len(texts[0]) == len(texts[1]) and all(a != b for a, b in zip(*texts, strict=True))
+    chinese = re.compile("[\u4e00-\u9fff]")
+    assert not any(map(chinese.search, texts[0])) and all(map(chinese.search, texts[1]))
+
+
+@pytest.mark.parametrize(("name", "language"), COPIES)
+def test_committed_copy_is_executed(name, language):
+    copy = committed(name, language)
+    nbformat.validate(copy)
+    assert_complete(copy, name)
     # Cells that only define or only draw are silent; every check and every training run prints.
-    silent = [cell.source for cell in code_cells(committed) if not cell.outputs]
-    assert [source.splitlines()[0] for source in silent] == ["import os"]
+    silent = [cell.source for cell in code_cells(copy) if not cell.outputs]
+    assert [source.splitlines()[0] for source in silent] == (
+        ["import time"] if name == "ConvolutionalNetworks" else [])
+    assert printed(copy).startswith("daseCV_c ")
 
 
-def test_committed_copy_used_the_digits(committed):
-    assert re.search(r"train: images \(\d+, 1, 8, 8\)", printed(committed))
+@pytest.mark.parametrize(("name", "language"), COPIES)
+def test_committed_copy_used_the_digits(name, language):
+    assert re.search(r"train: images \(\d+, 1, 8, 8\)", printed(committed(name, language)))
 
 
-def test_committed_copy_names_no_machine(committed):
-    assert NOTEBOOK.stat().st_size < 1_000_000
-    sources = "".join(cell.source for cell in committed.cells)
-    for text in (sources, printed(committed)):
+@pytest.mark.parametrize(("name", "language"), COPIES)
+def test_committed_copy_names_no_machine(name, language):
+    copy = committed(name, language)
+    assert (build.LANGUAGES[language] / f"{name}.ipynb").stat().st_size < 1_000_000
+    sources = "".join(cell.source for cell in copy.cells)
+    for text in (sources, printed(copy)):
         assert not re.search(r"/(home|root|tmp|Users|usr)\b|[A-Z]:\\", text)
-    assert set(committed.metadata) <= {"kernelspec", "language_info"}
-    assert committed.metadata.kernelspec == {
+    assert set(copy.metadata) <= {"kernelspec", "language_info"}
+    assert copy.metadata.kernelspec == {
         "display_name": "Python 3", "language": "python", "name": "python3",
     }

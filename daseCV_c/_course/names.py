@@ -136,6 +136,16 @@ def _use_theirs(name: str, rest: str) -> None:
             print(f"{name}: {', '.join(used)} of {module.__file__} in use")
 
 
+def take(name: str) -> None:
+    """Put our module in the place of the file for editors that is just being run.
+
+    The finder of an editable install runs those where the folder before ours is somebody else's.
+    """
+    name, _, rest = name.partition(".")
+    sys.modules[f"{name}.{rest}"] = importlib.import_module(f"{_PACKAGE}.{rest}")
+    _use_theirs(name, rest)
+
+
 def install(name: str) -> None:
     """Let `name.x` be found. Ahead of the finders of editable installs, which would give a copy of the module."""
     _finder.names.add(name)
