@@ -92,8 +92,12 @@ def test_the_folder_first(asked, args, tmp_path):
 
 
 def test_the_folder_once(asked):
-    with pytest.raises(TypeError, match="the folder is given twice, as 'here' and as data_dir"):
-        get_CIFAR10_data("here", data_dir="there")
+    for args, options in ((("here",), {"data_dir": "there"}), (("there",), {"cifar10_dir": "here"}),
+                          ((), {"cifar10_dir": "here", "data_dir": None})):
+        with pytest.raises(TypeError, match="the folder is given twice, once as 'here'"):
+            get_CIFAR10_data(*args, **options)
+    with pytest.raises(FileNotFoundError, match="asked for here"):
+        get_CIFAR10_data(cifar10_dir="here", num_training=100)
     with pytest.raises(FileNotFoundError, match="asked for None"):
         get_CIFAR10_data(100, 10)
     with pytest.raises(ValueError, match="num_training"):

@@ -245,11 +245,14 @@ def _folder_first(function: Callable[P, dict[str, Array]]) -> Callable[P, dict[s
     """Some editions of the course, and those who call it, have the folder as the first argument."""
     @functools.wraps(function)
     def read(*args: P.args, **kwargs: P.kwargs) -> dict[str, Array]:
+        folders: list[Any] = [kwargs.pop("cifar10_dir")] if "cifar10_dir" in kwargs else []
         if args and isinstance(args[0], (str, os.PathLike)):
-            if "data_dir" in kwargs:
-                raise TypeError(f"get_CIFAR10_data: the folder is given twice, as {args[0]!r} and as data_dir")
-            kwargs["data_dir"] = args[0]
+            folders.append(args[0])
             args = args[1:]  # type: ignore[assignment]
+        if len(folders) + ("data_dir" in kwargs) > 1:
+            raise TypeError(f"get_CIFAR10_data: the folder is given twice, once as {folders[0]!r}")
+        if folders:
+            kwargs["data_dir"] = folders[0]
         return function(*args, **kwargs)
     return read
 
@@ -273,7 +276,8 @@ def get_CIFAR10_data(
     Parameters
     ----------
     num_training, num_validation, num_test : int
-        As in some editions of the course, the folder may come before them: ``get_CIFAR10_data(folder)``.
+        The folder may come before them, ``get_CIFAR10_data(folder)``, or be called cifar10_dir, as in
+        some editions of the course.
     subtract_mean : bool
         Subtract the mean training image from every image.
     data_dir : str or path, optional

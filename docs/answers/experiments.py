@@ -9,10 +9,8 @@ import warnings
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("svg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from daseCV_c import optim
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
@@ -23,13 +21,20 @@ from daseCV_c.solver import Solver
 HERE = Path(__file__).resolve().parent
 DATA = load_digits_images(dtype=np.float64)
 FIFTY = {**DATA, "X_train": DATA["X_train"][:50], "y_train": DATA["y_train"][:50]}
-plt.rcParams.update({"svg.hashsalt": "daseCV_c", "svg.fonttype": "none", "axes.grid": True, "grid.alpha": 0.3,
-                     "font.size": 9, "figure.figsize": (8, 3), "figure.constrained_layout.use": True})
+
+
+def pair():
+    """A figure of two panels."""
+    figure = Figure((8, 3), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel in panels:
+        panel.grid(alpha=0.3)
+    return figure, panels
 
 
 def save(figure, name):
-    figure.savefig(HERE / f"{name}.svg", metadata={"Date": None})
-    plt.close(figure)
+    with matplotlib.rc_context({"svg.hashsalt": "daseCV_c", "svg.fonttype": "none"}):
+        figure.savefig(HERE / f"{name}.svg", metadata={"Date": None})
 
 
 def net(hidden_dims, scale, **options):
@@ -53,7 +58,7 @@ def initial_loss():
     model = net([100, 100], 1e-2, reg=3.14)
     squares = sum((w**2).sum() for name, w in model.params.items() if name[0] == "W")
     print(f"reg 3.14: loss {model.loss(X, labels % 10)[0]:.4f}, half of reg times the squares {1.57 * squares:.4f}")
-    figure, (left, right) = plt.subplots(1, 2)
+    figure, (left, right) = pair()
     left.semilogx(classes, np.log(classes), "-", label="ln C")
     left.semilogx(classes, by_classes, "o", label="initial loss")
     left.set(xlabel="classes C", ylabel="loss", title="Small weights (1e-2)")
@@ -96,7 +101,7 @@ def three_and_five():
         for scale, best, spread, first in zip(scales, found[layers], signals[layers], firsts[layers], strict=True):
             print(f"{layers} layers, scale {scale:.4f}: accuracy {best:.2f}, spread of the last hidden layer "
                   f"{spread:.2e}, initial loss {first:.3g}")
-    figure, (left, right) = plt.subplots(1, 2)
+    figure, (left, right) = pair()
     for layers in found:
         left.semilogx(scales, found[layers], "o-", label=f"{layers} layers")
         right.loglog(scales, signals[layers], "o-", label=f"{layers} layers")
@@ -104,7 +109,7 @@ def three_and_five():
     right.set(xlabel="scale of the weights", ylabel="spread", title="Signal in the last hidden layer")
     for panel in (left, right):
         panel.axvline(math.sqrt(2 / 100), color="black", linestyle="--", linewidth=1, label="sqrt(2 / 100)")
-        panel.legend()
+    right.legend()
     save(figure, "three-and-five")
 
 
@@ -132,7 +137,7 @@ def losses(rule, rate, epochs=100):
 
 def adagrad_and_adam():
     print("--- AdaGrad and Adam")
-    figure, (left, right) = plt.subplots(1, 2)
+    figure, (left, right) = pair()
     for name, lengths in steps_of_one_weight().items():
         left.loglog(range(1, len(lengths) + 1), lengths, label=name)
         print(f"{name}: length of step 1 {lengths[0]:.1e}, 21 {lengths[20]:.1e}, 3000 {lengths[-1]:.1e}")
