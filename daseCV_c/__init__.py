@@ -8,6 +8,7 @@ Modules carry the course's names: `layers`, `layer_utils`, `optim`, `classifiers
 
 from daseCV_c._course.names import alias
 from daseCV_c._course.names import install as _install
+from daseCV_c._coursework.using import use
 from daseCV_c._runtime.backend import get_backend, use_backend
 from daseCV_c._runtime.config import show_config
 from daseCV_c._runtime.precision import get_matmul_precision, set_matmul_precision
@@ -24,6 +25,7 @@ __all__ = [
     "set_matmul_precision",
     "set_num_threads",
     "show_config",
+    "use",
     "use_backend",
 ]
 

@@ -99,6 +99,8 @@ def _verdict(name: str, tried: list[tuple[Case, Answers, list[Fault]]]) -> Resul
     case = worst[1] if raised is None else next(case.name for case, answers, _ in wrong if "error" in answers)
     if found is not None:
         hint = found.hint()
+        if raised is not None and raised.mistake is not None:
+            hint = f"{hint} {raised.text}."  # which function, and where
     elif blamed is not None:
         hint = f"{blamed}, which it needs, fails first: {(raised or first).text}."
     else:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from daseCV_c._coursework import using
 from daseCV_c._step import whole
 from daseCV_c._training import divergence, hooks, saving, signals, snapshot
 from daseCV_c._training.callbacks_bar import ProgressBar
@@ -109,6 +110,8 @@ class Run:
         on_step_end, rates = self._listened("on_step_end"), solver._rates
         # Without any of these the rate changes at the end of an epoch alone.
         noted = rates is not None or on_step_end or saver.timed
+        if solver.verbose and (whose := using.line()):
+            solver._say(whose)
         self._note_rates(math.nan)  # of steps that somebody has made without train()
         solver._stop |= tell("on_train_begin")
         if solver.iteration:
