@@ -68,9 +68,9 @@ class Solver(Steps):
         A progress bar: `callbacks.ProgressBar`.
     callbacks : list, optional
         Objects that look in while training runs, see `daseCV_c.callbacks`.
-    monitor : {'val_acc', 'val_loss'}, optional
-        What makes parameters the best ones. Default: the accuracy, or for a model whose scores are no
-        classes the loss.
+    monitor : {'val_acc', 'val_loss', 'last'}, optional
+        What makes parameters the best ones; 'last': those of the last check. Default: the accuracy, or for
+        a model whose scores are no classes the loss.
     on_divergence : {'stop', 'ignore'}
         What to do when the loss is NaN or infinite.
     checkpoint_path : str or path, optional
@@ -166,7 +166,8 @@ class Solver(Steps):
         self._take_options(kwargs)
         checks.model(model)
         self.model = model
-        vars(self).update(_data.splits(data, isinstance(model, Network)))
+        vars(self).update(_data.splits(
+            data, isinstance(model, Network), getattr(model, "loss_function", None) == "softmax"))
         self.mean_image = _data.mean_image(data, self.X_train, self.X_val)
         self._clip = None if self.clip_norm is None else Clipping(self.clip_norm, self.on_divergence == "stop")
         self._rates = None if self.schedule is None else Rates(self.schedule, self.lr_decay)

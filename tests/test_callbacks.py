@@ -241,6 +241,18 @@ def test_the_lowest_validation_loss_of_classes():
     assert frozen(solver.model.params) == kept[min(kept)] and solver.best_val_loss == min(kept)
 
 
+def test_the_last_parameters_are_the_best_where_that_is_asked_for():
+    after = []
+
+    class Last(Callback):
+        def on_step_end(self, solver):
+            after[:] = [{name: w.copy() for name, w in solver.model.params.items()}]
+
+    solver = solver_of(monitor="last", num_epochs=4, optim_config={"learning_rate": 0.3}, callbacks=[Last()])
+    solver.train()
+    assert all(np.array_equal(w, after[0][name]) for name, w in solver.model.params.items())
+
+
 def test_errors_of_options():
     with pytest.raises(ValueError, match="Solver: monitor is 'acc', expected one of None, val_acc, val_loss"):
         solver_of(monitor="acc")

@@ -10,10 +10,11 @@ from daseCV_c import _checks, _tables
 from daseCV_c._types import Array
 
 
-def splits(data: dict[str, Any], own: bool) -> dict[str, Array]:
+def splits(data: dict[str, Any], own: bool, classes: bool) -> dict[str, Array]:
     """X_train, y_train, X_val and y_val as arrays that fit each other.
 
-    For a network of the package (`own`) samples become numbers, and labels that are whole numbers integers.
+    For a network of the package (`own`) samples become numbers, and labels of `classes` that are whole numbers
+    integers.
     A model of the user's own may read other things.
     """
     missing = [k for k in ("X_train", "y_train", "X_val", "y_val") if k not in data]
@@ -27,7 +28,7 @@ def splits(data: dict[str, Any], own: bool) -> dict[str, Array]:
     for split in ("train", "val"):
         X = _tables.samples("Solver", f"X_{split}", data[f"X_{split}"], strict=own)
         y = _tables.labels("Solver", f"y_{split}", data[f"y_{split}"])
-        y = _tables.whole(y) if own else y
+        y = _tables.whole(y) if own and classes else y
         if y.ndim != 1 or X.ndim < 1 or len(X) != len(y):
             hint = f": np.ravel(y_{split})" if y.shape[1:] == (1,) else ""
             raise ValueError(f"Solver: X_{split} has shape {X.shape} and y_{split} {y.shape}, "

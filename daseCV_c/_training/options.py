@@ -72,7 +72,7 @@ class Options:
             if getattr(self, name) is not None:
                 positive(name, getattr(self, name))
         self.print_every = positive("print_every", self.print_every)
-        _one_of("monitor", self.monitor, None, "val_acc", "val_loss")
+        _one_of("monitor", self.monitor, None, "val_acc", "val_loss", "last")
         _one_of("on_divergence", self.on_divergence, "stop", "ignore")
         self.checkpoint_every = _checks.real_number("Solver", "checkpoint_every", self.checkpoint_every, 0)
         for name in ("checkpoint_name", "checkpoint_path"):

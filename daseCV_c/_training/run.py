@@ -214,6 +214,7 @@ class Run:
         # Where an accuracy says nothing, what lowers the validation loss is better.
         by_accuracy = solver.monitor == "val_acc" or solver.monitor is None and found.classes
         better = val_acc > solver.best_val_acc if by_accuracy else val_loss < solver.best_val_loss
+        better = better or solver.monitor == "last"
         # The first check always counts, so an accuracy of 0 leaves parameters too; so does the first of an average.
         first = not solver._checked or solver._average is not None and solver._average.begins
         if (better or first) and found.sound and not divergence.not_finite(solver.model.params):

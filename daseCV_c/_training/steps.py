@@ -39,17 +39,21 @@ class Steps(Options):
 
     def _step(self) -> None:
         """One batch: loss, gradients, update. What interrupts it leaves everything as before, or a step further."""
-        # The numbers that np.random.choice draws, without what it does around them; int32 on some systems.
         if self._team is not None:
             self._team.step_begins(self)
-        index = _random.source(self.generator).randint(0, self.X_train.shape[0], self.batch_size)
-        index = self._index = _checks.integers("Solver", "index", index)
+        index = self._index = self._draw()
         if self._fusible():
             mean = self.mean_image.reshape(-1) if self._has_mean(self.X_train) else None
             if self._fused(self.model, self.optim_configs, self.X_train, self.y_train, index, mean,
                            self.loss_history) is not None:
                 return
         by_layers(self, index)
+
+    def _draw(self) -> Array:
+        """The samples of the next batch."""
+        # The numbers that np.random.choice draws, without what it does around them; int32 on some systems.
+        index = _random.source(self.generator).randint(0, self.X_train.shape[0], self.batch_size)
+        return _checks.integers("Solver", "index", index)
 
     def _found(self, index: Array) -> Any:
         """(loss, grads) of a batch, by the model's own `loss` or what stands for it on several ranks."""

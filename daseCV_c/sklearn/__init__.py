@@ -15,16 +15,20 @@ from typing import TYPE_CHECKING, Any
 from daseCV_c.sklearn._usage import usage
 
 if TYPE_CHECKING:
+    from daseCV_c.sklearn._estimators import FullyConnectedClassifier as FullyConnectedClassifier
+    from daseCV_c.sklearn._estimators import FullyConnectedRegressor as FullyConnectedRegressor
     from daseCV_c.sklearn._mlp import MLPClassifier as MLPClassifier
     from daseCV_c.sklearn._mlp import MLPRegressor as MLPRegressor
 
 # Each class is imported when it is asked for: nobody waits for scikit-learn, or needs it, before that.
 _HOMES = {
+    "FullyConnectedClassifier": "_estimators",
+    "FullyConnectedRegressor": "_estimators",
     "MLPClassifier": "_mlp",
     "MLPRegressor": "_mlp",
 }
 
-__all__ = ["MLPClassifier", "MLPRegressor", "usage"]
+__all__ = ["FullyConnectedClassifier", "FullyConnectedRegressor", "MLPClassifier", "MLPRegressor", "usage"]
 
 
 def __getattr__(name: str) -> Any:
