@@ -166,8 +166,10 @@ def test_put_back_and_loaded_again():
 
 
 def test_a_module_changed_by_its_dict_is_noticed_by_training(monkeypatch):
-    monkeypatch.setattr(type(layers), "touched", False)
     calls = []
-    monkeypatch.setitem(vars(layers), "affine_backward", counted(layers.affine_backward, calls))
-    trained(NETWORKS["two"]())
+    with monkeypatch.context() as patch:
+        patch.setitem(vars(layers), "affine_backward", counted(layers.affine_backward, calls))
+        trained(NETWORKS["two"]())
     assert calls
+    TwoLayerNet._chosen.look()
+    assert not TwoLayerNet._chosen.changed()

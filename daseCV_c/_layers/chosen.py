@@ -8,7 +8,6 @@ of whole steps know nothing of such functions and are passed by.
 from __future__ import annotations
 
 import functools
-import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
@@ -48,17 +47,17 @@ _FAST |= {
 
 
 class _Watched(ModuleType):
-    """A module that says when one of its names gets another value."""
+    """A module that counts how often one of its names got another value, so that a step need not look at each."""
 
-    touched = False  # of the class: one of all the modules
+    changes = 0  # of the class: one number for all the modules
 
     def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, value)
-        _Watched.touched = True
+        _Watched.changes += 1
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        _Watched.touched = True
+        _Watched.changes += 1
 
 
 def _is_ours(name: str, found: object) -> bool:
@@ -76,7 +75,6 @@ def prefer(module: ModuleType) -> list[str]:
     if module in _preferred:
         return []
     _preferred.append(module)
-    _Watched.touched = True
     return sorted(name for name, _ in _others(vars(module)))
 
 
@@ -102,18 +100,17 @@ class Chosen:
         for name in modules:
             module = sys.modules[name]
             module.__class__ = _Watched
-            names = tuple(n for n in _OURS if n in vars(module))
-            self._spaces.append((vars(module), names, operator.itemgetter(*names), tuple(map(_OURS.get, names))))
+            self._spaces.append((vars(module), [n for n in _OURS if n in vars(module)]))
         self.look()
 
     def look(self) -> None:
-        """Notice what was put into a module by other ways than as its attribute."""
-        if not _Watched.touched and any(self._replaced()):
-            _Watched.touched = True
+        """Notice also what was put into a module by other ways than as its attribute."""
+        self._seen = _Watched.changes
+        self._found = any(True for _ in self._replaced())
 
     def _replaced(self) -> Iterator[tuple[str, Function]]:
         """(name, function) of all that was put in the place of ours."""
-        for i, (space, names, _, _) in enumerate(self._spaces):
+        for i, (space, names) in enumerate(self._spaces):
             yield from _others(space, names)
             if i == 0:
                 for module in _preferred:
@@ -121,14 +118,10 @@ class Chosen:
 
     def changed(self) -> bool:
         """Whether a function was replaced: then the layers compute, one by one."""
-        if not _Watched.touched:
-            return False
-        try:
-            if not _preferred and all(get(space) == ours for space, _, get, ours in self._spaces):
-                return False
-        except KeyError:  # a name was deleted
-            pass
-        return any(True for _ in self._replaced())
+        # Modules of a folder may be loaded again, and say nothing of it.
+        if self._seen != _Watched.changes or _preferred:
+            self.look()
+        return self._found
 
     def replaced(self) -> dict[str, Function]:
         """The functions in use that are not the package's, by their names."""
@@ -145,7 +138,7 @@ class Chosen:
         return self._pick(kind, "backward") if self.changed() else _fast(f"{kind}_backward")
 
     def loss(self) -> Function:
-        return self.replaced().get("softmax_loss", losses.softmax_loss)
+        return self.replaced().get("softmax_loss", losses.softmax_loss) if self.changed() else losses.softmax_loss
 
     def _pick(self, kind: str, way: str) -> Function:
         replaced = self.replaced()
