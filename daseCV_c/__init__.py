@@ -3,8 +3,12 @@
 Modules carry the course's names: `layers`, `layer_utils`, `optim`, `classifiers`, `solver`,
 `gradient_check`, `data_utils`, `vis_utils`; `submission` writes the leaderboard's files and
 `datasets` holds images that need no download. Every function also exists as a NumPy twin in
-`reference`.
+`reference`. `search` is a function, which is imported when it is used.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from daseCV_c._course.names import alias
 from daseCV_c._course.names import install as _install
@@ -15,6 +19,9 @@ from daseCV_c._runtime.precision import get_matmul_precision, set_matmul_precisi
 from daseCV_c._runtime.threads import get_num_threads, num_threads, set_num_threads
 from daseCV_c._version import __version__
 
+if TYPE_CHECKING:
+    from daseCV_c._search.api import search
+
 __all__ = [
     "__version__",
     "alias",
@@ -22,6 +29,7 @@ __all__ = [
     "get_matmul_precision",
     "get_num_threads",
     "num_threads",
+    "search",
     "set_matmul_precision",
     "set_num_threads",
     "show_config",
@@ -36,3 +44,10 @@ def load_ipython_extension(ipython: object) -> None:
     """``%load_ext daseCV_c``: print what is in use, and let notebooks of every year find the course's modules."""
     from daseCV_c._course import extension
     extension.load(ipython)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "search":
+        from daseCV_c._search.api import search
+        return search
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -322,7 +322,7 @@ assert subprocess.run([sys.executable, __file__, {str(half)!r}]).returncode == -
                 (here / lock.NAME).unlink()
             taken.append(file)
 
-        monkeypatch.setattr(lock, "_lock", remove)
+        monkeypatch.setattr(lock, "take", remove)
         with lock.locked(here):
             assert len(taken) == 2 and os.path.samestat(os.fstat(taken[1].fileno()), os.stat(here / lock.NAME))
 
@@ -330,7 +330,7 @@ assert subprocess.run([sys.executable, __file__, {str(half)!r}]).returncode == -
         def refuse(file):
             raise OSError(95, "Operation not supported")
 
-        monkeypatch.setattr(lock, "_lock", refuse)
+        monkeypatch.setattr(lock, "take", refuse)
         with lock.locked(here):
             pass
         assert "cannot be locked" in capsys.readouterr().err

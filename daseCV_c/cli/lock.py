@@ -19,13 +19,13 @@ from typing import IO
 from daseCV_c.cli.errors import CommandError, reason
 
 NAME = ".lock"
-_HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 _LARGEST = 4096  # bytes read of what a holder wrote
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: IO[bytes]) -> None:
+    def take(file: IO[bytes]) -> None:
         # Far behind the text, which the others must be able to read.
         file.seek(1 << 30)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -33,7 +33,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(file: IO[bytes]) -> None:
+    def take(file: IO[bytes]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -65,9 +65,9 @@ def _take(path: Path, stack: contextlib.ExitStack) -> IO[bytes]:
             raise CommandError(f"{path.parent} cannot be written: {reason(error)}") from error
         file: IO[bytes] = stack.enter_context(os.fdopen(number, "r+b", buffering=0))
         try:
-            _lock(file)
+            take(file)
         except OSError as error:
-            if error.errno in _HELD:
+            if error.errno in HELD:
                 raise CommandError(f"{path.parent} is in use: {_holder(file)}") from error
             print(f"dasecv: warning: {path.parent} cannot be locked ({reason(error)}): "
                   "see that no other process works in it", file=sys.stderr)

@@ -23,6 +23,7 @@ from daseCV_c.cli import (
     new,
     predict,
     report,
+    search,
     show,
     submit,
     train,
@@ -34,6 +35,7 @@ from daseCV_c.cli.options import Parser
 COMMANDS = (
     train,
     lr_find,
+    search,
     evaluate,
     predict,
     submit,

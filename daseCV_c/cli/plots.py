@@ -15,7 +15,7 @@ from daseCV_c.cli.runs import Row
 from daseCV_c.schedules import RangeTest
 
 
-def _save(path: Path, size: tuple[float, float], draw: Callable[[Any], object]) -> bool:
+def save(path: Path, size: tuple[float, float], draw: Callable[[Any], object]) -> bool:
     """What `draw` draws into a figure, as a file; False without matplotlib."""
     try:
         # Not pyplot: this canvas leaves the process's backend and its figures alone.
@@ -36,12 +36,12 @@ def save_curves(rows: Iterable[Row], path: Path) -> bool:
     def draw(figure: Any) -> None:
         figure.suptitle(path.resolve().parent.name, parse_math=False)
         plots.draw_run(figure, of_rows(rows))
-    return _save(path, (8, 8), draw)
+    return save(path, (8, 8), draw)
 
 
 def save_filters(w_fchw: np.ndarray, path: Path) -> bool:
     """Draw the filters of a convolution into `path`, each stretched to its own range; False without matplotlib."""
-    return _save(path, (6, 6), lambda figure: plots.plot_weights(w_fchw, figure=figure))
+    return save(path, (6, 6), lambda figure: plots.plot_weights(w_fchw, figure=figure))
 
 
 def save_range_test(found: RangeTest, path: Path) -> bool:
@@ -59,4 +59,4 @@ def save_range_test(found: RangeTest, path: Path) -> bool:
         axes.set_title("learning rate range test", loc="left", fontsize="medium")
         axes.grid(True, alpha=0.3)
         plots.legend_above(axes)
-    return _save(path, (8, 5), draw)
+    return save(path, (8, 5), draw)

@@ -29,6 +29,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 import numpy as np
 
 from daseCV_c._files import replacing
+from daseCV_c._random import Generator
 from daseCV_c._types import Array, Params
 from daseCV_c.cli import files, lock, own_data
 from daseCV_c.cli.errors import CommandError, reason
@@ -101,8 +102,8 @@ def _fresh(parent: Path, dataset: str) -> Path:
             n += 1
 
 
-def build_network(network: dict[str, Any]) -> Any:
-    """The untrained network that config.json describes."""
+def build_network(network: dict[str, Any], seed: Generator | None = None) -> Any:
+    """The untrained network that config.json describes, its weights from NumPy's global generator or from `seed`."""
     from daseCV_c.classifiers.cnn import ThreeLayerConvNet
     from daseCV_c.classifiers.fc_net import FullyConnectedNet
     # Runs from before there was a choice do not name their model.
@@ -115,11 +116,11 @@ def build_network(network: dict[str, Any]) -> Any:
         return ThreeLayerConvNet(
             network["input_dim"], num_filters=network["num_filters"], filter_size=network["filter_size"],
             hidden_dim=network["hidden_dim"], num_classes=network["num_classes"], reg=network["reg"],
-            weight_scale=network["weight_scale"], dtype=np.dtype(network["dtype"]).type)
+            weight_scale=network["weight_scale"], dtype=np.dtype(network["dtype"]).type, seed=seed)
     return FullyConnectedNet(
         list(network["hidden_dims"]), input_dim=network["input_dim"], num_classes=network["num_classes"],
         dropout=network["dropout"], normalization=network["normalization"], reg=network["reg"],
-        weight_scale=network["weight_scale"], dtype=np.dtype(network["dtype"]).type)
+        weight_scale=network["weight_scale"], dtype=np.dtype(network["dtype"]).type, seed=seed)
 
 
 def _statistics(model: Any) -> list[Params]:

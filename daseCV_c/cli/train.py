@@ -125,17 +125,27 @@ def _checked(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     kept = config.get("settings")
     if not isinstance(kept, dict):
         raise CommandError(f"{path} lacks its settings")
-    words: list[str] = []
-    for name, value in kept.items():
-        if value is not None:
-            words += [_option(name), *options.in_words(value)]
-    parser = options.Parser(add_help=False, allow_abbrev=False)
-    add_settings(parser)
     try:
-        found = settings(given_settings(parser.parse_args(words)), config.get("recipe"))
+        found = checked(kept, config.get("recipe"))
     except (CommandError, KeyError, TypeError) as error:
         raise CommandError(f"{path}: {reason(error)}") from error
     return found
+
+
+def checked(given: dict[str, Any], recipe: str | None) -> dict[str, Any]:
+    """The settings of a recipe with those `given` on top, if the command line takes them."""
+    parser = options.Parser(add_help=False, allow_abbrev=False)
+    add_settings(parser)
+    return settings(given_settings(parser.parse_args(words_of(given))), recipe)
+
+
+def words_of(chosen: dict[str, Any]) -> list[str]:
+    """The words of a command line that stand for settings."""
+    words: list[str] = []
+    for name, value in chosen.items():
+        if value is not None:
+            words += [_option(name), *options.in_words(value)]
+    return words
 
 
 def _option(name: str) -> str:

@@ -135,7 +135,7 @@ def resume(folder: Path, plan: Plan, threads: int | None = None, every: float = 
             training.run()
 
 
-def _fingerprint(data: dict[str, Any]) -> str:
+def fingerprint(data: dict[str, Any]) -> str:
     """Tells whether data are the same, number by number."""
     digest = hashlib.sha256()
     for split in SPLITS:
@@ -165,7 +165,7 @@ class _Training:
             "version": __version__, "dataset": chosen["dataset"],
             "data": None if plan.data is None else str(Path(plan.data).resolve()),
             "recipe": plan.recipe, "settings": chosen, "threads": get_num_threads(), "network": self.network,
-            "fingerprint": _fingerprint(data),
+            "fingerprint": fingerprint(data),
         }
         if team is not None:
             self.config["ranks"] = team.size

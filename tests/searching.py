@@ -1,0 +1,126 @@
+"""What the tests of the search share."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from commands import program_environment
+
+import daseCV_c
+
+SPACE = {"lr": (1e-4, 1e-1), "hidden": (4, 16), "layers": (1, 2), "norm": ["none", "batchnorm"]}
+OVER = ["lr=1e-4:1e-1", "hidden=4:16", "layers=1:2", "norm=none,batchnorm"]
+FIXED = {"epochs": 6, "batch_size": 20}
+TRIALS, AHEAD = 12, 4
+
+
+def search(storage, **more):
+    options = {"space": SPACE, "trials": TRIALS, "ahead": AHEAD, "jobs": 2, "verbose": False, **FIXED, **more}
+    return daseCV_c.search(storage=str(storage), **options)
+
+
+def command(storage, *more):
+    """The same search from the command line."""
+    return [sys.executable, "-m", "daseCV_c", "search", "--over", *OVER, "--trials", str(TRIALS), "--ahead", str(AHEAD),
+            "--jobs", "2", "--epochs", "6", "--batch-size", "20", "--storage", str(storage), *more]
+
+
+def started(storage, *more, **how):
+    return subprocess.Popen(command(storage, *more), env=program_environment(), text=True,
+                            **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **how})
+
+
+def facts(found):
+    """Everything about trials that must not depend on who ran them."""
+    return [(trial.number, trial.state, trial.val_acc, trial.params, trial.settings, trial.checks, trial.ended,
+             trial.sha256, trial.line) for trial in found.trials]
+
+
+def attempts(storage):
+    """Optuna's trials in a storage, as another process sees them."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    kept = storage if "://" in str(storage) else JournalStorage(JournalFileBackend(str(storage)))
+    return optuna.load_study(study_name="search", storage=kept).get_trials()
+
+
+def until(done, process=None):
+    """Wait for something that takes as long as it takes; the suite's own limit ends what never comes."""
+    while not done():
+        assert process is None or process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+
+
+def finished(storage, count):
+    """So many trials have found something."""
+    with contextlib.suppress(KeyError, ValueError):  # not there yet
+        return sum(trial.value is not None for trial in attempts(storage)) >= count
+    return False
+
+
+def children(process):
+    """The processes that it has started and that import this package."""
+    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    found = [int(pid) for pid in path.read_text().split()]
+    return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def running(pid):
+    """True until it has ended, whether or not somebody has asked how."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def programs():
+    """The folder of PostgreSQL's programs, or None."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).resolve().parent
+    return next((path.parent for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)), None)
+
+
+@contextlib.contextmanager
+def postgres():
+    """A server of its own on a socket in a folder of its own; the address of its database."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    how = {"cwd": folder, "stdout": subprocess.DEVNULL}
+    if os.geteuid() == 0:  # as whom it refuses to run
+        import pwd
+        plain = next(user for name in ("postgres", "nobody") for user in pwd.getpwall() if user.pw_name == name)
+        os.chown(folder, plain.pw_uid, plain.pw_gid)
+        how |= {"user": plain.pw_uid, "group": plain.pw_gid, "extra_groups": []}
+    server = None
+    try:
+        subprocess.run([programs() / "initdb", "-D", folder / "data", "-A", "trust", "-U", "learner", "--no-sync"],
+                       check=True, **how)
+        server = subprocess.Popen([programs() / "postgres", "-D", folder / "data", "-k", folder, "-F",
+                                   "-c", "listen_addresses="], stderr=subprocess.DEVNULL, **how)
+        until((folder / "data" / "postmaster.pid").exists, server)
+        until(lambda: (folder / "data" / "postmaster.pid").read_text().rstrip().endswith("ready"), server)
+        yield f"postgresql+psycopg://learner@/postgres?host={folder}"
+    finally:
+        if server is not None:
+            server.terminate()
+            server.wait()
+        shutil.rmtree(folder)
+
+
+class Counted(np.ndarray):
+    """An array that writes a line into a file whenever a process unpacks it."""
+
+    def __reduce__(self):
+        return _unpacked, (np.asarray(self),)
+
+
+def _unpacked(array):
+    with open(os.environ["UNPACKED"], "a") as file:
+        file.write(f"{os.getpid()}\n")
+    return array.view(Counted)

@@ -1,0 +1,112 @@
+"""The search on a Dask cluster: separate processes, one of them killed; data sent once to each."""
+
+import os
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import fails, program_environment
+from searching import FIXED, SPACE, TRIALS, Counted, attempts, facts, finished, search, until
+
+HOW = 'the extra scale is not installed: pip install "daseCV_c[scale]"'
+pytest.importorskip("optuna", reason=HOW)
+distributed = pytest.importorskip("distributed", reason=HOW)
+
+from daseCV_c import get_num_threads, num_threads  # noqa: E402
+from daseCV_c.cli.main import main  # noqa: E402
+from daseCV_c.datasets import load_digits_images  # noqa: E402
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The search in one process of this machine."""
+    return search(tmp_path_factory.mktemp("whole") / "search.journal", jobs=1)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Two workers in processes of their own, which find the modules of the tests."""
+    paths = [str(Path(__file__).parent), program_environment()["PYTHONPATH"]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        patch.setenv("UNPACKED", str(tmp_path / "unpacked"))
+        with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None,
+                                      local_directory=str(tmp_path)) as found:
+            yield found
+
+
+def counted_digits():
+    """The digits as the bundled ones are trained on, but seen when a process unpacks them."""
+    digits = load_digits_images(dtype=np.uint8)
+    data = {name: digits[name] for name in ("y_train", "X_val", "y_val", "mean_image")}
+    return {**data, "X_train": digits["X_train"].view(Counted)}
+
+
+def numbers(found):
+    """The facts but for the settings' names of the data, and the line, which arrays have none of."""
+    return [(trial.number, trial.state, trial.val_acc, trial.params, trial.settings["seed"], trial.checks,
+             trial.sha256) for trial in found.trials]
+
+
+def test_a_worker_that_is_killed_in_the_middle(tmp_path, cluster, whole):
+    """Nothing is lost, the result is that of one process, and each process has got the data once."""
+    kept, killed = tmp_path / "kept", []
+    base = {name: value for name, value in whole.trials[0].settings.items()
+            if name not in ("model", "dataset", "seed", *SPACE)}
+
+    def kill():
+        until(lambda: finished(kept, 2))
+        killed.append(next(iter(cluster.workers.values())).pid)
+        os.kill(killed[0], signal.SIGSTOP)  # so that its trial cannot end
+        done = sum(trial.value is not None for trial in attempts(kept))
+        until(lambda: finished(kept, done + 2))
+        os.kill(killed[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    found = search(kept, dask=cluster.scheduler_address, jobs=None, data=counted_digits(), **{**base, **FIXED})
+    thread.join()
+    assert numbers(found) == numbers(whole)
+    assert len(attempts(kept)) == TRIALS and not any(trial.state.name == "FAIL" for trial in attempts(kept))
+
+    loads = Counter((tmp_path / "unpacked").read_text().split())
+    with distributed.Client(cluster, set_as_default=False) as client:
+        until(lambda: len(client.nthreads()) == 2)
+        alive = set(client.run(os.getpid).values())
+        plugins = client.run(lambda dask_worker: [name for name in dask_worker.plugins if "dasecv" in name])
+    assert set(loads.values()) == {1} and {str(pid) for pid in {*alive, *killed}} >= set(loads)
+    assert len(loads) in (2, 3), "the process in the place of the killed one may have come late"
+    assert set(map(tuple, plugins.values())) == {()}, "the data leave the workers with the search"
+
+
+def test_threads_of_one_process(tmp_path, whole):
+    """Trainings that run in the threads of this process do not disturb each other, nor what it has set."""
+    before = np.random.get_state()[1].tobytes()
+    with num_threads(2), distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False,
+                                                  dashboard_address=None, local_directory=str(tmp_path)) as cluster:
+        with distributed.Client(cluster, set_as_default=False) as client:
+            assert facts(search(tmp_path / "kept", dask=client, jobs=None)) == facts(whole)
+            assert client.status == "running" and get_num_threads() == 2
+    assert np.random.get_state()[1].tobytes() == before
+
+
+def test_the_command(here, capsys, whole):
+    over = ["--over", "lr=1e-4:1e-1", "hidden=4:16", "layers=1:2", "norm=none,batchnorm"]
+    argv = ["search", *over, "--trials", "3", "--ahead", "4", "--epochs", "6", "--batch-size", "20", "--jobs", "2"]
+    assert main([*argv, "--dask", "local"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("0 of 3 trials are finished; 2 run side by side\n")
+    best = max(whole.trials[:3], key=lambda trial: (trial.val_acc, -trial.number))
+    assert out.splitlines()[-1] == best.line
+
+
+def test_no_cluster_there(here, capsys, monkeypatch):
+    fails(capsys, ["search", "--dask", "nowhere://x"], "dask is 'nowhere://x'")
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    monkeypatch.delitem(__import__("sys").modules, "daseCV_c._search.on_dask")
+    fails(capsys, ["search", "--dask", "local"], "search needs distributed", 'pip install "daseCV_c[scale]"')
