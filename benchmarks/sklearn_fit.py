@@ -1,7 +1,8 @@
 """Whole trainings by daseCV_c.sklearn's perceptrons and by scikit-learn's own, in turn, each in a process of its own.
 
     python -m benchmarks.sklearn_fit [--rows digits cancer regression images] [--hidden 100 100,100 512,256]
-                                     [--threads 1 2] [--solver adam] [--dtype float64] [--rounds 5] [--quick] [--out FOLDER]
+                                     [--threads 1 2] [--solver adam] [--dtype float64] [--rounds 5] [--quick]
+                                     [--out FOLDER]
 
 A round is one `fit` of a fixed number of epochs with scikit-learn's defaults (solver adam, batches of 200). Prints the
 medians over the rounds, their ratio, and what both score on samples held out. With --out, writes sklearn_fit.json.

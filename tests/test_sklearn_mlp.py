@@ -217,6 +217,15 @@ def test_what_somebody_has_replaced(monkeypatch):
         assert np.allclose(ended[0].predict_proba(X), ended[1].predict_proba(X), 0, 1e-12)
 
 
+def test_without_kernels():
+    X, y = data()
+    daseCV_c.use_backend("numpy")
+    ended = [quiet(kind([6], random_state=0, max_iter=4), X, y) for kind in KINDS[0]]
+    assert ended[1].trained_by_ == "scikit-learn: no compiled kernels"
+    same(*ended, 0)
+    assert np.array_equal(ended[0].predict_proba(X), ended[1].predict_proba(X))
+
+
 def test_order_of_memory():
     """Frames hand over columns."""
     X, y = data()
@@ -250,8 +259,12 @@ def test_same_bits():
         with daseCV_c.num_threads(threads):
             mlp = quiet(MLPClassifier([70, 30], random_state=0, max_iter=3), X, y)
             ended.append((mlp, mlp.predict_proba(X)))
-    for mlp, _ in ended:
+    order = rng.permutation(900)
+    for mlp, probabilities in ended:
         same(mlp, ended[0][0], 0)
+        assert np.array_equal(probabilities, ended[0][1])
+    assert np.array_equal(mlp.predict_proba(X[order]), probabilities[order])
+    assert np.array_equal(mlp.predict_proba(X[5:6]), probabilities[5:6])
 
 
 CHANGES = {

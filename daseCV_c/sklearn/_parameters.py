@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
 from daseCV_c import _checks
+from daseCV_c._runtime import backend as _backend
 from daseCV_c._types import Array, DType
 from daseCV_c.sklearn import _surface
 
@@ -39,13 +40,15 @@ def parameters(estimator: Any, features: int, training: bool = True) -> tuple[li
     if estimator.n_layers_ != len(weights) + 1:
         raise Refused("another number of layers")
     arrays = [*weights, *biases]
-    dtype = getattr(weights[0], "dtype", None)
+    dtype = np.dtype(getattr(weights[0], "dtype", object))
     for array in arrays:
         if type(array) is not np.ndarray or array.dtype != dtype or dtype not in _FLOATS:
             raise Refused("parameters of several dtypes, or of one that is no float")
         flags = array.flags
         if not (flags.carray if training else flags.c_contiguous and flags.aligned):
             raise Refused("parameters in another order of memory, or read-only")
+    if _backend.kernels_of(dtype) is None:
+        raise Refused("no compiled kernels")
     widths = [features, *(b.size for b in biases)]
     for (fan_in, fan_out), w, b in zip(pairwise(widths), weights, biases, strict=True):
         if w.shape != (fan_in, fan_out) or b.ndim != 1 or not w.size:

@@ -160,4 +160,4 @@ class _Epochs:
             raise
         finally:
             training.rule.count(int(self.done[0]))
-        return float(losses @ self.share)
+        return np.float64(losses @ self.share)
