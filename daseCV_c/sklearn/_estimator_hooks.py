@@ -9,7 +9,7 @@ try:
     from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
     from sklearn.callback import with_callbacks
 except ImportError:
-    CallbackSupportMixin, with_callbacks = object, None
+    CallbackSupportMixin, with_callbacks = type("CallbackSupportMixin", (), {}), None
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
