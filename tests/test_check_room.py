@@ -219,3 +219,30 @@ def test_json_has_no_nan(tmp_path):
     assert json.loads(table.as_json(running.Report([result]))) == {"results": [{
         "function": "adam", "status": "failed", "max_error": None, "case": "three steps",
         "mistake": "adam-t-not-raised", "hint": "hint"}]}
+
+
+@pytest.mark.parametrize("answer", [
+    None, 3, [1], {"error": {}}, {"error": "no"}, {"error": {"type": 1, "message": "", "line": 0, "in": ""}}])
+def test_answers_that_are_none(answer):
+    with pytest.raises(Ended, match="no answer"):
+        running.try_function("relu_forward", lambda program: answer)
+
+
+STRANGE = [None, 3, 2.5, "text", [1, [2, 3]], (), {}, {"W1": 1.0}, wire.Opaque("Thing"), np.zeros(0), np.array(7),
+           np.array(np.nan), np.ones((2, 2), bool), np.arange(3)]
+
+
+@pytest.mark.parametrize("name", running.CASES)
+def test_no_answer_confuses_the_judges(name):
+    """Whatever comes back for each name that a program gives, there is a verdict, and it is not that this is right."""
+    for value in STRANGE:
+        result = running.try_function(name, lambda program, value=value: dict.fromkeys(program["give"], value))
+        assert result.status == "failed" and result.hint
+
+
+def test_a_forged_import(tmp_path):
+    (tmp_path / "layers.py").write_text("def sgd(w, dw):\n    pass\n")
+    with Room([tmp_path], isolate=False) as room:
+        room.load = lambda file, known: {"found": ["os.system"], "error": None}
+        with pytest.raises(Ended, match="no answer"):
+            running._loaded(room, tmp_path / "layers.py", ["sgd"])

@@ -118,11 +118,18 @@ def _units(gradient: Any) -> Any:
 
 def dropout_network(case: Case, answers: Answers) -> list[Fault]:
     """Each layer leaves out units of its own, the backward pass the same ones; without labels none are."""
-    grads, inputs = answers.get("grads"), case.program["inputs"]
+    inputs = case.program["inputs"]
     names = sorted(inputs["params"])
-    if "error" in answers or not isinstance(grads, dict) or any(
-            number(grads.get(name)) is None or grads[name].shape != inputs["params"][name].shape for name in names):
+    found = answers.get("grads")
+    grads = {name: number(found.get(name)) for name in names} if isinstance(found, dict) else {}
+    above, below = number(answers.get("above")), number(answers.get("below"))
+    if "error" in answers:
         return judging.compare(case, answers)
+    for name in names:
+        if grads.get(name) is None or grads[name].shape != inputs["params"][name].shape:
+            return [Fault("grads", None, judging.looks(f"grads['{name}']", grads.get(name), inputs["params"][name]))]
+    if above is None or below is None or above.size != 1 or below.size != 1:
+        return [Fault("loss", None, "the loss is no number")]
     error = judging.distance(answers.get("scores"), case.right["scores"])
     if error is None or error > case.tolerance:
         # Whether it is dropout is seen by scores that change from one call to the next.
@@ -134,9 +141,9 @@ def dropout_network(case: Case, answers: Answers) -> list[Fault]:
         return [Fault("grads", None, "no unit is left out", "net-dropout-missing")]
     if len({units.tobytes() for units in kept}) == 1:
         return [Fault("grads", None, "the same units are left out in every layer", "net-dropout-shared")]
-    slope = (float(answers["above"]) - float(answers["below"])) / 2e-5
-    found = sum(float(np.sum(grads[name] * inputs["way"][name])) for name in names)
-    error = abs(slope - found) / max(abs(slope), 1.0)
+    slope = (float(above.flat[0]) - float(below.flat[0])) / 2e-5
+    along = sum(float(np.sum(grads[name] * inputs["way"][name])) for name in names)
+    error = abs(slope - along) / max(abs(slope), 1.0)
     if error > 1e-4:
         return [Fault("grads", error, "the gradients are not those of the loss with the units left out",
                       "net-dropout-backward")]

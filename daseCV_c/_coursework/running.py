@@ -73,10 +73,31 @@ def try_function(name: str, ask: Ask, seed: int = 0) -> Result:
     tried: list[tuple[Case, Answers, list[Fault]]] = []
     for case in cases_of(name, seed):
         answers = ask(case.program)
-        if not isinstance(answers, dict) or not isinstance(answers.get("error", {}), dict):
+        if not _is_answer(answers):
             raise Ended("forged", "what came back is no answer")
         tried.append((case, answers, JUDGES[case.judge](case, answers)))
     return _verdict(name, tried)
+
+
+_ERROR = {"type": str, "message": str, "line": int, "in": str}
+
+
+def _is_answer(answers: Any) -> bool:
+    """Whether it is what `programs.execute` returns: the student's code may have written into the pipe itself."""
+    return isinstance(answers, dict) and ("error" not in answers or _is_error(answers["error"], _ERROR))
+
+
+def _is_error(error: Any, parts: dict[str, type]) -> bool:
+    return isinstance(error, dict) and all(type(error.get(key)) is kind for key, kind in parts.items())
+
+
+def _loaded(room: Room, file: str | Path, wanted: list[str]) -> dict[str, Any]:
+    found = room.load(file, wanted)
+    parts = {key: kind for key, kind in _ERROR.items() if key != "in"}
+    if not (isinstance(found, dict) and isinstance(found.get("found"), list) and set(found["found"]) <= set(wanted)
+            and (found.get("error", 0) is None or _is_error(found.get("error"), parts))):
+        raise Ended("forged", "what came back is no answer")
+    return found
 
 
 def _verdict(name: str, tried: list[tuple[Case, Answers, list[Fault]]]) -> Result:
@@ -177,7 +198,7 @@ def check_file(file: str | Path, only: Sequence[str] = (), limits: Limits | None
         with Room([_folder(file)], limits or Limits(), isolate) as room:
             report.walls = room.walls
             try:
-                loaded = room.load(file, wanted)
+                loaded = _loaded(room, file, wanted)
             except Ended as end:
                 names = [name for name in written if name in wanted] if waiting is None else waiting
                 report.results += _ended(names or [Path(file).name], end, "while it was imported")
