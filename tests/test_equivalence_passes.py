@@ -133,9 +133,11 @@ def test_same_bits_for_any_number_of_threads(level, dtype, activation):
     assert results[0] == results[1] == results[2]
 
 
-def test_a_long_pass_is_cut_into_calls(backend, monkeypatch):
+@pytest.mark.parametrize("index", [False, True])
+def test_a_long_pass_is_cut_into_calls(backend, monkeypatch, index):
     """It has the same bits, and each call's steps are counted as it happens."""
-    once, often, done = Net(), Net(), np.zeros(1, np.int64)
+    once, often = (Net(index=index, weighted=True, samples=47) for _ in range(2))
+    done = np.zeros(1, np.int64)
     losses = once.train()
     monkeypatch.setattr(passes, "_CALL", 1.0)
     assert frozen(often.train(done=done)) == frozen(losses)
@@ -191,6 +193,7 @@ except MemoryError:
 
 # The twin against differences of its own loss.
 
+@pytest.mark.once
 @pytest.mark.parametrize("weighted", [False, True], ids=["alike", "weighted"])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -215,6 +218,7 @@ def test_gradient_of_the_twin(activation, loss, weighted):
                 assert w0.flat[at] - w.flat[at] == pytest.approx(slope, rel=1e-5, abs=1e-8)
 
 
+@pytest.mark.once
 def test_the_penalty_is_divided_by_the_weights():
     with daseCV_c.use_backend("numpy"):
         free, net, weight = Net(alpha=0.0, weighted=True, rows=10), Net(alpha=0.5, weighted=True, rows=10), None
@@ -291,6 +295,7 @@ def test_prediction_of_nothing_and_of_other_layouts(backend):
             passes.scores(wrong, net.weights, net.biases, **options)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_loss_that_is_not_printed_has_this_gradient(loss):
     rng = rng_of("output", loss)
@@ -307,6 +312,7 @@ def test_the_loss_that_is_not_printed_has_this_gradient(loss):
 
 # Wrong calls.
 
+@pytest.mark.once
 def test_signature_is_the_twins():
     for name in ("train_batches", "scores"):
         mine, other = (inspect.signature(getattr(module, name)) for module in (passes, twin))

@@ -143,6 +143,7 @@ def test_predictions_of_each_loss(backend):
                 net.predict_proba(X)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("suffix", ["npz", "npy"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_file_of_a_network_keeps_its_loss(tmp_path, loss, suffix):
@@ -156,6 +157,7 @@ def test_the_file_of_a_network_keeps_its_loss(tmp_path, loss, suffix):
     assert other.loss_function == loss
 
 
+@pytest.mark.once
 def test_an_unknown_loss_in_a_file(tmp_path, monkeypatch):
     net = net_of("squared")
     net.loss_function = "hinge"
