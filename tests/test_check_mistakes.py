@@ -88,3 +88,11 @@ def test_no_seed_alarms_about_the_right_ones():
     for seed in range(1, 6):
         for name in running.CASES:
             assert running.try_function(name, lambda program: execute(program, twins()), seed).status == "passed"
+
+
+def test_an_exception_in_every_case_is_no_mistake_about_some_shapes():
+    def affine_forward(x, w, b):
+        raise ValueError("not today")
+
+    result = tried("affine_forward", affine_forward)
+    assert (result.status, result.mistake) == ("crashed", None) and "ValueError: not today" in result.hint
