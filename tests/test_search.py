@@ -346,6 +346,9 @@ def test_whoever_closes_or_dies_is_not_alive(tmp_path):
     assert one.alive(one.owner) and one.alive(two.owner) and two.alive(one.owner)
     two.close()
     assert not one.alive(two.owner) and not one.alive("nobody")
+    two = FileLocks(str(tmp_path / "kept"))
+    two._held.close()  # as the system does when it has died
+    assert not one.alive(two.owner)
     one.close()
     assert list(tmp_path.iterdir()) == []
 
