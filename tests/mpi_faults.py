@@ -1,7 +1,10 @@
 """On each rank: what is wrong with one of them ends all, in words. Rank 0 prints OK at the end."""
 
 import copy
+import os
 import re
+import shutil
+import tempfile
 import warnings
 
 import numpy as np
@@ -49,8 +52,8 @@ def disagreements():
     if WORLD.rank == LAST:
         shorter = {name: part[:-1] if name.endswith("_val") else part for name, part in shorter.items()}
     raises(TeamError, f"rank {LAST} has X_val: .* of shape", data=shorter)
-    raises(TeamError, f"rank {LAST} has W1: float64 of shape .64, {10 + LAST}., but rank 0 has float64 of shape",
-           model=FullyConnectedNet([10 + WORLD.rank], 64, 10, dtype=np.float64))
+    raises(TeamError, f"rank {LAST} has W1: float64 of shape .64, 11., but rank 0 has float64 of shape .64, 10.",
+           model=FullyConnectedNet([10 + (WORLD.rank == LAST)], 64, 10, dtype=np.float64))
     raises(TeamError, "has batch_size 50, but rank 0 has 60", batch_size=50 if WORLD.rank == LAST else 60)
     raises(TeamError, f"batch_size is 1 for {WORLD.size} ranks", batch_size=1, train=False)
     try:
@@ -94,6 +97,18 @@ def stopping():
     solver.train()
     assert WORLD.allgather(solver.iteration) == [7] * WORLD.size
     assert WORLD.allgather(solver.callbacks == []) == [rank > 0 for rank in range(WORLD.size)]
+    path = WORLD.bcast(os.path.join(tempfile.mkdtemp(), "checkpoint.npz") if WORLD.rank == 0 else None)
+    if WORLD.rank == 0:
+        solver.save(path)
+    WORLD.Barrier()
+    again = Solver.resume(path, FullyConnectedNet([10], 64, 10), load_digits_images(), comm=WORLD)
+    WORLD.Barrier()
+    if WORLD.rank == 0:
+        shutil.rmtree(os.path.dirname(path))
+    again.train()
+    solver.train()
+    found = WORLD.allgather((solver.loss_history, again.loss_history))
+    assert len(found[0][0]) == 36 and found == [(found[0][0],) * 2] * WORLD.size
     try:
         copy.deepcopy(solver)
     except TypeError as error:

@@ -56,7 +56,7 @@ CASES = {
     "convolution": lambda: (ThreeLayerConvNet((1, 8, 8), 3, 3, 15, 10, "he", 0.1, np.float64),
                             {"update_rule": "adam", "clip_norm": 1.0}),
     "own rule": lambda: (fc(normalization="batchnorm", dropout=0.8), {"update_rule": own_rule, "optim_config": {}}),
-    "own model": lambda: (Own(), {"update_rule": "adam"}),
+    "own model": lambda: (Own(), {"update_rule": "sgd_momentum"}),
     "float32": lambda: (fc(dtype=np.float32, dropout=0.8), {"update_rule": "adam"}),
 }
 
