@@ -4,8 +4,8 @@
                              [--bandwidth 3.1e9] [--latency 10e-6] [--out FOLDER]
 
 Starts itself under the mpiexec beside this Python. Rank 0 alone and all ranks together make steps in turn, so that both
-see the same machine; times are the least of many. A bandwidth in bytes a second and a latency in seconds are those of the
-network that the model assumes between machines.
+see the same machine; times are the least of many. The bandwidth in bytes a second and the latency in seconds are those
+of the network that the model assumes between machines.
 """
 
 import argparse
@@ -200,7 +200,8 @@ def measure(args):
     say("\nA step, ms:                        one rank    all ranks   times   efficiency")
     for name, alone, shared in efficiency(comm, args.seconds):
         report["steps"][name] = alone, shared
-        say(f"{name:32} {1e3 * alone:10.3f} {1e3 * shared:12.3f} {alone / shared:7.2f} {alone / shared / comm.size:11.0%}")
+        times = alone / shared
+        say(f"{name:32} {1e3 * alone:10.3f} {1e3 * shared:12.3f} {times:7.2f} {times / comm.size:11.0%}")
     say("\nbytes        a message, us   GB/s | a sum, us: all to all   by parts   MPI_Allreduce")
     for (size, message), (_, small, large, theirs) in zip(ping_pong(comm, args.seconds), sums(comm, args.seconds),
                                                          strict=True):

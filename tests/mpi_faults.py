@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 from mpi4py import MPI
 
+from daseCV_c import layers
 from daseCV_c._parallel.errors import PeerError, TeamError
 from daseCV_c._parallel.exchange import Exchange
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
@@ -20,14 +21,15 @@ WORLD = MPI.COMM_WORLD
 LAST = WORLD.size - 1
 
 
-def raises(kind, words, *, data=None, model=None, callbacks=(), train=True, **options):
+def raises(kind, words, *, normalization=None, data=None, model=None, callbacks=(), train=True, **options):
     """Every rank raises `kind`; a dict gives each rank its own."""
     np.random.seed(0)
     comm = WORLD.Dup()
     expected = kind[comm.rank] if isinstance(kind, dict) else kind
     try:
         solver = Solver(
-            model or FullyConnectedNet([10], 64, 10, dtype=np.float64), data or load_digits_images(), comm=comm,
+            model or FullyConnectedNet([10], 64, 10, dtype=np.float64, normalization=normalization),
+            data or load_digits_images(), comm=comm,
             **{"verbose": False, "num_epochs": 2, "callbacks": callbacks} | options)
         if train:
             solver.train()
@@ -85,6 +87,14 @@ def failures():
         solver.model.params["b1"] = solver.model.params["b1"] + 1
 
     raises(TeamError, "of rank 1 differs from that of rank 0", callbacks=[Hook(meddle)])
+    def mine(x, w, b):
+        return x.reshape(len(x), -1) @ w + b, (x, w, b)
+
+    ours, layers.affine_forward = layers.affine_forward, mine
+    try:
+        raises(TeamError, "layers of your own are in place", normalization="batchnorm")
+    finally:
+        layers.affine_forward = ours
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         raises(FloatingPointError, "the loss is (nan|inf)", optim_config={"learning_rate": 1e200})

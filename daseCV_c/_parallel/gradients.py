@@ -16,6 +16,7 @@ from daseCV_c._layers.affine import _affine_backward, affine_forward
 from daseCV_c._layers.losses import softmax_loss
 from daseCV_c._layers.normalization import layernorm_backward, layernorm_forward
 from daseCV_c._parallel import batchnorm
+from daseCV_c._parallel.errors import TeamError
 from daseCV_c._parallel.team import Share, Team
 from daseCV_c._step.fully_connected import Change, penalty
 from daseCV_c._training import checks
@@ -84,7 +85,11 @@ def found(solver: Any, index: Array) -> tuple[float, dict[str, Array]]:
     team: Team = solver._team
     model, share = solver.model, team.share(len(index))
     X, y = solver._batch(index[share.rows]), solver.y_train[index[share.rows]]
-    if isinstance(model, FullyConnectedNet) and solver._own_loss():
+    ours = isinstance(model, FullyConnectedNet) and solver._own_loss()
+    if ours and model._chosen.changed() and (model.use_dropout or model.normalization is not None):
+        raise TeamError("Solver: layers of your own are in place of the package's, and know nothing of other ranks: "
+                        "with comm= a network of them cannot have batch norm or dropout")
+    if ours and not model._chosen.changed():
         loss, grads, changes = of_network(model, X, y, share, team)
         for entry, key, value in changes:
             entry[key] = value
