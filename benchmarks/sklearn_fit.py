@@ -9,6 +9,7 @@ medians over the rounds, their ratio, and what both score on samples held out. W
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -119,8 +120,10 @@ def main(argv=None):
         return serve(*args.serve)
     if args.quick:
         args.rows, args.hidden, args.threads, args.rounds = ["digits", "cancer"], ["100"], [1], 3
-    results = [measure(row, hidden, threads, args.solver, args.dtype, args.rounds)
-               for row in args.rows for hidden in args.hidden for threads in args.threads]
+    results = []
+    for row, hidden, threads in itertools.product(args.rows, args.hidden, args.threads):
+        results.append(measure(row, hidden, threads, args.solver, args.dtype, args.rounds))
+        print(f"{row} {hidden} on {threads}: {results[-1]['ratio']:.2f}", file=sys.stderr, flush=True)
     report(results)
     if args.out:
         output.save(args.out, "sklearn_fit", results)
