@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -65,6 +66,14 @@ def finished(storage, count):
     return False
 
 
+def stalled(storage):
+    """One trial is running, and all are finished that may be before it is: those that are less than AHEAD behind."""
+    tried = attempts(storage)
+    running = [trial.user_attrs["place"] for trial in tried if not trial.state.is_finished()]
+    places = {trial.user_attrs["place"] for trial in tried}
+    return len(running) == 1 and len(places) == min(running[0] + AHEAD, TRIALS)
+
+
 def children(process):
     """The processes that it has started and that import this package."""
     path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -108,7 +117,7 @@ def postgres():
         yield f"postgresql+psycopg://learner@/postgres?host={folder}"
     finally:
         if server is not None:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # without waiting until everybody has hung up
             server.wait()
         shutil.rmtree(folder)
 

@@ -27,6 +27,7 @@ from searching import (
     programs,
     running,
     search,
+    stalled,
     started,
     until,
 )
@@ -109,8 +110,7 @@ def test_killed_and_gone_on_with(where, whole):
     until(lambda: finished(where, 3), leader)
     workers = children(leader)
     os.kill(workers[0], signal.SIGSTOP)  # so that its trial cannot end
-    done = sum(trial.value is not None for trial in attempts(where))
-    until(lambda: finished(where, done + 2), leader)
+    until(lambda: stalled(where), leader)
     leader.kill()
     leader.wait()
     before = {kept.number: kept.datetime_complete for kept in attempts(where) if kept.state.is_finished()}
@@ -137,8 +137,7 @@ def test_a_process_that_is_killed_in_the_middle(tmp_path, whole):
         until(lambda: finished(kept, 2))
         worker = next(child for child in multiprocessing.active_children() if child.name == "dasecv-search-1")
         os.kill(worker.pid, signal.SIGSTOP)
-        done = sum(trial.value is not None for trial in attempts(kept))
-        until(lambda: finished(kept, done + 2))
+        until(lambda: stalled(kept))
         worker.kill()
 
     thread = threading.Thread(target=kill, daemon=True)

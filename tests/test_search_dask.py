@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import fails, program_environment
-from searching import FIXED, SPACE, TRIALS, Counted, attempts, facts, finished, search, until
+from searching import FIXED, SPACE, TRIALS, Counted, attempts, facts, finished, search, stalled, until
 
 HOW = 'the extra scale is not installed: pip install "daseCV_c[scale]"'
 pytest.importorskip("optuna", reason=HOW)
@@ -63,8 +63,7 @@ def test_a_worker_that_is_killed_in_the_middle(tmp_path, cluster, whole):
         until(lambda: finished(kept, 2))
         killed.append(next(iter(cluster.workers.values())).pid)
         os.kill(killed[0], signal.SIGSTOP)  # so that its trial cannot end
-        done = sum(trial.value is not None for trial in attempts(kept))
-        until(lambda: finished(kept, done + 2))
+        until(lambda: stalled(kept))
         os.kill(killed[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill, daemon=True)

@@ -162,6 +162,8 @@ class _Search:
             except (OSError, ValueError) as error:
                 raise ValueError(f"search: {reason(error)}") from error
             stack.callback(locks.close)
+            if hasattr(kept, "engine"):
+                stack.callback(kept.engine.dispose)  # its connections; what is read later opens another
             pool = functools.cache(lambda: self._pool(stack))
             try:
                 ledger = Ledger(kept, locks, name, asked, self.space, lambda: max(AHEAD, pool().size()))
