@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mypy import stubtest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 from daseCV_c._runtime import backend  # noqa: E402
 from daseCV_c._runtime.kernels import families_of  # noqa: E402
 
@@ -22,4 +23,5 @@ for family in families_of(backend.level):
     sys.modules[names[-1]] = importlib.import_module(f"{PACKAGE}.{backend.level}.{family}")
 for name in names:
     vars(importlib.import_module(name)).pop("__test__", None)  # Cython's own, for doctest
-sys.exit(stubtest.test_stubs(stubtest.parse_options(["--concise", *names])))
+sys.exit(stubtest.test_stubs(stubtest.parse_options(
+    ["--concise", "--mypy-config-file", str(ROOT / "pyproject.toml"), *names])))
