@@ -6,8 +6,8 @@ The loops are in predict/network.pxd: see predict/README.md.
 cimport numpy as cnp
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 
-from predict.network cimport (
-    BATCH_NORM, EXP, IDENTITY, LAYER_NORM, LOGISTIC, NO_NORM, RELU, SOFTMAX, TANH, Job, Layer, run)
+from activations cimport EXP, IDENTITY, LOGISTIC, RELU, SOFTMAX, TANH
+from predict.network cimport BATCH_NORM, LAYER_NORM, NO_NORM, Job, Layer, run
 from sharing cimport serial_picoseconds, set_serial_picoseconds
 from step.arrays cimport check, check_out, check_shape, check_size, real_type
 

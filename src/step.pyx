@@ -13,10 +13,10 @@ from cpython.unicode cimport PyUnicode_CheckExact
 from libc.math cimport pow, sqrt
 from libc.stdint cimport int64_t
 
+from activations cimport IDENTITY, LOGISTIC, RELU, TANH
 from bf16.rounding cimport BY_AMX, HAVE_AMX, HAVE_BF16
 from real cimport real
 from sharing cimport serial_picoseconds, set_serial_picoseconds
-from step.activating cimport IDENTITY, LOGISTIC, RELU, TANH
 from step.arguments cimport matrix, readable, set_layer, set_source, take_numbers, writable
 from step.arrays cimport check, check_out, check_size, real_type
 from step.layout cimport BATCH_NORM, LAYER_NORM, NO_NORM, image_source, lay_out, step_layer, step_state

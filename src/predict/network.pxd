@@ -3,6 +3,7 @@ from libc.math cimport sqrt
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
+from activations cimport RELU, SOFTMAX, activate
 from arithmetic cimport LANES, ceil_div, lane_total, part_start
 from product.grid cimport Area
 from product.plan cimport ROW_TILES, Product, packed_stride, plan_product, product_of
@@ -18,16 +19,6 @@ cdef extern from "predict/flat.h" nogil:
                    Py_ssize_t cols, void *sums, Py_ssize_t lds) noexcept
     void flat_store(const tile_args *args, void *c, int rows, Py_ssize_t cols, const void *sums,
                     Py_ssize_t lds) noexcept
-
-cdef extern from "activations.h" nogil:
-    enum:
-        IDENTITY
-        LOGISTIC
-        TANH
-        RELU
-        EXP
-        SOFTMAX
-    void activate(int activation, void *x, Py_ssize_t n) noexcept
 
 cdef extern from "predict/probabilities.h" nogil:
     void softmax_rows(void *x, Py_ssize_t rows, Py_ssize_t c) noexcept

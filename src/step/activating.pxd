@@ -1,20 +1,10 @@
 # Activations other than ReLU, which the products do on their way to memory: a thread's own part of a layer.
+from activations cimport IDENTITY, activate, times_derivative
 from arithmetic cimport ceil_div
 from product.grid cimport Area
 from real cimport real
 from step.layout cimport PANEL, panel_stride, step_state
 from step.panels cimport features_in
-
-cdef extern from "activations.h" nogil:
-    enum:
-        IDENTITY
-        LOGISTIC
-        TANH
-        RELU
-        EXP
-        SOFTMAX
-    void activate(int activation, void *x, Py_ssize_t n) noexcept
-    void times_derivative(int activation, const void *out, void *x, Py_ssize_t n) noexcept
 
 
 cdef inline void activate_area(const step_state *s, Area own, Py_ssize_t d, real *h) noexcept nogil:

@@ -6,13 +6,14 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
+from activations cimport RELU
 from arithmetic cimport ceil_div, part_start
 from bf16.rounding cimport BF16_CUTS, BF16_PAIR_PANELS, BY_AMX, HAVE_BF16, round_panels
 from bf16.step cimport rounded_input, update_weights_amx, update_weights_bf16
 from product.grid cimport Area, Grid, area_of, grid_of
 from product.tiles cimport TILE_BIAS, TILE_MASK, TILE_RELU
 from real cimport real
-from step.activating cimport RELU, activate_area, activate_area_backward
+from step.activating cimport activate_area, activate_area_backward
 from step.layout cimport (
     BATCH_NORM, KC, LAYER_NORM, NO_NORM, PANEL, column_unit, lanes_of, panel_stride, splits_of, step_layer,
     step_state)

@@ -1,0 +1,12 @@
+# Activations of a layer's outputs, in place: see activations.h.
+cdef extern from "activations.h" nogil:
+    enum:
+        IDENTITY
+        LOGISTIC
+        TANH
+        RELU
+        EXP
+        SOFTMAX
+    void activate(int activation, void *x, Py_ssize_t n) noexcept
+    # x times the derivative, of an activation whose output is `out`.
+    void times_derivative(int activation, const void *out, void *x, Py_ssize_t n) noexcept
