@@ -14,6 +14,8 @@ cdef extern from "step/panel.h" nogil:
     void prefetch_now(const void *first, Py_ssize_t bytes) noexcept
 
 cdef enum:
+    STRIPS = 4                # panels that a tile of rows passes at a time, where it would leave the second-level cache
+    FAR_BYTES = 393216        # so large is a factor of a product then
     KC = 512                  # a block of k: its panel of B and A's block stay in the second-level cache
     SPLITS = 8                # parts of the inner dimension of the first product, when its result is small
     SPLIT_FROM = 1024         # features from which the first product is split
@@ -129,8 +131,8 @@ cdef inline size_t lay_out(step_state *s, size_t itemsize, int num_threads) noex
     s.scores = reserve(s, &taken, n * classes, itemsize)
     s.dscores = reserve(s, &taken, n * classes, itemsize)
     s.row_loss = <double *> reserve(s, &taken, n, sizeof(double))
-    # A panel of the right factor; leftover columns of it, or tiles of a gradient.
-    s.pack_each = width * KC + width // 2 * KC // 4 + MR * width
+    # Panels of the right factor; leftover columns of it, or tiles of a gradient.
+    s.pack_each = STRIPS * width * KC + width // 2 * KC // 4 + MR * width
     if s.bf16 == BY_AMX:
         for l in range(s.layers):
             widest = max(widest, s.layer[l].fan_out)

@@ -15,7 +15,7 @@ from product.tiles cimport TILE_BIAS, TILE_MASK, TILE_RELU
 from real cimport real
 from step.activating cimport activate_area, activate_area_backward
 from step.layout cimport (
-    BATCH_NORM, KC, LAYER_NORM, NO_NORM, PANEL, column_unit, lanes_of, panel_stride, splits_of, step_layer,
+    BATCH_NORM, KC, LAYER_NORM, NO_NORM, PANEL, STRIPS, column_unit, lanes_of, panel_stride, splits_of, step_layer,
     step_state)
 from step.operands cimport product_of, step_product
 from step.panels cimport (
@@ -256,7 +256,7 @@ cdef inline void backward(step_state *s, int part, int parts, real *pack) noexce
 
 
 cdef inline void update_all(step_state *s, int part, int parts, real *pack) noexcept nogil:
-    cdef real *scratch = pack + 2 * lanes_of(sizeof(real)) * KC  # behind the packed panel
+    cdef real *scratch = pack + STRIPS * 2 * lanes_of(sizeof(real)) * KC  # behind the packed panels
     cdef Py_ssize_t t0, t1
     cdef int l
     for l in range(s.layers - 1, -1, -1):

@@ -7,7 +7,7 @@ from product.tiles cimport (
     HAVE_LEFTOVER, MR, TILE_ADD, leftover_product, pack_columns, pack_leftover, pack_rows, prefetch_list,
     prefetch_range, tile_args, tile_product)
 from real cimport real
-from step.layout cimport KC, PANEL, column_unit, lanes_of
+from step.layout cimport FAR_BYTES, KC, PANEL, STRIPS, column_unit, lanes_of
 from step.operands cimport prefetch_next_images, prefetch_panel, step_product, tile_of
 
 cdef enum:
@@ -33,8 +33,11 @@ cdef inline void multiply(const step_product *p, Py_ssize_t i0, Py_ssize_t i1, P
     cdef const real *b = <const real *> p.b
     cdef const real *b_block
     cdef real *c
-    cdef real *packed_leftover = pack + width * KC
-    cdef Py_ssize_t block, k, depth, panel, j, i, end, r
+    cdef real *packed_leftover = pack + STRIPS * width * KC
+    cdef real *packed
+    # Panels of B side by side, where A's block would come from the third-level cache for each of them.
+    cdef Py_ssize_t together = STRIPS if rows * kc * <Py_ssize_t> sizeof(real) > FAR_BYTES else 1
+    cdef Py_ssize_t block, k, depth, panel, strip, past, j, i, end, r
     cdef bint first, last, plain
     cdef prefetch_list lines
     cdef tile_args args
@@ -63,48 +66,55 @@ cdef inline void multiply(const step_product *p, Py_ssize_t i0, Py_ssize_t i1, P
         if leftover:
             pack_leftover(depth, <int> leftover, b_block + whole * column_stride, 1 if p.transposed else p.ldb,
                           column_stride, packed_leftover)
-        for panel in range(panels):
-            j = j0 + panel * width
-            cols = <int> min(width, whole - j)
-            plain = not p.transposed and cols == width and tiles <= PLAIN_TILES
-            if cols == 0:
-                pass  # nothing but the leftover ones
-            elif p.transposed:
-                pack_columns(depth, cols, b_block + j * column_stride, p.ldb, pack)
-            elif not plain:
-                pack_rows(depth, cols, b_block + j, p.ldb, pack)
+        for strip in range(ceil_div(panels, together)):
+            past = min(panels, (strip + 1) * together)
+            for panel in range(strip * together, past):
+                j = j0 + panel * width
+                cols = <int> min(width, whole - j)
+                packed = pack + (panel - strip * together) * width * KC
+                plain = not p.transposed and cols == width and tiles <= PLAIN_TILES
+                if cols == 0:
+                    pass  # nothing but the leftover ones
+                elif p.transposed:
+                    pack_columns(depth, cols, b_block + j * column_stride, p.ldb, packed)
+                elif not plain:
+                    pack_rows(depth, cols, b_block + j, p.ldb, packed)
             for t in range(tiles):
                 i, end = i0 + part_start(rows, tiles, t), i0 + part_start(rows, tiles, t + 1)
                 args.a = a + k // PANEL * p.stride + i * PANEL
-                if plain:
-                    args.b = b_block + j
-                    args.ldb = p.ldb
-                else:
-                    args.b = pack
-                    args.ldb = width if cols > lanes else lanes
-                c = tile_of(&args, p, i, j, <real *> p.c)
-                lines.count = 0
-                if not first:  # what is added to has left the cache since
-                    for r in range(end - i):
-                        prefetch_range(&lines, c + r * args.ldc, sizeof(real))
-                        if cols > lanes:
-                            prefetch_range(&lines, c + r * args.ldc + args.cvs, sizeof(real))
-                prefetch_next_images(&lines, p, i0, rows, all_tiles, tile)
-                tile += 1
-                if plain:
-                    pass  # its rows come by themselves
-                elif j + width < whole:
-                    prefetch_panel(&lines, p, b, j + width, j1, k, depth, tiles, t)
-                elif not last:
-                    prefetch_panel(&lines, p, b, j0, j1, k + depth, min(kc, k1 - k - depth), tiles, t)
-                if cols > 0:
-                    tile_product(&args, c, <int> (end - i), cols, depth)
-                if leftover == 0 or j + width < whole:
-                    continue
-                # While the tile's rows of A are in the first-level cache.
-                args.b = packed_leftover
-                c = tile_of(&args, p, i, whole, <real *> p.c)
-                leftover_product(&args, c, <int> (end - i), <int> leftover, depth)
+                for panel in range(strip * together, past):
+                    j = j0 + panel * width
+                    cols = <int> min(width, whole - j)
+                    plain = not p.transposed and cols == width and tiles <= PLAIN_TILES
+                    if plain:
+                        args.b = b_block + j
+                        args.ldb = p.ldb
+                    else:
+                        args.b = pack + (panel - strip * together) * width * KC
+                        args.ldb = width if cols > lanes else lanes
+                    c = tile_of(&args, p, i, j, <real *> p.c)
+                    lines.count = 0
+                    if not first:  # what is added to has left the cache since
+                        for r in range(end - i):
+                            prefetch_range(&lines, c + r * args.ldc, sizeof(real))
+                            if cols > lanes:
+                                prefetch_range(&lines, c + r * args.ldc + args.cvs, sizeof(real))
+                    prefetch_next_images(&lines, p, i0, rows, all_tiles, tile)
+                    tile += 1
+                    if plain:
+                        pass  # its rows come by themselves
+                    elif j + together * width < whole:
+                        prefetch_panel(&lines, p, b, j + together * width, j1, k, depth, tiles, t)
+                    elif not last and panel == past - 1:
+                        prefetch_panel(&lines, p, b, j0, j1, k + depth, min(kc, k1 - k - depth), tiles, t)
+                    if cols > 0:
+                        tile_product(&args, c, <int> (end - i), cols, depth)
+                    if leftover == 0 or j + width < whole:
+                        continue
+                    # While the tile's rows of A are in the first-level cache.
+                    args.b = packed_leftover
+                    c = tile_of(&args, p, i, whole, <real *> p.c)
+                    leftover_product(&args, c, <int> (end - i), <int> leftover, depth)
 
 
 cdef inline void share(const step_product *p, Grid grid, Py_ssize_t n, Py_ssize_t k, int part,

@@ -2,7 +2,8 @@
 from arithmetic cimport ceil_div, part_start
 from product.tiles cimport MR, TILE_ADD, TILE_MASK, tile_args, tile_product
 from real cimport real
-from step.layout cimport KC, NO_NORM, PANEL, column_unit, lanes_of, panel_stride, step_layer, step_state
+from step.layout cimport (
+    FAR_BYTES, KC, NO_NORM, PANEL, STRIPS, column_unit, lanes_of, panel_stride, step_layer, step_state)
 from step.operands cimport product_of, step_product
 from step.panels cimport features_in, panel_sums
 from step.products cimport multiply
@@ -52,7 +53,9 @@ cdef inline void update_weights(step_state *s, int l, Py_ssize_t t0, Py_ssize_t 
     cdef real *part_sums = scratch
     cdef real *pending_sums = part_sums + MR * width
     cdef real *turned = pending_sums + MR * width
-    cdef Py_ssize_t start, past, panel, strip, j, cols, t, row, end, rows, at, following, block
+    # Panels of x side by side, where dout would come from the third-level cache for each of them.
+    cdef Py_ssize_t together = STRIPS if n * m * <Py_ssize_t> sizeof(real) > FAR_BYTES else 1
+    cdef Py_ssize_t start, past, panel, p0, p1, strip, j, cols, t, row, end, rows, at, following, block
     cdef rule_update u
     cdef pending_tile pending
     cdef tile_args args
@@ -73,43 +76,44 @@ cdef inline void update_weights(step_state *s, int l, Py_ssize_t t0, Py_ssize_t 
         squares[t] = squares_of_rest[t] = 0
     start = t0
     while start < t1:
-        panel = start // cuts()
-        past = min((panel + 1) * cuts(), t1)
+        past = min((start // cuts() + together) * cuts(), t1)
         for strip in range(ceil_div(m, width)):
             j = strip * width
             cols = min(width, m - j)
             b = dout + j // PANEL * stride + j % PANEL
-            if leftover_gradient(x + panel * stride, b, cols, n, kc, turned):
-                for t in range(start, past):
-                    row, end = first_row(t), min(d, first_row(t + 1))
-                    squares_of_rest[t] += update_by(&u, turned + row % PANEL * lanes, 1, <int> (end - row), <int> cols,
-                                                    row * m + j, m)
-                continue
-            for t in range(start, past):
-                row, end = first_row(t), first_row(t + 1)
-                rows, at = min(d, end) - row, row * m + j
-                if rows <= 0:
+            for panel in range(start // cuts(), ceil_div(past, cuts())):
+                p0, p1 = max(start, panel * cuts()), min(past, (panel + 1) * cuts())
+                if leftover_gradient(x + panel * stride, b, cols, n, kc, turned):
+                    for t in range(p0, p1):
+                        row, end = first_row(t), min(d, first_row(t + 1))
+                        squares_of_rest[t] += update_by(&u, turned + row % PANEL * lanes, 1, <int> (end - row),
+                                                        <int> cols, row * m + j, m)
                     continue
-                a = x + panel * stride + row % PANEL
-                for block in range(blocks - 1):
-                    args.a = a + block * kc * PANEL
-                    args.b = b + block * kc * PANEL
-                    args.flags = TILE_ADD if block else 0
-                    tile_product(&args, part_sums, <int> rows, <int> cols, kc)
-                args.a = a + last * PANEL
-                args.b = b + last * PANEL
-                args.flags = TILE_ADD if last else 0
-                if updates_while_multiplying(part_sums, rows, cols):
-                    if t + 1 < past:
-                        following = end * m + j
-                    elif j + 2 * width <= m:
-                        following = first_row(start) * m + j + width
+                for t in range(p0, p1):
+                    row, end = first_row(t), first_row(t + 1)
+                    rows, at = min(d, end) - row, row * m + j
+                    if rows <= 0:
+                        continue
+                    a = x + panel * stride + row % PANEL
+                    for block in range(blocks - 1):
+                        args.a = a + block * kc * PANEL
+                        args.b = b + block * kc * PANEL
+                        args.flags = TILE_ADD if block else 0
+                        tile_product(&args, part_sums, <int> rows, <int> cols, kc)
+                    args.a = a + last * PANEL
+                    args.b = b + last * PANEL
+                    args.flags = TILE_ADD if last else 0
+                    if updates_while_multiplying(part_sums, rows, cols):
+                        if t + 1 < past:
+                            following = end * m + j
+                        elif j + 2 * width <= m:
+                            following = first_row(start) * m + j + width
+                        else:
+                            following = first_row(past) * m
+                        multiply_and_update(&args, part_sums, rows, n - last, &u, at, m, following, &squares[t],
+                                            &pending, pending_sums)
                     else:
-                        following = (panel + 1) * PANEL * m
-                    multiply_and_update(&args, part_sums, rows, n - last, &u, at, m, following, &squares[t], &pending,
-                                        pending_sums)
-                else:
-                    squares_of_rest[t] += update_tile(&args, part_sums, <int> rows, <int> cols, n - last, &u, at, m)
+                        squares_of_rest[t] += update_tile(&args, part_sums, <int> rows, <int> cols, n - last, &u, at, m)
         start = past
     flush_pending(&pending, pending_sums, &u, m)
 
