@@ -7,6 +7,7 @@ import numpy as np
 
 from daseCV_c import _checks, _tables
 from daseCV_c._files import replacing
+from daseCV_c._predictions import unfit
 from daseCV_c._types import ArrayLike
 
 __all__ = ["output_file", "zip_fun"]
@@ -16,14 +17,16 @@ def _phase(function: str, phase_id: int) -> int:
     return _checks.integer(function, "phase_id", phase_id, 1, wrong_type=ValueError)
 
 
-def output_file(preds: ArrayLike, phase_id: int = 1) -> str:
+def output_file(preds: ArrayLike, phase_id: int = 1, *, rows: int | None = None, classes: int | None = None) -> str:
     """Write predictions to ``output/phase_<phase_id>/prediction.npy`` under the working folder.
 
     Parameters
     ----------
     preds : array of numbers, (N,)
-        Predicted labels.
+        Predicted labels: whole numbers from 0.
     phase_id : int
+    rows, classes : int, optional
+        How many predictions there must be, and of how many classes. Not checked where they are not given.
 
     Returns
     -------
@@ -32,7 +35,8 @@ def output_file(preds: ArrayLike, phase_id: int = 1) -> str:
     Raises
     ------
     ValueError, TypeError
-        preds is not a vector of numbers, or phase_id not a positive integer.
+        preds is not a vector of whole numbers from 0, has another length than `rows` or a class beyond `classes`;
+        phase_id, rows or classes is not a positive integer.
 
     References
     ----------
@@ -49,8 +53,12 @@ def output_file(preds: ArrayLike, phase_id: int = 1) -> str:
     preds = _tables.labels("output_file", "preds", preds)
     if preds.dtype.kind not in "biuf":
         raise TypeError(f"output_file: preds has dtype {preds.dtype}, expected numbers")
-    if preds.ndim != 1:
-        raise ValueError(f"output_file: preds has shape {preds.shape}, expected (N,)")
+    for name, value in (("rows", rows), ("classes", classes)):
+        if value is not None:
+            _checks.integer("output_file", name, value, 1, wrong_type=ValueError)
+    fault = unfit(preds, rows, classes)
+    if fault is not None:
+        raise ValueError(f"output_file: preds {fault}")
     path = Path("output") / f"phase_{phase}" / "prediction.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:

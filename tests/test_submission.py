@@ -46,7 +46,7 @@ def test_phase_1_is_the_default():
     assert files() == ["output/phase_1/prediction.npy", "output/prediction_phase_1.zip"]
 
 
-@pytest.mark.parametrize("preds", [[0, 1], np.array([1.5], np.float32), np.array([], int), [True, False]])
+@pytest.mark.parametrize("preds", [[0, 1], np.array([1, 2], np.float32), np.array([], int), [True, False]])
 def test_kinds_of_predictions(preds):
     loaded = np.load(output_file(preds))
     np.testing.assert_array_equal(loaded, preds)
@@ -99,6 +99,25 @@ def test_nothing_to_zip():
     with pytest.raises(FileNotFoundError, match=r"npy; call output_file\(preds, phase_id=1\) first"):
         zip_fun()
     assert files() == ["output/phase_2/prediction.npy"]
+
+
+@pytest.mark.parametrize(("preds", "said"), [
+    ([0, 1, float("nan")], "has nan at position 2"), ([0.0, float("inf")], "has inf at position 1"),
+    ([1.5, 2], "has 1.5 at position 0"), ([3, -1], "has -1 at position 1"), ([0, 10], "has 10 at position 1.* 0 to 9"),
+    ([0, 1, 2], "has 3 rows, expected 2"),
+])
+def test_what_cannot_be_predictions(preds, said):
+    with pytest.raises(ValueError, match=f"output_file: preds {said}"):
+        output_file(preds, rows=2 if "rows" in said else None, classes=10)
+    assert files() == []
+
+
+@pytest.mark.parametrize("name", ["rows", "classes"])
+@pytest.mark.parametrize("value", [0, -1, 2.0, "2", True])
+def test_bad_numbers_of_rows_and_classes(name, value):
+    with pytest.raises(ValueError, match=f"output_file: {name} is .*expected a positive integer"):
+        output_file(PREDS, **{name: value})
+    assert files() == []
 
 
 @pytest.mark.parametrize(("preds", "error"), [

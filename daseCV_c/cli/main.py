@@ -19,6 +19,8 @@ from daseCV_c.cli import (
     check,
     evaluate,
     fetch,
+    grade,
+    leaderboard,
     lr_find,
     new,
     predict,
@@ -43,6 +45,8 @@ COMMANDS = (
     fetch,
     new,
     check,
+    grade,
+    leaderboard,
     bench,
     show,
 )

@@ -1,0 +1,99 @@
+"""Grading all submissions, several at a time, in processes of their own. A run that was killed goes on."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from daseCV_c._coursework.grading import marking
+from daseCV_c._coursework.grading.marking import Grade
+from daseCV_c._coursework.grading.rubric import Rubric
+
+Job = tuple[str, Path]
+
+
+def processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def state_file(output: str | Path) -> Path:
+    """Where the grades of a run are kept until it has ended."""
+    return Path(output).with_name(Path(output).name + ".state")
+
+
+def grade_all(jobs: Sequence[Job], rubric: Rubric, state: Path, isolate: bool | None, at_once: int,
+              done: Callable[[Grade], None]) -> list[Grade]:
+    """The grades in the order of `jobs`. Each is written into `state` as it ends, and found there by the next run."""
+    known = _known(state)
+    grades: dict[str, Grade] = {}
+    with open(state, "ab") as file:
+        file.write(b"\n")  # what a killed run has begun to write ends here
+        for grade in _graded(jobs, rubric, isolate, at_once, known):
+            grades[grade.name] = grade
+            file.write(json.dumps(grade.as_dict()).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            done(grade)
+    return [grades[name] for name, _ in jobs]
+
+
+def _known(state: Path) -> dict[str, dict[str, Any]]:
+    """The grades of an earlier run by name. Half a line, as a killed run leaves it, is none."""
+    known: dict[str, dict[str, Any]] = {}
+    if not state.exists():
+        return known
+    for line in state.read_bytes().splitlines():
+        try:
+            found = json.loads(line)
+            known[Grade.of_dict(found).name] = found
+        except (ValueError, TypeError, KeyError):
+            continue
+    return known
+
+
+def _graded(jobs: Sequence[Job], rubric: Rubric, isolate: bool | None, at_once: int,
+            known: dict[str, dict[str, Any]]) -> Iterator[Grade]:
+    left = dict(jobs)
+    try:
+        for grade in _pool(jobs, rubric, isolate, at_once, known):
+            del left[grade.name]
+            yield grade
+    except BrokenProcessPool:
+        # A submission has ended the process that reads it. Each that is left gets one for itself, to see which it was.
+        for job in list(left.items()):
+            try:
+                yield from _pool([job], rubric, isolate, 1, known)
+            except BrokenProcessPool:
+                yield marking.failed(job[0], rubric, "It ended the process that grades it.")
+
+
+def _pool(jobs: Sequence[Job], rubric: Rubric, isolate: bool | None, at_once: int,
+          known: dict[str, dict[str, Any]]) -> Iterator[Grade]:
+    context = multiprocessing.get_context("spawn")  # a fork would copy the threads of the kernels' pool
+    pool = ProcessPoolExecutor(max(1, min(at_once, len(jobs))), context, _leave_with_parent)
+    try:
+        waiting: list[Future[Grade]] = [pool.submit(marking.mark, name, path, rubric, isolate, known.get(name))
+                                        for name, path in jobs]
+        for future in as_completed(waiting):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that started it has been killed: its rooms end with it."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

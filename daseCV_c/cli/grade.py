@@ -1,0 +1,76 @@
+"""The command `grade`."""
+
+from __future__ import annotations
+
+import importlib
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from daseCV_c.cli import options
+from daseCV_c.cli.errors import CommandError, reason
+
+
+def register(commands: Any) -> None:
+    p = commands.add_parser(
+        "grade", help="grade a folder of submissions by a rubric",
+        description="Grade every file, folder, zip and notebook in a folder, each in a process of its own. A run that "
+                    "was ended goes on with the same command.")
+    p.add_argument("folder", metavar="SUBMISSIONS", help="a folder with one entry for each student")
+    p.add_argument("--rubric", required=True, metavar="FILE", help="a TOML file: docs/grade.md shows one")
+    p.add_argument("-o", "--output", default="grades.csv", metavar="FILE", help="default: grades.csv")
+    p.add_argument("--html", metavar="FILE", help="one page: a table, and what each student got and why")
+    p.add_argument("--junit", metavar="FILE", help="JUnit XML")
+    p.add_argument("--gradescope", metavar="DIR", help="Gradescope's results.json, in a folder for each student")
+    p.add_argument("--jobs", type=options.count, metavar="N", help="at a time; default: one for each processor")
+    p.add_argument("--no-bubblewrap", action="store_true",
+                   help="limits alone: what is graded can then read and write files, and use the network")
+    p.set_defaults(run=_run)
+
+
+def _run(args: Namespace) -> None:
+    from daseCV_c._coursework.grading import page, reading, rubric, schedule, tables
+    from daseCV_c._coursework.isolation import bubblewrap
+
+    for module, wanted in (("jinja2", args.html), ("junitparser", args.junit)):
+        if wanted:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                raise CommandError(f'grade needs {module} for that ({reason(error)}): pip install "daseCV_c[grade]"'
+                                   ) from error
+    try:
+        worth = rubric.load(args.rubric)
+    except rubric.RubricError as error:
+        raise CommandError(reason(error)) from error
+    except OSError as error:
+        raise CommandError(f"{args.rubric} cannot be read: {reason(error)}") from error
+    path, why = bubblewrap()
+    if path is None and not args.no_bubblewrap:
+        raise CommandError(f"grade runs unknown code behind bubblewrap, but {why}; --no-bubblewrap does without, and "
+                           "leaves files and the network within its reach")
+    try:
+        jobs, others = reading.submissions(args.folder)
+    except OSError as error:
+        raise CommandError(f"{args.folder} cannot be read: {reason(error)}") from error
+    if not jobs:
+        raise CommandError(f"there is no .py, .ipynb, .zip and no folder in {args.folder}")
+    for name in others:
+        print(f"passed over: {tables.plain(name)}")
+    state = schedule.state_file(args.output)
+    try:
+        grades = schedule.grade_all(
+            jobs, worth, state, not args.no_bubblewrap, args.jobs or schedule.processors(),
+            lambda grade: print(f"{tables.plain(grade.name)}: {grade.points:g} of {grade.of:g}", flush=True))
+        tables.write_csv(args.output, tables.rows(grades, worth))
+        if args.html:
+            page.write_page(args.html, grades, worth)
+        if args.junit:
+            tables.write_junit(args.junit, grades, worth)
+        if args.gradescope:
+            tables.write_gradescope(args.gradescope, grades, worth)
+        Path(state).unlink()
+    except OSError as error:
+        raise CommandError(f"{getattr(error, 'filename', None) or args.output} cannot be written: {reason(error)}"
+                           ) from error
+    print(f"{len(grades)} grades in {args.output}")

@@ -1,0 +1,250 @@
+"""`grade`: good and hostile submissions side by side, one run and another, and what is written."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from daseCV_c._coursework.grading import marking, rubric, schedule
+from daseCV_c._coursework.isolation import bubblewrap
+from daseCV_c.cli.main import main
+
+pytestmark = pytest.mark.once
+
+AFFINE = """
+import numpy as np
+
+def affine_forward(x, w, b):
+    return x.reshape(len(x), -1) @ w + b, (x, w, b)
+
+def affine_backward(dout, cache):
+    x, w, b = cache
+    return (dout @ w.T).reshape(x.shape), x.reshape(len(x), -1).T @ dout, dout.sum(0)
+"""
+RELU = """
+import numpy as np
+
+def relu_forward(x):
+    return np.maximum(x, 0), x
+
+def relu_backward(dout, cache):
+    return dout * (cache > 0)
+"""
+GOOD = AFFINE + RELU
+AVERAGED = GOOD.replace(".T @ dout,", ".T @ dout / len(x),")
+
+RUBRIC = """
+title = "Assignment <2>"
+seeds = [48151, 62342]
+[limits]
+seconds = 1.5
+[[question]]
+title = "Affine"
+functions = ["affine_forward", "affine_backward"]
+points = 10
+[[question]]
+title = "ReLU"
+functions = ["relu_forward", "relu_backward"]
+points = 2.5
+partial = "functions"
+hints = false
+"""
+
+# What relu_forward does. Its author gets the points of Affine and no others.
+HOSTILE = {
+    "endless loop": "while True: pass",
+    "fork bomb": "import os\n    while True: os.fork()",
+    "leaves": ("import os, shutil\n    shutil.rmtree(os.path.dirname(os.path.abspath(__file__)), True)\n"
+               "    open({outside!r}, 'w').write('here')"),
+    "prints": "while True: print('a' * 100000)",
+    "reads the rubric": "print(open({rubric!r}).read())\n    return x, x",
+    "patches the checker": ("import daseCV_c._coursework.judging as judging, daseCV_c._coursework.running as running\n"
+                            "    judging.distance = lambda *a: 0.0\n"
+                            "    running.try_function = lambda *a: running.Result('relu_forward', 'passed')\n"
+                            "    return -x, -x"),
+    "socket": "import socket\n    socket.create_connection(('127.0.0.1', {port}), 5)\n    return x, x",
+    "kills": "import os, signal\n    os.kill(-1, signal.SIGKILL)\n    return x, x",
+    "tells": "raise ValueError(str(x))",
+}
+
+
+def notebook(path, *cells):
+    found = [{"cell_type": "code", "source": cell} for cell in cells]
+    path.write_text(json.dumps({"cells": found}), encoding="utf-8")
+
+
+def grades(*words):
+    assert main(["grade", "S", "--rubric", "rubric.toml", *words]) == 0
+    with open("grades.csv", encoding="utf-8", newline="") as file:
+        return {row["submission"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("S").mkdir()
+    Path("rubric.toml").write_text(RUBRIC, encoding="utf-8")
+    return tmp_path
+
+
+WALLS = () if bubblewrap()[0] else ("--no-bubblewrap",)
+
+
+@pytest.mark.skipif(not bubblewrap()[0], reason="bubblewrap is not installed: hostile code is run behind it alone")
+def test_hostile_submissions_change_nobodys_grade(folder, capsys):
+    import socket
+    pytest.importorskip("jinja2")
+    pytest.importorskip("junitparser")
+    Path("S/good.py").write_text(GOOD)
+    Path("S/averaged.py").write_text(AVERAGED)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        for name, does in HOSTILE.items():
+            text = does.format(outside=str(folder / "outside"), rubric=str(folder / "rubric.toml"),
+                               port=server.getsockname()[1])
+            Path(f"S/{name}.py").write_text(f"{GOOD}\ndef relu_forward(x):\n    {text}\n")
+        found = grades("--html", "page.html", "--junit", "junit.xml", "--gradescope", "scope")
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert not Path("outside").exists() and not Path("grades.csv.state").exists()
+    assert sorted(os.listdir("S")) == sorted([*(f"{name}.py" for name in HOSTILE), "good.py", "averaged.py"])
+    assert (found["good"]["points"], found["averaged"]["points"]) == ("12.5", "8.75")
+    for name in HOSTILE:
+        assert (name, found[name]["Affine"], found[name]["ReLU"]) == (name, "10.0", "0.0")
+    assert "mean is taken twice" in found["averaged"]["why: Affine"]
+    assert "relu_forward: no answer in time." in found["endless loop"]["why: ReLU"]
+    # Neither a hidden input nor the rubric is told.
+    written = [Path(name).read_text() for name in ("grades.csv", "page.html", "junit.xml")]
+    for text in [*written, *(path.read_text() for path in Path("scope").rglob("*.json"))]:
+        assert "48151" not in text and "[[" not in text and "5 samples" not in text
+    page = written[1]
+    assert "Assignment &lt;2&gt;" in page and "<2>" not in page and page.count("<section") == len(found)
+    suites = ElementTree.parse("junit.xml").getroot()
+    assert (suites.get("tests"), suites.get("failures")) == (str(2 * len(found)), str(1 + len(HOSTILE)))
+    scope = json.loads(Path("scope/averaged/results.json").read_text())
+    assert scope["score"] == 8.75 and [test["score"] for test in scope["tests"]] == [6.25, 2.5]
+    assert [test["max_score"] for test in scope["tests"]] == [10, 2.5]
+    capsys.readouterr()
+    before = Path("grades.csv").read_bytes()
+    # The slow ones apart, so that the suite need not wait for them again.
+    for name in ("endless loop", "prints"):
+        Path(f"S/{name}.py").unlink()
+    again = grades("--jobs", "3")
+    assert all(again[name] == found[name] for name in again) and len(again) == len(found) - 2
+    assert before != Path("grades.csv").read_bytes()
+
+
+def test_everything_that_is_handed_in(capsys):
+    above = "from ..layers import *\nfrom ..layer_utils import *\n"
+    course = {"layers.py": AFFINE, "classifiers/fc_net.py": above + RELU}
+    with zipfile.ZipFile("S/a2.zip", "w") as archive:  # no __init__.py and no layer_utils.py, as it is collected
+        for name, text in course.items():
+            archive.writestr(f"cs231n/{name}", text)
+        archive.writestr("cs231n/datasets/cifar.bin", b"0" * 1000)
+    notebook(Path("S/cells.ipynb"), "%matplotlib inline\nimport numpy as np\n1 / 0", AFFINE, RELU)
+    Path("S/folder/work").mkdir(parents=True)
+    Path("S/folder/work/layers.py").write_text(AFFINE)
+    notebook(Path("S/folder/work/hand in.ipynb"), AVERAGED)
+    Path("S/in a folder").mkdir()
+    Path("S/a2.zip").replace("S/in a folder/a2.zip")
+    Path("S/a.final.py").write_text(AFFINE + "\n1 / 0")
+    Path("S/notes.txt").write_text("none")
+    Path("S/empty").mkdir()
+    Path("S/bad.zip").write_bytes(b"PK no zip")
+    Path("S/=1+1.py").write_text("affine_forward = 3\ndef helper(): pass")
+    found = grades(*WALLS)
+    assert {name: row["points"] for name, row in found.items()} == {
+        "'=1+1": "0.0", "a.final": "0.0", "bad": "0.0", "cells": "12.5", "empty": "0.0", "folder": "12.5",
+        "in a folder": "12.5"}
+    assert "cannot be imported: ZeroDivisionError" in found["a.final"]["why: Affine"]
+    assert "no zip" in found["bad"]["notes"] and "no Python file" in found["empty"]["notes"]
+    assert "affine_forward is taken from work/layers.py; it is in work/hand in.ipynb" in found["folder"]["notes"]
+    assert "relu_forward: not found." in found["empty"]["why: ReLU"]
+    assert "passed over: notes.txt" in capsys.readouterr().out
+
+
+def test_a_killed_run_goes_on(folder):
+    for name in ("a", "b", "c"):
+        Path(f"S/{name}.py").write_text(AVERAGED)
+    Path("S/d.py").write_text("import time\ntime.sleep(50)" + GOOD)
+    state = Path("grades.csv.state")
+    command = [sys.executable, "-m", "daseCV_c", "grade", "S", "--rubric", "rubric.toml", "--jobs", "1", *WALLS]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [
+        str(Path(marking.__file__).parents[3]), os.environ.get("PYTHONPATH")]))}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as run:
+        assert [run.stdout.readline() for _ in range(3)] == [f"{name}: 8.75 of 12.5\n" for name in "abc"]
+        run.kill()
+    lines = state.read_bytes().splitlines(keepends=True)
+    # One of the grades is changed in the file, to see that it is taken, and the last is only half there.
+    state.write_bytes(b"".join(lines).replace(b'"points": 8.75', b'"points": 8.5', 1)[:-40])
+    Path("S/b.py").write_text(GOOD)  # handed in again
+    Path("S/d.py").write_text(GOOD)
+    found = grades("--jobs", "1", *WALLS)
+    assert {name: row["points"] for name, row in found.items()} == {"a": "8.5", "b": "12.5", "c": "8.75", "d": "12.5"}
+    assert not state.exists()
+
+
+def test_a_submission_that_ends_the_grader(monkeypatch):
+    worth = rubric.load("rubric.toml")
+
+    def pool(jobs, *rest):
+        for name, _ in jobs:
+            if name == "bad":
+                raise schedule.BrokenProcessPool
+            yield marking.Grade(name, key="k")
+
+    monkeypatch.setattr(schedule, "_pool", pool)
+    jobs = [(name, Path(name)) for name in ("a", "bad", "c")]
+    found = schedule.grade_all(jobs, worth, Path("state"), None, 1, lambda grade: None)
+    assert [grade.name for grade in found] == ["a", "bad", "c"]
+    assert found[1].points == 0 and found[1].of == 12.5 and "ended the process" in found[1].notes[0]
+
+
+@pytest.mark.parametrize(("partial", "points"), [("cases", 6.25), ("functions", 5.0), ("none", 0.0)])
+def test_partial_credit(partial, points):
+    question = rubric.Question("Affine", ("affine_forward", "affine_backward"), rubric.Fraction(10), partial)
+    marks = {"affine_forward": marking.Mark("affine_forward", "passed", 6, 6, rubric.Fraction(1)),
+             "affine_backward": marking.Mark("affine_backward", "failed", 1, 4, rubric.Fraction(1, 4), "hint")}
+    answer = marking._answer(question, marks)
+    assert (answer.points, answer.right) == (points, False)
+    assert answer.reasons[1] == "affine_backward: 1 of 4 hidden cases right. hint"
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (("seeds = [48151, 62342]", ""), "seeds is None"), (("48151", "-1"), "seeds is"), (("48151", "62342"), "seeds is"),
+    (("affine_forward", "affine"), "question 1: no function of the course is called 'affine'"),
+    (("relu_forward", "affine_forward"), "the function 'affine_forward' is there twice"),
+    (('"ReLU"', '"Affine"'), "the question 'Affine' is there twice"),
+    (("points = 10", "points = nan"), "question 1: points is NaN"), (("points = 10", ""), "points is None"),
+    (("points = 10", "points = true"), "points is True"), (("points = 10", "pionts = 10"), "'pionts'"),
+    (("hints = false", "hints = 0"), "question 2: hints is 0"), (("seconds = 1.5", "seconds = 0"), "seconds is 0"),
+    (('"functions"', '"some"'), "partial is 'some'"), (("title", "title ="), "is no TOML"),
+    (("[[question]]", "[[questions]]"), "'questions'"), (("seconds = 1.5", "memory = 1"), "memory is 1, .* 256"),
+])
+def test_bad_rubrics(change, said):
+    Path("rubric.toml").write_text(RUBRIC.replace(*change))
+    with pytest.raises(rubric.RubricError, match=said):
+        rubric.load("rubric.toml")
+
+
+def test_errors_of_the_command(capsys):
+    for words, said in ([["S", "--rubric", "none.toml"], "none.toml cannot be read"],
+                        [["none", "--rubric", "rubric.toml", *WALLS], "none cannot be read"],
+                        [["S", "--rubric", "rubric.toml", *WALLS], "no folder in S"]):
+        assert main(["grade", *words]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_without_bubblewrap_it_asks(monkeypatch, capsys):
+    from daseCV_c._coursework import isolation
+
+    Path("S/a.py").write_text(GOOD)
+    monkeypatch.setattr(isolation, "bubblewrap", lambda: (None, "bubblewrap is not installed"))
+    assert main(["grade", "S", "--rubric", "rubric.toml"]) == 2
+    assert "--no-bubblewrap" in capsys.readouterr().err and not Path("grades.csv").exists()
