@@ -1,6 +1,7 @@
 """`grade`: good and hostile submissions side by side, one run and another, and what is written."""
 
 import csv
+import dataclasses
 import json
 import os
 import subprocess
@@ -53,7 +54,7 @@ title = "ReLU"
 functions = ["relu_forward", "relu_backward"]
 points = 2.5
 partial = "functions"
-hints = false
+hints = true
 """
 
 # What relu_forward does. Its author gets the points of Affine and no others.
@@ -70,7 +71,7 @@ HOSTILE = {
                             "    return -x, -x"),
     "socket": "import socket\n    socket.create_connection(('127.0.0.1', {port}), 5)\n    return x, x",
     "kills": "import os, signal\n    os.kill(-1, signal.SIGKILL)\n    return x, x",
-    "tells": "raise ValueError(str(x))",
+    "tells": "raise ValueError(str(x) + ', line 999 (x).')",
 }
 
 
@@ -119,6 +120,7 @@ def test_hostile_submissions_change_nobodys_grade(folder, capsys):
         assert (name, found[name]["Affine"], found[name]["ReLU"]) == (name, "10.0", "0.0")
     assert "mean is taken twice" in found["averaged"]["why: Affine"]
     assert "relu_forward: no answer in time." in found["endless loop"]["why: ReLU"]
+    assert "relu_forward raised ValueError, line 20. " in found["tells"]["why: ReLU"]
     # Neither a hidden input nor the rubric is told.
     written = [Path(name).read_text() for name in ("grades.csv", "page.html", "junit.xml")]
     for text in [*written, *(path.read_text() for path in Path("scope").rglob("*.json"))]:
@@ -214,6 +216,8 @@ def test_partial_credit(partial, points):
     answer = marking._answer(question, marks)
     assert (answer.points, answer.right) == (points, False)
     assert answer.reasons[1] == "affine_backward: 1 of 4 hidden cases right. hint"
+    silent = marking._answer(dataclasses.replace(question, hints=False), marks)
+    assert silent.reasons[1] == "affine_backward: 1 of 4 hidden cases right."
 
 
 @pytest.mark.parametrize(("change", "said"), [
@@ -223,7 +227,7 @@ def test_partial_credit(partial, points):
     (('"ReLU"', '"Affine"'), "the question 'Affine' is there twice"),
     (("points = 10", "points = nan"), "question 1: points is NaN"), (("points = 10", ""), "points is None"),
     (("points = 10", "points = true"), "points is True"), (("points = 10", "pionts = 10"), "'pionts'"),
-    (("hints = false", "hints = 0"), "question 2: hints is 0"), (("seconds = 1.5", "seconds = 0"), "seconds is 0"),
+    (("hints = true", "hints = 0"), "question 2: hints is 0"), (("seconds = 1.5", "seconds = 0"), "seconds is 0"),
     (('"functions"', '"some"'), "partial is 'some'"), (("title", "title ="), "is no TOML"),
     (("[[question]]", "[[questions]]"), "'questions'"), (("seconds = 1.5", "memory = 1"), "memory is 1, .* 256"),
 ])

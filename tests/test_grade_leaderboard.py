@@ -93,7 +93,9 @@ def test_zips_that_are_refused(folder):
     Path("S/none/prediction_phase_1.zip").write_bytes(b"no zip")
     Path("S/link").mkdir()
     Path("S/link/prediction_phase_1.zip").symlink_to(hand_in("good", LABELS).resolve())
+    Path("S/linked").symlink_to(Path("S/good").resolve())
     rows = {row["submission"]: row["refused"] for row in table()}
+    assert "linked" not in rows
     assert "0 files called prediction.npy" in rows["elsewhere"] and "not a zip" in rows["none"].lower()
     assert rows["link"] and not rows["good"]
     assert sorted(os.listdir(folder)) == ["S", "leaderboard.csv", "y.npy"]

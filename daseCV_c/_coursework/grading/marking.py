@@ -126,7 +126,8 @@ def _mark(name: str, results: list[Result], called: str) -> Mark:
     return Mark(name, worst.status, sum(parts), len(parts), sum(shares, Fraction()) / len(shares), _hint(worst), called)
 
 
-_RAISED = re.compile(r"(\w+) raised (\w+)\b.*?(, line \d{1,5})? \([^()]*\)\.", re.DOTALL)
+_RAISED = re.compile(r"(\w+) raised (\w+)\b")
+_LINE = re.compile(r", line \d{1,5}(?= \()")
 _NEEDS = re.compile(r"(\w+), which it needs, fails first")
 
 
@@ -134,6 +135,8 @@ def _hint(result: Result) -> str:
     """The hint without anything that came out of a hidden case: an exception's text is the student's, who may put the
     inputs there."""
     said = result.hint or ""
+    if result.mistake == "answers-by-itself":
+        return "It was ended: it wrote into the checker's pipe."
     if not result.parts:
         return said
     if result.mistake is not None:
@@ -148,7 +151,7 @@ def _hint(result: Result) -> str:
     if raised and raised[1] in CASES:
         kind = getattr(builtins, raised[2], None)
         kind_name = raised[2] if isinstance(kind, type) and issubclass(kind, BaseException) else "an exception"
-        return f"{raised[1]} raised {kind_name}{raised[3] or ''}."
+        return f"{raised[1]} raised {kind_name}{''.join(_LINE.findall(said)[-1:])}."  # the text comes before the line
     return "It raised an exception." if result.status == "crashed" else "Its results are not the right ones."
 
 
