@@ -56,6 +56,28 @@ def test_examples():
         assert runner.summarize() == (0, 5)
 
 
+CHECK = """
+import warnings
+warnings.simplefilter("ignore")
+import sklearn
+from sklearn import neural_network as own
+from sklearn.utils.estimator_checks import check_estimator
+from daseCV_c import sklearn as ours
+for name in ("MLPClassifier", "MLPRegressor"):
+    kinds = [getattr(module, name)(max_iter=50) for module in (ours, own)]
+    if sklearn.__version__ < "1.6":
+        check_estimator(kinds[0])  # it raises, and says nothing else
+        continue
+    found, expected = ([(each["check_name"], each["status"]) for each in check_estimator(kind, on_skip=None, on_fail=None)]
+                       for kind in kinds)
+    assert len(found) > 50 and found == expected, set(found) ^ set(expected)
+"""
+
+
+def test_check_estimator_says_what_it_says_of_the_other_classes(script):
+    script(CHECK, timeout=240, SCIPY_ARRAY_API="1")
+
+
 @pytest.mark.parametrize("point", list(sklearn_grid.settings(30, WEIGHTED, seed=1)), ids=lambda point: point["loss"])
 def test_grid(point):
     usage(reset=True)
