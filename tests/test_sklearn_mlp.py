@@ -68,8 +68,9 @@ for name in ("MLPClassifier", "MLPRegressor"):
     if sklearn.__version__ < "1.6":
         check_estimator(kinds[0])  # it raises, and says nothing else
         continue
-    found, expected = ([(each["check_name"], each["status"]) for each in check_estimator(kind, on_skip=None, on_fail=None)]
-                       for kind in kinds)
+    found, expected = (
+        [(each["check_name"], each["status"]) for each in check_estimator(kind, on_skip=None, on_fail=None)]
+        for kind in kinds)
     assert len(found) > 50 and found == expected, set(found) ^ set(expected)
 """
 
