@@ -340,6 +340,18 @@ def test_a_journal_whose_last_line_was_cut_off(tmp_path, whole):
     assert b"xxx" not in kept.read_bytes()
 
 
+@pytest.mark.parametrize("attrs", [
+    {"place": 10**9}, {"place": -1}, {"place": "0"}, {"place": 0, "owner": "../../of-another"},
+    {"place": 0, "owner": 3}])
+def test_a_journal_that_no_search_has_written(tmp_path, attrs):
+    """It neither takes memory for places that are not there, nor leads to files beside it."""
+    ledger = ledger_of(tmp_path / "kept")
+    ledger._storage.create_new_trial(ledger._id, optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING, user_attrs={"owner": "host-1-ab", **attrs}))
+    with pytest.raises(ValueError, match="holds the trial 0, which no search has made"):
+        ledger.claim(2)
+
+
 def test_whoever_closes_or_dies_is_not_alive(tmp_path):
     one, two = (FileLocks(str(tmp_path / "kept")) for _ in range(2))
     assert one.alive(one.owner) and one.alive(two.owner) and two.alive(one.owner)

@@ -8,6 +8,7 @@ and owner. So an attempt that is running has an owner, and is lost if the owner 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from daseCV_c._version import __version__
 FORMAT = 1
 DEATHS = 3  # of processes, after which a trial is given up: it may be the reason
 _NOTES = "search"  # the study's attribute
+_OWNER = re.compile(r"[^/\\:\0]{1,300}")
 
 
 class Claim(NamedTuple):
@@ -67,9 +69,14 @@ class Ledger:
         """The attempts of each place, in the order in which they were made."""
         found: list[list[Any]] = []
         for trial in self.study.get_trials(deepcopy=False):
-            place = trial.user_attrs.get("place")
+            place, owner = trial.user_attrs.get("place"), trial.user_attrs.get("owner")
             if place is None:
                 continue  # another program's
+            # A place is claimed when those before it are. The owner is a part of a file's name.
+            if type(place) is not int or not 0 <= place <= len(found) or not (
+                    type(owner) is str and _OWNER.fullmatch(owner)):
+                raise ValueError(f"the study {self.study.study_name!r} there holds the trial {trial.number}, which no "
+                                 "search has made")
             found.extend([] for _ in range(place + 1 - len(found)))
             found[place].append(trial)
         return found

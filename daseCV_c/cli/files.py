@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import csv
 import itertools
-import math
 import os
 import re
-import zipfile
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from daseCV_c import _npz
 from daseCV_c._types import Array
 from daseCV_c.cli.errors import CommandError, reason
 
@@ -56,35 +55,14 @@ def kind(path: str) -> str:
     return "csv"
 
 
-def _member(path: str, file: IO[bytes], size: int, name: str = "") -> Array:
-    """One array from the bytes of an .npy file, which has `size` of them."""
-    where = f"{path}: {name}" if name else path
-    try:
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, _, dtype = read(file)
-    except Exception as error:  # the header is a Python literal: what may be wrong with it has no end
-        raise CommandError(f"{where} cannot be read: its header is damaged") from error
-    if dtype.hasobject:
-        raise CommandError(f"{where} holds Python objects, expected numbers")
-    if math.prod(shape) * dtype.itemsize > size - file.tell():
-        raise CommandError(f"{where} cannot be read: it is cut off, or was altered")
-    file.seek(0)
-    try:
-        array = np.load(file, allow_pickle=False)
-    except MemoryError:
-        raise
-    except Exception as error:  # struct, zipfile, zlib and NumPy raise what they like
-        raise CommandError(f"{where} cannot be read: {reason(error)}") from error
-    return np.asarray(array)
-
-
 def array(path: str, names: tuple[str, ...] = ("X",)) -> Array:
     """The array of an .npy file, or the first of `names` in an .npz file."""
     if kind(path) == "npy":
         try:
             with open(path, "rb") as file:
-                return _member(path, file, os.fstat(file.fileno()).st_size)
+                return _npz.array(path, file, os.fstat(file.fileno()).st_size)
+        except _npz.BadArrayError as error:
+            raise CommandError(reason(error)) from error
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {reason(error)}") from error
     found = arrays(path, names)
@@ -96,20 +74,12 @@ def array(path: str, names: tuple[str, ...] = ("X",)) -> Array:
 
 def arrays(path: str, names: tuple[str, ...] = ()) -> dict[str, Array]:
     """The arrays of an .npz file, or those of `names` that it holds; CommandError if it holds none of them."""
-    found = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            held = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            for name in names or held:
-                if name in held:
-                    with archive.open(held[name]) as member:
-                        found[name] = _member(path, member, held[name].file_size, name)
-    except (CommandError, MemoryError):
-        raise
-    except Exception as error:  # a broken file may raise anything from struct, zipfile or zlib
-        raise CommandError(f"{path} cannot be read: {reason(error)}") from error
+        found, held = _npz.arrays(path, names)
+    except _npz.BadArrayError as error:
+        raise CommandError(reason(error)) from error
     if names and not found:
-        shown = ", ".join(sorted(held)[:8]) or "nothing"
+        shown = ", ".join(held[:8]) or "nothing"
         raise CommandError(f"{path} holds {shown[:200]}, expected {' or '.join(names[:2])}")
     return found
 

@@ -60,7 +60,9 @@ def _take(path: Path, stack: contextlib.ExitStack) -> IO[bytes]:
     """The lock file, open and locked."""
     while True:
         try:
-            number = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            # Not through a link: the folder may be a stranger's, and what the lock is written into is emptied.
+            here = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+            number = os.open(path, os.O_RDWR | os.O_CREAT | here, 0o666)
         except OSError as error:
             raise CommandError(f"{path.parent} cannot be written: {reason(error)}") from error
         file: IO[bytes] = stack.enter_context(os.fdopen(number, "r+b", buffering=0))

@@ -102,6 +102,14 @@ def _fresh(parent: Path, dataset: str) -> Path:
             n += 1
 
 
+def stay_inside(folder: Path) -> None:
+    """CommandError where the files of a run are links: what is written there would replace another file."""
+    for name in FILES:
+        if (folder / name).is_symlink() and not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise CommandError(f"{folder / name} leads out of the folder, to {(folder / name).resolve()}: "
+                               "put a file of its own there")
+
+
 def build_network(network: dict[str, Any], seed: Generator | None = None) -> Any:
     """The untrained network that config.json describes, its weights from NumPy's global generator or from `seed`."""
     from daseCV_c.classifiers.cnn import ThreeLayerConvNet
@@ -197,6 +205,7 @@ def load(folder: str, strict: bool = True) -> Run:
         raise CommandError(f"{path} has no {PARAMS} yet: its training goes on with train --resume {path}")
     arrays = _read_arrays(path / PARAMS)
     try:
+        _fits(config["network"], sum(array.size for array in arrays.values()))
         model = build_network(config["network"])
     except (KeyError, TypeError, ValueError) as error:
         raise CommandError(f"{path / CONFIG} does not describe a network: {reason(error)}") from error
@@ -227,6 +236,23 @@ def load(folder: str, strict: bool = True) -> Run:
     if config.get("classes") is not None and len(config["classes"]) != scores.shape[1]:
         raise CommandError(f"{path / CONFIG} names {len(config['classes'])} classes for {scores.shape[1]} scores")
     return Run(path, config, model, mean_image, scale, fault)
+
+
+def _fits(network: dict[str, Any], held: int) -> None:
+    """ValueError for a network of more numbers than the run holds, before memory is taken for them."""
+    size, classes, asked = network["input_dim"], network["num_classes"], 0
+    if network.get("model", "fc") == "cnn":
+        filters, hidden, (channels, height, width) = network["num_filters"], [network["hidden_dim"]], size
+        size = filters * (height // 2) * (width // 2)
+        asked = filters * channels * network["filter_size"] ** 2
+    else:
+        hidden = network["hidden_dims"]
+    widths = [size, *hidden, classes]
+    if not all(type(width) is int and 0 < width < 2**31 for width in widths) or type(asked) is not int:
+        raise ValueError(f"its layers have the sizes {str(widths)[:100]}, expected positive integers")
+    asked += sum(fan_in * fan_out for fan_in, fan_out in zip(widths, widths[1:], strict=False))
+    if asked > held:
+        raise ValueError(f"its network has more numbers than {PARAMS}")
 
 
 def read_config(path: Path) -> dict[str, Any]:

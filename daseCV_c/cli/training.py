@@ -114,6 +114,7 @@ def resume(folder: Path, plan: Plan, threads: int | None = None, every: float = 
             team.from_first(json.dumps(plan).encode("ascii"))
 
     with locked(folder):
+        runs.stay_inside(folder)
         for name in runs.FILES:
             remove_drafts(folder / name)
         config = runs.read_config(folder / runs.CONFIG)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import re
 import shutil
@@ -16,13 +18,16 @@ _TRAIN = tuple(f"data_batch_{k}" for k in range(1, 6))
 # version -> archive, folder inside it, files that must be there, hash of the archive
 _VERSIONS = {
     "python": ("cifar-10-python.tar.gz", "cifar-10-batches-py", (*_TRAIN, "test_batch"),
-               "md5:c58f30108f718f92721af3b95e74349a"),
+               "sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"),
     "binary": ("cifar-10-binary.tar.gz", "cifar-10-batches-bin",
-               tuple(f"{name}.bin" for name in (*_TRAIN, "test_batch")), "md5:c32a1d4ab5d03f1284b67883e8d87530"),
+               tuple(f"{name}.bin" for name in (*_TRAIN, "test_batch")),
+               "sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
 }
 _TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
 _IDLE_TRIES = 2  # requests in a row that bring nothing before the next mirror is asked
 _CHUNK = 1 << 14  # bytes; a cut loses what has arrived of one chunk
+# Neither a mirror nor an archive may fill the disk: CIFAR-10 has 170 MB, and 186 MB in 8 files when it is unpacked.
+_MOST_BYTES, _MOST_UNPACKED, _MOST_MEMBERS = 1 << 30, 1 << 29, 1000
 
 
 def fetch_cifar10(
@@ -199,8 +204,14 @@ class _Download:
             total = have + int(length) if length.isdigit() else None
             with open(self.part, "ab" if have else "wb") as file, self._bar(have, total) as bar:
                 for chunk in answer.iter_content(_CHUNK):
+                    have += len(chunk)
+                    if have > _MOST_BYTES:
+                        break
                     file.write(chunk)
                     bar.update(len(chunk))
+        if have > _MOST_BYTES:
+            self.part.unlink()
+            raise requests.RequestException(f"the server sends more than {_MOST_BYTES} bytes")
         if total is not None and self._size() < total:
             raise requests.ConnectionError(f"the line was cut after {self._size()} of {total} bytes")
 
@@ -228,14 +239,38 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:
         shutil.copyfileobj(source, copy)
 
 
+class _Bounded(io.RawIOBase):
+    """What a compressed file holds, as far as that is allowed."""
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self._file, self._left = file, _MOST_UNPACKED
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= self._left:
+            raise tarfile.TarError(f"it holds more than {_MOST_UNPACKED} bytes")
+        data = self._file.read(size)
+        self._left -= len(data)
+        return data
+
+
 def _unpack(archive: str | Path, target: Path, names: Sequence[str]) -> None:
     """Unpack beside `target`, check, and move into place in one step."""
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-", ignore_cleanup_errors=True) as temporary:
         try:
-            with tarfile.open(archive, "r:gz") as tar:
-                for member in tar:
+            # As a stream: a crafted size leads nowhere back, where the reading would go round in circles.
+            with gzip.open(archive) as packed, tarfile.open(fileobj=_Bounded(packed), mode="r|") as tar:
+                for count, member in enumerate(tar, 1):
+                    if count > _MOST_MEMBERS:
+                        raise tarfile.TarError(f"it holds more than {_MOST_MEMBERS} files")
+                    if member.issparse():
+                        raise tarfile.TarError(f"{member.name!r} is a sparse file")
                     _extract(tar, member, Path(temporary).resolve())
-        except (tarfile.TarError, EOFError, OSError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # of a damaged archive: gzip, zlib, tarfile and int raise what they like
             raise ValueError(f"fetch_cifar10: {archive} cannot be unpacked: {error}") from error
         folder = Path(temporary) / target.name
         missing = [name for name in names if not (folder / name).is_file()]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from daseCV_c import _npz
 from daseCV_c._types import Array
 from daseCV_c.datasets import pickles as _pickle
 
@@ -27,17 +28,25 @@ def _reader() -> Callable[[Path, Array], None]:
     def read(path: Path, target: Array) -> None:
         """Colours first; a grey image has three equal colours."""
         try:
-            with Image.open(path) as image:
+            # These formats alone: for others Pillow starts programs. Unpacked is what has the right size.
+            with Image.open(path, formats=("JPEG", "PNG")) as image:
+                if image.size != (64, 64):
+                    raise ValueError(f"it has {image.size[0]} x {image.size[1]} pixels, expected 64 x 64")
                 pixels = np.asarray(image.convert("RGB"))
-        except FileNotFoundError:
+        except (FileNotFoundError, MemoryError):
             raise
-        except (OSError, ValueError, SyntaxError) as error:
+        except Exception as error:  # Pillow's readers raise what they like
             raise ValueError(f"{path} is not a readable image: {error}") from error
-        if pixels.shape != (64, 64, 3):
-            raise ValueError(f"{path} has shape {pixels.shape}, expected (64, 64, 3)")
         target[...] = pixels.transpose(2, 0, 1)
 
     return read
+
+
+def _own(name: str, path: Path) -> str:
+    """The name of a file or folder that stands in `path`, if it leads nowhere else."""
+    if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0"):
+        raise ValueError(f"{path} names {name[:80]!r}, expected the name of a file or folder beside it")
+    return name
 
 
 def _table(path: Path, columns: int) -> list[list[str]]:
@@ -106,15 +115,17 @@ def load_tiny_imagenet(
         raise FileNotFoundError(f"load_tiny_imagenet: there is no folder {root}")
     read = _reader()
     names = (root / "wnids.txt").read_text(encoding="utf-8").split()
-    wnids = {wnid: label for label, wnid in enumerate(names)}
+    wnids = {_own(wnid, root / "wnids.txt"): label for label, wnid in enumerate(names)}
     words = {wnid: [word.strip() for word in text.split(",")] for wnid, text in _table(root / "words.txt", 2)}
 
     train = []
     for wnid, label in wnids.items():
         folder = root / "train" / wnid
-        train += [(folder / "images" / file, label) for (file,) in _table(folder / f"{wnid}_boxes.txt", 1)]
+        boxes = folder / f"{wnid}_boxes.txt"
+        train += [(folder / "images" / _own(file, boxes), label) for (file,) in _table(boxes, 1)]
     val_table = root / "val" / "val_annotations.txt"
-    val = [(root / "val" / "images" / file, _label(wnids, wnid, val_table)) for file, wnid in _table(val_table, 2)]
+    val = [(root / "val" / "images" / _own(file, val_table), _label(wnids, wnid, val_table))
+           for file, wnid in _table(val_table, 2)]
     test_table = root / "test" / "test_annotations.txt"
     known = None
     if test_table.is_file():
@@ -187,17 +198,20 @@ def load_imagenet_val(num: int | None = None) -> tuple[Array, Array, dict[int, s
         raise FileNotFoundError(
             f"load_imagenet_val: {_IMAGENET_FILE} was not found in "
             + ", ".join(str(place.parent) for place in places))
+    found, held = _npz.arrays(str(path), ("X", "y"))
+    with _npz.opened(str(path)) as archive:
+        labels = io.BytesIO(archive.read("label_map.npy"))
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            X, y = archive["X"], archive["y"]
-        with zipfile.ZipFile(path) as archive, archive.open("label_map.npy") as file:
-            np.lib.format.read_magic(file)
-            np.lib.format.read_array_header_1_0(file)
-            class_names = _pickle.load(file, str(path), objects=True).item()
-    except _pickle.BadPickleError:
-        raise
-    except (zipfile.BadZipFile, KeyError, EOFError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        np.lib.format.read_magic(labels)
+        np.lib.format.read_array_header_1_0(labels)
+    except Exception as error:  # the header is a Python literal: what may be wrong with it has no end
+        raise ValueError(f"{path}: label_map cannot be read: its header is damaged") from error
+    class_names = _pickle.load(labels, str(path), objects=True)
+    if isinstance(class_names, np.ndarray) and class_names.shape == ():
+        class_names = class_names[()]
+    if len(found) < 2 or 0 in (found["X"].ndim, found["y"].ndim):
+        raise ValueError(f"{path} holds {', '.join(held)[:200]}, expected X, y and label_map")
+    X, y = found["X"], found["y"]
     if not isinstance(class_names, dict):
         raise ValueError(f"{path} holds a label_map that is a {type(class_names).__name__}, expected a dict")
     return X[:num], y[:num], class_names
