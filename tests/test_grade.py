@@ -213,10 +213,10 @@ def test_partial_credit(partial, points):
     question = rubric.Question("Affine", ("affine_forward", "affine_backward"), rubric.Fraction(10), partial)
     marks = {"affine_forward": marking.Mark("affine_forward", "passed", 6, 6, rubric.Fraction(1)),
              "affine_backward": marking.Mark("affine_backward", "failed", 1, 4, rubric.Fraction(1, 4), "hint")}
-    answer = marking._answer(question, marks)
+    answer = marking.answer_of(question, marks)
     assert (answer.points, answer.right) == (points, False)
     assert answer.reasons[1] == "affine_backward: 1 of 4 hidden cases right. hint"
-    silent = marking._answer(dataclasses.replace(question, hints=False), marks)
+    silent = marking.answer_of(dataclasses.replace(question, hints=False), marks)
     assert silent.reasons[1] == "affine_backward: 1 of 4 hidden cases right."
 
 

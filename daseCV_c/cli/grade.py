@@ -22,6 +22,9 @@ def register(commands: Any) -> None:
     p.add_argument("--html", metavar="FILE", help="one page: a table, and what each student got and why")
     p.add_argument("--junit", metavar="FILE", help="JUnit XML")
     p.add_argument("--gradescope", metavar="DIR", help="Gradescope's results.json, in a folder for each student")
+    p.add_argument("--likeness", metavar="FILE", help="CSV: which submissions are alike in structure; in --html too")
+    p.add_argument("--starter", metavar="PATH", help="file or folder that all were given: --likeness leaves it out")
+    p.add_argument("--one", action="store_true", help="SUBMISSIONS is the work of one student")
     p.add_argument("--jobs", type=options.count, metavar="N", help="at a time; default: one for each processor")
     p.add_argument("--no-bubblewrap", action="store_true",
                    help="limits alone: what is graded can then read and write files, and use the network")
@@ -29,7 +32,7 @@ def register(commands: Any) -> None:
 
 
 def _run(args: Namespace) -> None:
-    from daseCV_c._coursework.grading import page, reading, rubric, schedule, tables
+    from daseCV_c._coursework.grading import likeness, page, rubric, schedule, tables
     from daseCV_c._coursework.isolation import bubblewrap
 
     for module, wanted in (("jinja2", args.html), ("junitparser", args.junit)):
@@ -49,10 +52,13 @@ def _run(args: Namespace) -> None:
     if path is None and not args.no_bubblewrap:
         raise CommandError(f"grade runs unknown code behind bubblewrap, but {why}; --no-bubblewrap does without, and "
                            "leaves files and the network within its reach")
+    if args.starter and not args.likeness:
+        raise CommandError("--starter is what --likeness leaves out; give both")
     try:
-        jobs, others = reading.submissions(args.folder)
+        jobs, others = _jobs(args)
+        starters = likeness.given(args.starter) if args.likeness else set()
     except OSError as error:
-        raise CommandError(f"{args.folder} cannot be read: {reason(error)}") from error
+        raise CommandError(f"{error.filename or args.folder} cannot be read: {reason(error)}") from error
     if not jobs:
         raise CommandError(f"there is no .py, .ipynb, .zip and no folder in {args.folder}")
     for name in others:
@@ -62,9 +68,15 @@ def _run(args: Namespace) -> None:
         grades = schedule.grade_all(
             jobs, worth, state, not args.no_bubblewrap, args.jobs or schedule.processors(),
             lambda grade: print(f"{tables.plain(grade.name)}: {grade.points:g} of {grade.of:g}", flush=True))
+        alike = None
+        if args.likeness:
+            found = schedule.each(likeness.fingerprints, [(name, (name, path)) for name, path in jobs],
+                                  args.jobs or schedule.processors(), lambda name: {})
+            alike = likeness.pairs(dict(found), starters)
+            tables.write_csv(args.likeness, likeness.rows(alike))
         tables.write_csv(args.output, tables.rows(grades, worth))
         if args.html:
-            page.write_page(args.html, grades, worth)
+            page.write_page(args.html, grades, worth, alike)
         if args.junit:
             tables.write_junit(args.junit, grades, worth)
         if args.gradescope:
@@ -74,3 +86,13 @@ def _run(args: Namespace) -> None:
         raise CommandError(f"{getattr(error, 'filename', None) or args.output} cannot be written: {reason(error)}"
                            ) from error
     print(f"{len(grades)} grades in {args.output}")
+
+
+def _jobs(args: Namespace) -> tuple[list[tuple[str, Path]], list[str]]:
+    """The name and place of each submission, and what is none."""
+    from daseCV_c._coursework.grading import reading
+
+    if args.one:
+        path = Path(args.folder).resolve(strict=True)
+        return [(path.stem if path.is_file() else path.name, path)], []
+    return reading.submissions(args.folder)

@@ -15,6 +15,7 @@ import numpy as np
 
 from daseCV_c._version import __version__
 from daseCV_c.cli import (
+    autograder,
     bench,
     check,
     evaluate,
@@ -46,6 +47,7 @@ COMMANDS = (
     new,
     check,
     grade,
+    autograder,
     leaderboard,
     bench,
     show,

@@ -81,7 +81,7 @@ def mark(name: str, path: Path, rubric: Rubric, isolate: bool | None, known: Map
         return Grade.of_dict(known)
     with tempfile.TemporaryDirectory(prefix="dasecv-grade-") as folder:
         marks = _marks(submission, Path(folder).resolve(), rubric, isolate)
-    answers = tuple(_answer(question, marks) for question in rubric.questions)
+    answers = tuple(answer_of(question, marks) for question in rubric.questions)
     return Grade(name, answers, tuple(submission.notes), round(sum(answer.points for answer in answers), 2),
                  float(rubric.points), key)
 
@@ -111,14 +111,14 @@ def _marks(submission: Submission, folder: Path, rubric: Rubric, isolate: bool |
                     if result.function in tried:
                         tried[result.function].append(result)
             # A method of that name, or a function in a function, is not what was asked for.
-            marks |= {name: _mark(name, results, called) for name, results in tried.items()
+            marks |= {name: mark_of(name, results, called) for name, results in tried.items()
                       if any(result.status != "missing" for result in results)}
     for name, others in elsewhere.items():
         submission.note(f"{name} is taken from {marks[name].file}; it is in {', '.join(others)} as well")
     return marks
 
 
-def _mark(name: str, results: list[Result], called: str) -> Mark:
+def mark_of(name: str, results: list[Result], called: str) -> Mark:
     parts = [right for result in results for _, right in result.parts]
     shares = [Fraction(sum(right for _, right in result.parts), len(result.parts)) if result.parts
               else Fraction(result.status == "passed") for result in results]
@@ -155,7 +155,7 @@ def _hint(result: Result) -> str:
     return "It raised an exception." if result.status == "crashed" else "Its results are not the right ones."
 
 
-def _answer(question: Question, marks: Mapping[str, Mark]) -> Answer:
+def answer_of(question: Question, marks: Mapping[str, Mark]) -> Answer:
     found = [marks.get(name) or Mark(name, "missing") for name in question.functions]
     whole = [mark.share == 1 for mark in found]
     if question.partial == "cases":

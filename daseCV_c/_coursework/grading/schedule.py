@@ -7,16 +7,19 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from daseCV_c._coursework.grading import marking
 from daseCV_c._coursework.grading.marking import Grade
 from daseCV_c._coursework.grading.rubric import Rubric
 
 Job = tuple[str, Path]
+Task = tuple[str, tuple[Any, ...]]
+"""A name, and what the work on it is given."""
+Found = TypeVar("Found")
 
 
 def processors() -> int:
@@ -60,29 +63,38 @@ def _known(state: Path) -> dict[str, dict[str, Any]]:
 
 def _graded(jobs: Sequence[Job], rubric: Rubric, isolate: bool | None, at_once: int,
             known: dict[str, dict[str, Any]]) -> Iterator[Grade]:
-    left = dict(jobs)
+    def lost(name: str) -> Grade:
+        return marking.failed(name, rubric, "It ended the process that grades it.")
+
+    tasks = [(name, (name, path, rubric, isolate, known.get(name))) for name, path in jobs]
+    for _, grade in each(marking.mark, tasks, at_once, lost):
+        yield grade
+
+
+def each(work: Callable[..., Found], tasks: Sequence[Task], at_once: int,
+         lost: Callable[[str], Found]) -> Iterator[tuple[str, Found]]:
+    """What `work` returns for each task, as it ends, and what `lost` says of one that has ended its process."""
+    left = dict(tasks)
     try:
-        for grade in _pool(jobs, rubric, isolate, at_once, known):
-            del left[grade.name]
-            yield grade
+        for name, found in _pool(work, tasks, at_once):
+            del left[name]
+            yield name, found
     except BrokenProcessPool:
         # A submission has ended the process that reads it. Each that is left gets one for itself, to see which it was.
-        for job in list(left.items()):
+        for task in list(left.items()):
             try:
-                yield from _pool([job], rubric, isolate, 1, known)
+                yield from _pool(work, [task], 1)
             except BrokenProcessPool:
-                yield marking.failed(job[0], rubric, "It ended the process that grades it.")
+                yield task[0], lost(task[0])
 
 
-def _pool(jobs: Sequence[Job], rubric: Rubric, isolate: bool | None, at_once: int,
-          known: dict[str, dict[str, Any]]) -> Iterator[Grade]:
+def _pool(work: Callable[..., Found], tasks: Sequence[Task], at_once: int) -> Iterator[tuple[str, Found]]:
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of the kernels' pool
-    pool = ProcessPoolExecutor(max(1, min(at_once, len(jobs))), context, _leave_with_parent)
+    pool = ProcessPoolExecutor(max(1, min(at_once, len(tasks))), context, _leave_with_parent)
     try:
-        waiting: list[Future[Grade]] = [pool.submit(marking.mark, name, path, rubric, isolate, known.get(name))
-                                        for name, path in jobs]
+        waiting = {pool.submit(work, *given): name for name, given in tasks}
         for future in as_completed(waiting):
-            yield future.result()
+            yield waiting[future], future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -74,8 +74,8 @@ def gradescope(grade: Grade, rubric: Rubric) -> dict[str, Any]:
     tests = [{"name": answer.title, "score": answer.points, "max_score": answer.of, "visibility": "visible",
               "status": "passed" if answer.right else "failed",
               "output": "\n".join(answer.reasons)} for answer in grade.answers]
-    return {"score": grade.points, "visibility": "visible", "output": "\n".join(grade.notes) or rubric.title,
-            "tests": tests}
+    return {"score": grade.points, "visibility": "visible", "stdout_visibility": "hidden",
+            "output": "\n".join(grade.notes) or rubric.title, "tests": tests}
 
 
 def write_gradescope(folder: str | Path, grades: Sequence[Grade], rubric: Rubric) -> None:
