@@ -10,7 +10,7 @@ INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 # As many tests at a time as there are processors; those that build, or run the notebook, one after the other.
 PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 8 --dist loadgroup
 
-.PHONY: train test check lint bench build
+.PHONY: train test check lint bench build docs linkcheck
 
 train: build $(VENV)/plot.installed
 	@echo "--- training on the bundled digits"
@@ -34,6 +34,15 @@ lint: build $(VENV)/test.installed $(VENV)/dev.installed
 
 bench: build $(VENV)/plot.installed
 	@$(PY) -m daseCV_c bench
+
+# The site, with warnings as errors: docs/_build/html/index.html.
+docs: $(VENV)/docs.installed
+	@echo "--- building the site into docs/_build/html"
+	@$(PY) -m sphinx -W --keep-going -q -j auto docs docs/_build/html
+
+# The links to other hosts, so it needs the network.
+linkcheck: $(VENV)/docs.installed
+	@$(PY) -m sphinx -W --keep-going -q -j auto -b linkcheck docs docs/_build/linkcheck
 
 # The kernels in place, for this machine alone: what has not changed is not built again.
 build: $(VENV)/build.installed

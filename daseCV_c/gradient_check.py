@@ -179,7 +179,31 @@ def eval_numerical_gradient_blobs(
 
 
 def eval_numerical_gradient_net(net: Any, inputs: Iterable[Any], output: Any, h: float = 1e-5) -> list[Array]:
-    """`eval_numerical_gradient_blobs` of ``net.forward``.
+    """`eval_numerical_gradient_blobs` of ``net.forward``: ``sum((f(x + h) - f(x - h)) * output.diffs) / 2h``.
+
+    Parameters
+    ----------
+    net : object
+        ``net.forward()`` reads the inputs and writes ``output.vals``.
+    inputs : iterable of blobs
+        ``vals`` is a writeable array of floats, probed in place and put back; the gradient has its shape.
+    output : blob
+        ``vals`` is the output, ``diffs`` the upstream gradient.
+    h : float
+
+    Returns
+    -------
+    grads : list of array
+        One for each input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `eval_numerical_gradient_blobs`.
+
+    References
+    ----------
+    CS231n, "Neural Networks Part 3", https://cs231n.github.io/neural-networks-3/#gradcheck
 
     Examples
     --------

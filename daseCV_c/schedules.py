@@ -40,7 +40,13 @@ def _cosine(first: float, last: float, share: float) -> float:
 
 @dataclasses.dataclass
 class Schedule:
-    """What the schedules of this module share: settings that JSON can hold, and lengths that follow the training."""
+    """What the schedules of this module share: settings that JSON can hold, and lengths that follow the training.
+
+    Examples
+    --------
+    >>> Cosine(steps=100).settings()
+    {'name': 'cosine', 'final': 0.0, 'steps': 100, 'unit': 'step'}
+    """
 
     name: ClassVar[str]
     lengths: ClassVar[tuple[str, ...]] = ()  # settings counted in `unit`

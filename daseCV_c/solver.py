@@ -228,7 +228,23 @@ class Solver(Steps):
         return self.num_epochs * self._per_epoch
 
     def plot(self, *, figure: Any = None) -> tuple[Any, ...]:
-        """Draw loss with its running mean, accuracies and learning rate: `daseCV_c.plots.plot`."""
+        """Draw loss with its running mean, accuracies and learning rate: `daseCV_c.plots.plot`.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure, optional
+            Where to draw; default: a new one.
+
+        Returns
+        -------
+        figure, axes
+            As of `daseCV_c.plots.plot`.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed: ``pip install "daseCV_c[plot]"``.
+        """
         from daseCV_c import plots
         return plots.plot(self, figure=figure)
 
@@ -317,6 +333,19 @@ class Solver(Steps):
             disagrees with it: then nothing was changed.
         OSError
             The file cannot be read.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from daseCV_c.classifiers.fc_net import TwoLayerNet
+        >>> from daseCV_c.datasets import load_digits_images
+        >>> data = load_digits_images()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, 'checkpoint.npz')
+        ...     Solver(TwoLayerNet(64, 20, 10), data, num_epochs=1, verbose=False, checkpoint_path=path).train()
+        ...     solver = Solver.resume(path, TwoLayerNet(64, 20, 10), data, num_epochs=2)
+        >>> solver.epoch
+        1
         """
         solver: Self = snapshot.resumed(cls, path, model, data, options)
         return solver
@@ -409,7 +438,25 @@ class Solver(Steps):
     def train(self) -> None:
         """Run the optimization, then put the best parameters back into the model.
 
-        Batch norm's running statistics are put back with them.
+        Batch norm's running statistics are put back with them. After an interruption, `train` again goes on.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Labels, scores or gradients do not fit the network: see `Solver`.
+        FloatingPointError
+            The loss is NaN or infinite, and on_divergence is 'stop'.
+        KeyboardInterrupt, SystemExit
+            After Ctrl-C and SIGTERM, once the step under way is made and the best parameters are in the model.
+
+        Examples
+        --------
+        >>> from daseCV_c.classifiers.fc_net import TwoLayerNet
+        >>> from daseCV_c.datasets import load_digits_images
+        >>> solver = Solver(TwoLayerNet(64, 20, 10), load_digits_images(), num_epochs=1, verbose=False)
+        >>> solver.train()
+        >>> solver.epoch, len(solver.loss_history) == solver.num_iterations
+        (1, True)
         """
         checks.labels(self.y_train, self.y_val, checks.classes(self.model) if self._own_loss() else None)
         if isinstance(self.model, Network):

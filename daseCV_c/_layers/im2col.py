@@ -129,6 +129,8 @@ def get_im2col_indices(
 def im2col_indices(x: ArrayLike, field_height: int, field_width: int, padding: int = 1, stride: int = 1) -> Array:
     """Windows of images as columns.
 
+    ``cols[(c*fh + u)*fw + v, (i*out_w + j)*N + n] = padded[n, c, i*stride + u, j*stride + v]``.
+
     Parameters
     ----------
     x : array, (N, C, H, W)
@@ -163,6 +165,8 @@ def col2im_indices(
     stride: int = 1,
 ) -> Array:
     """Each element of cols added where `im2col_indices` takes it from: its gradient.
+
+    ``padded[n, c, i*stride + u, j*stride + v] += cols[(c*fh + u)*fw + v, (i*out_w + j)*N + n]``, without the padding.
 
     What meets at one place is added in the order of the rows of cols.
 
@@ -200,6 +204,8 @@ def col2im_indices(
 def im2col_cython(x: ArrayLike, field_height: int, field_width: int, padding: int, stride: int) -> Array:
     """Windows of images as columns: `im2col.im2col_indices` without defaults.
 
+    ``cols[(c*fh + u)*fw + v, (i*out_w + j)*N + n] = padded[n, c, i*stride + u, j*stride + v]``.
+
     Parameters
     ----------
     x : array, (N, C, H, W)
@@ -234,6 +240,8 @@ def col2im_cython(
 ) -> Array:
     """Each element of cols added where `im2col_cython` takes it from: its gradient.
 
+    ``padded[n, c, i*stride + u, j*stride + v] += cols[(c*fh + u)*fw + v, (i*out_w + j)*N + n]``, without the padding.
+
     Parameters
     ----------
     cols : array, (C * field_height * field_width, out_h * out_w * N)
@@ -267,6 +275,8 @@ def col2im_cython(
 
 def col2im_6d_cython(cols: ArrayLike, N: int, C: int, H: int, W: int, HH: int, WW: int, pad: int, stride: int) -> Array:
     """`col2im_cython` of columns kept as (C, HH, WW, N, out_h, out_w).
+
+    ``padded[n, c, i*stride + u, j*stride + v] += cols[c, u, v, n, i, j]``, without the padding.
 
     Parameters
     ----------

@@ -84,6 +84,8 @@ def max_pool_forward_naive(x: ArrayLike, pool_param: Params) -> tuple[Array, Cac
 def max_pool_backward_naive(dout: ArrayLike, cache: Any) -> Array:
     """Max pooling, backward, in loops: each element of dout goes to the maximum of its window.
 
+    ``dx[n, c, i*stride + u, j*stride + v] += dout[n, c, i, j]`` at the place (u, v) of the maximum of window (i, j).
+
     Of equal maxima the first gets it, row by row within the window; of several NaN the first.
 
     Parameters
@@ -199,6 +201,8 @@ def max_pool_forward_fast(x: ArrayLike, pool_param: Params) -> tuple[Array, Cach
 
 def max_pool_backward_fast(dout: ArrayLike, cache: Any) -> Array:
     """Max pooling, backward: each element of dout goes to the maximum of its window.
+
+    ``dx[n, c, i*stride + u, j*stride + v] += dout[n, c, i, j]`` at the place (u, v) of the maximum of window (i, j).
 
     Of equal maxima the first gets it, row by row within the window; of several NaN the first.
     Where windows overlap, what they send to the same place is added in the order of the windows.

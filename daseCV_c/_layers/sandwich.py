@@ -96,6 +96,8 @@ def _affine_relu_backward(dout: ArrayLike, cache: Any, need_dx: bool = True) -> 
 def affine_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Gradients of `affine_relu_forward`.
 
+    ``da = dout * (a > 0)`` of ``a = x @ w + b``, then ``dx = da @ w.T``, ``dw = x.T @ da``, ``db = da.sum(0)``.
+
     Parameters
     ----------
     dout : array, (N, M)
@@ -111,6 +113,10 @@ def affine_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Arr
     ValueError, TypeError
         As `relu_backward` and `affine_backward`.
 
+    References
+    ----------
+    CS231n, "Backpropagation, Intuitions", https://cs231n.github.io/optimization-2/
+
     Examples
     --------
     >>> _, cache = affine_relu_forward([[1., -2.]], [[1., 0.], [0., 3.]], [10., 1.])
@@ -123,7 +129,7 @@ def affine_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Arr
 def affine_bn_relu_forward(
     x: ArrayLike, w: ArrayLike, b: ArrayLike, gamma: ArrayLike, beta: ArrayLike, bn_param: Params,
 ) -> tuple[Array, Cache]:
-    """Affine layer, batch normalization, ReLU.
+    """Affine layer, batch normalization, ReLU: ``out = max(batchnorm(x @ w + b), 0)``.
 
     Parameters
     ----------
@@ -166,6 +172,8 @@ def _affine_bn_relu_backward(
 def affine_bn_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array, Array, Array]:
     """Gradients of `affine_bn_relu_forward`.
 
+    ``dx, dw, db = affine_backward(da)`` with ``da, dgamma, dbeta = batchnorm_backward(relu_backward(dout))``.
+
     Parameters
     ----------
     dout : array, (N, M)
@@ -181,6 +189,10 @@ def affine_bn_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, 
     ValueError, TypeError
         As the three layers' backward functions.
 
+    References
+    ----------
+    Ioffe and Szegedy, "Batch Normalization", ICML 2015, https://arxiv.org/abs/1502.03167
+
     Examples
     --------
     >>> param = {'mode': 'train', 'eps': 0.0}
@@ -194,7 +206,7 @@ def affine_bn_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, 
 def affine_ln_relu_forward(
     x: ArrayLike, w: ArrayLike, b: ArrayLike, gamma: ArrayLike, beta: ArrayLike, ln_param: Params,
 ) -> tuple[Array, Cache]:
-    """Affine layer, layer normalization, ReLU.
+    """Affine layer, layer normalization, ReLU: ``out = max(layernorm(x @ w + b), 0)``.
 
     Parameters
     ----------
@@ -237,6 +249,8 @@ def _affine_ln_relu_backward(
 def affine_ln_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array, Array, Array]:
     """Gradients of `affine_ln_relu_forward`.
 
+    ``dx, dw, db = affine_backward(da)`` with ``da, dgamma, dbeta = layernorm_backward(relu_backward(dout))``.
+
     Parameters
     ----------
     dout : array, (N, M)
@@ -251,6 +265,10 @@ def affine_ln_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, 
     ------
     ValueError, TypeError
         As the three layers' backward functions.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, "Layer Normalization", 2016, https://arxiv.org/abs/1607.06450
 
     Examples
     --------
@@ -269,7 +287,7 @@ def _conv_relu_forward(x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Par
 
 
 def conv_relu_forward(x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params) -> tuple[Array, Cache]:
-    """Convolution and ReLU, in one pass over the output.
+    """Convolution and ReLU: ``out = max(conv(x, w) + b, 0)``, in one pass over the output.
 
     Parameters
     ----------
@@ -310,6 +328,8 @@ def _conv_relu_backward(dout: ArrayLike, cache: Any, need_dx: bool = True) -> tu
 def conv_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Gradients of `conv_relu_forward`.
 
+    ``dx, dw, db = conv_backward(relu_backward(dout))``.
+
     Parameters
     ----------
     dout : array, (N, F, H', W')
@@ -325,6 +345,10 @@ def conv_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array
     ValueError, TypeError
         As `relu_backward` and `conv_backward_fast`.
 
+    References
+    ----------
+    CS231n, "Convolutional Networks", https://cs231n.github.io/convolutional-networks/
+
     Examples
     --------
     >>> x, w = [[[[1., 2.]]]], [[[[1.]]], [[[-1.]]]]
@@ -338,7 +362,7 @@ def conv_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array
 def conv_bn_relu_forward(
     x: ArrayLike, w: ArrayLike, b: ArrayLike, gamma: ArrayLike, beta: ArrayLike, conv_param: Params, bn_param: Params,
 ) -> tuple[Array, Cache]:
-    """Convolution, spatial batch normalization, ReLU.
+    """Convolution, spatial batch normalization, ReLU: ``out = max(batchnorm(conv(x, w) + b), 0)``.
 
     Parameters
     ----------
@@ -382,6 +406,8 @@ def _conv_bn_relu_backward(dout: ArrayLike, cache: Any, need_dx: bool = True) ->
 def conv_bn_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array, Array, Array]:
     """Gradients of `conv_bn_relu_forward`.
 
+    ``dx, dw, db = conv_backward(da)`` with ``da, dgamma, dbeta = spatial_batchnorm_backward(relu_backward(dout))``.
+
     Parameters
     ----------
     dout : array, (N, F, H', W')
@@ -396,6 +422,10 @@ def conv_bn_relu_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Ar
     ------
     ValueError, TypeError
         As the three layers' backward functions.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch Normalization", ICML 2015, https://arxiv.org/abs/1502.03167
 
     Examples
     --------
@@ -420,7 +450,7 @@ def _conv_relu_pool_forward(
 def conv_relu_pool_forward(
     x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params, pool_param: Params,
 ) -> tuple[Array, Cache]:
-    """Convolution, ReLU, max pooling.
+    """Convolution, ReLU, max pooling: ``out = max_pool(max(conv(x, w) + b, 0))``.
 
     Parameters
     ----------
@@ -465,6 +495,8 @@ def _conv_relu_pool_backward(dout: ArrayLike, cache: Any, need_dx: bool = True) 
 def conv_relu_pool_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, Array]:
     """Gradients of `conv_relu_pool_forward`.
 
+    ``dx, dw, db = conv_backward(relu_backward(max_pool_backward(dout)))``.
+
     Parameters
     ----------
     dout : array, (N, F, H'', W'')
@@ -479,6 +511,10 @@ def conv_relu_pool_backward(dout: ArrayLike, cache: Any) -> tuple[Array, Array, 
     ------
     ValueError, TypeError
         As the three layers' backward functions.
+
+    References
+    ----------
+    CS231n, "Convolutional Networks", https://cs231n.github.io/convolutional-networks/
 
     Examples
     --------

@@ -143,6 +143,11 @@ def use_backend(name: str) -> Restore:
     ----------
     name : {'compiled', 'numpy'}
 
+    Returns
+    -------
+    restore : context manager
+        Leaving it puts the former choice back.
+
     Raises
     ------
     ValueError
@@ -168,6 +173,10 @@ def use_backend(name: str) -> Restore:
 
 def get_backend() -> str:
     """Return ``'compiled'`` or ``'numpy'``: the implementation that the layers call now.
+
+    Returns
+    -------
+    name : {'compiled', 'numpy'}
 
     Examples
     --------

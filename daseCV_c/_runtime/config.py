@@ -21,6 +21,11 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     mode : {'print', 'dict'}
         ``'dict'`` returns the facts instead of printing them.
 
+    Returns
+    -------
+    facts : dict or None
+        None where they are printed.
+
     Raises
     ------
     ValueError

@@ -136,6 +136,10 @@ def set_matmul_precision(precision: str) -> Restore:
 def get_matmul_precision() -> str:
     """Return ``'highest'`` or ``'bfloat16'``: how float32 matrix products are computed now.
 
+    Returns
+    -------
+    precision : {'highest', 'bfloat16'}
+
     Examples
     --------
     >>> import daseCV_c

@@ -26,6 +26,10 @@ def get_num_threads() -> int:
     CPU affinity and the control group's quota grant. Kernels follow a change of affinity within milliseconds and
     one of the quota within a second. It is 1 in a forked child and in a build without OpenMP.
 
+    Returns
+    -------
+    n : int
+
     Examples
     --------
     >>> import daseCV_c
@@ -75,6 +79,16 @@ def set_num_threads(n: int) -> None:
 
 class num_threads:
     """Context manager: `n` threads inside the block, the former setting after it.
+
+    Parameters
+    ----------
+    n : int
+        1 to 1024, as of `set_num_threads`, for the whole process.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `n` is not an integer, or out of range.
 
     Examples
     --------

@@ -29,7 +29,18 @@ _MOST_AXES = 64  # of an array, as in NumPy
 
 
 class BadPickleError(pickle.UnpicklingError, ValueError):
-    """A pickle that is damaged, or asks for more than data. The message names the file."""
+    """A pickle that is damaged, or asks for more than data. The message names the file.
+
+    Examples
+    --------
+    >>> import io
+    >>> from daseCV_c.data_utils import load_pickle
+    >>> try:
+    ...     load_pickle(io.BytesIO(b'cos\\nsystem\\n.'))
+    ... except BadPickleError:
+    ...     print('refused')
+    refused
+    """
 
 
 class Left(NamedTuple):
