@@ -150,6 +150,18 @@ def test_a_call_that_waits(tmp_path):
     assert (result.status, result.mistake) == ("timeout", "endless") and "within 1 second" in result.hint
 
 
+@pytest.mark.parametrize("isolate", WALLS)
+def test_what_others_have_used_is_nobodys_processor_time(tmp_path, isolate):
+    """Two functions: one that takes all the time there is, then one that kills itself. Each is told apart."""
+    file = tmp_path / "layers.py"
+    file.write_text("import os, signal\ndef affine_forward(x, w, b):\n    while True: pass\n"
+                    "def relu_forward(x):\n    os.kill(os.getpid(), signal.SIGKILL)\n")
+    found = {result.function: result for result in running.check_file(
+        file, limits=Limits(call=120, processor=1), isolate=isolate).results if result.status != "missing"}
+    assert (found["affine_forward"].status, found["affine_forward"].mistake) == ("timeout", "too-much-time")
+    assert found["relu_forward"].status == "crashed" and "SIGKILL" in found["relu_forward"].hint
+
+
 def test_an_import_that_does_not_end(tmp_path):
     file = tmp_path / "layers.py"
     file.write_text("def affine_forward(x, w, b): pass\nwhile True: pass\n")

@@ -238,20 +238,12 @@ class Room:
         code = code - 128 if code > 128 else -code if code < 0 else 0  # bubblewrap, and a shell, add 128
         if self._printed > self.limits.output:
             return self._too_much()
-        if code == getattr(signal, "SIGXCPU", -1) or (code == 9 and self._ended is None and self._used_up()):
+        if code == getattr(signal, "SIGXCPU", -1):
             return Ended("processor", f"it used more than {self.limits.processor} seconds of the processor")
         if code:
             with contextlib.suppress(ValueError):
                 return Ended("crashed", f"the process was ended by {signal.Signals(code).name}")
         return Ended("crashed", f"the process ended by itself, with exit code {self._process.returncode}")
-
-    def _used_up(self) -> bool:
-        try:
-            import resource
-        except ImportError:
-            return False
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime > self.limits.processor
 
     def _listen(self) -> None:
         """Keep the beginning of what is printed, and count the rest."""

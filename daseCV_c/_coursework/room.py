@@ -40,8 +40,10 @@ def limit(limits: dict[str, int]) -> list[str]:
             continue
         hard = resource.getrlimit(number)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        # The first of the two ends of processor time is SIGXCPU, which says what it is; SIGKILL, the second, does not.
+        most = value + 2 if name == "CPU" and (hard == resource.RLIM_INFINITY or hard >= value + 2) else value
         with contextlib.suppress(ValueError, OSError):  # macOS refuses some
-            resource.setrlimit(number, (value, value))
+            resource.setrlimit(number, (value, most))
             kept.append(name)
     return kept
 
