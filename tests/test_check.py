@@ -60,6 +60,34 @@ def test_all_right_is_exit_code_0_and_nothing_found_is_1(here, capsys):
     assert "Nothing of the course" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["hw2.final.py", "my-layers.py", "my layers.py", "作业 1.py", "layers.py", "test.py",
+                                  "class.py", "daseCV.py", "layers.txt", "layers"])
+def test_files_of_any_name(here, capsys, name):
+    (here / name).write_text(RIGHT)
+    assert main(["check", name]) == 0, capsys.readouterr().out
+    assert "1 of 1 right." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["numpy.py", "random.py"])
+def test_files_that_are_called_as_a_module_that_is_needed(here, name):
+    """From the command line, where the working folder comes first on the import path, and beside another file."""
+    (here / name).write_text(RIGHT + "import random\nassert random.randrange(5) < 5 and np.zeros(3).sum() == 0\n")
+    (here / "mine.py").write_text("from helper import *\nimport random\nrandom.random()\n" + RIGHT)
+    (here / "helper.py").write_text("")
+    for file in (name, "mine.py"):
+        code, text = checked(here / file)
+        assert code == 0 and "1 of 1 right." in text
+
+
+def test_a_file_of_a_package_with_a_name_that_is_none(here, capsys):
+    (here / "work").mkdir()
+    (here / "work" / "__init__.py").touch()
+    (here / "work" / "helper.py").write_text("import numpy as np\ndef larger(x):\n    return np.maximum(x, 0)\n")
+    (here / "work" / "my-layers.v2.py").write_text("from .helper import larger\n"
+                                                   "def relu_forward(x):\n    return larger(x), x\n")
+    assert main(["check", "work/my-layers.v2.py"]) == 0, capsys.readouterr().out
+
+
 def test_what_is_imported_from_us_is_not_checked(here, capsys):
     (here / "mine.py").write_text("from daseCV.layers import *\n" + RIGHT)
     assert main(["check", "mine.py"]) == 0

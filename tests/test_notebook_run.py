@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 import daseCV
+from daseCV_c._coursework import percent
 from daseCV_c._runtime import backend as _backend
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
@@ -103,11 +104,32 @@ def test_runs_from_top_to_bottom(name, source, tmp_path):
 
 @pytest.mark.parametrize("name", build.NAMES)
 def test_both_languages_are_what_the_source_gives(name):
-    pytest.importorskip("jupytext", reason="jupytext is missing: pip install '.[notebook]'")
     for language, made in build.notebooks(name).items():
         copy, made = ([(c.cell_type, c.id, c.source) for c in notebook.cells]
                       for notebook in (committed(name, language), made))
         assert copy == made
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", [*build.NAMES, "common"])
+def test_a_source_is_read_as_jupytext_reads_it(name):
+    jupytext = pytest.importorskip("jupytext", reason="jupytext is missing: pip install '.[test]'")
+    theirs = jupytext.read(percent.FOLDER / f"{name}.py", fmt="py:percent").cells
+    ours = percent.read((percent.FOLDER / f"{name}.py").read_text(encoding="utf-8"))
+    assert [(cell.kind, cell.source, cell.language, [cell.tag] if cell.tag else []) for cell in ours] == [
+        (cell.cell_type, cell.source, cell.metadata.get("lang"), cell.metadata.get("tags", [])) for cell in theirs]
+
+
+@pytest.mark.once
+def test_a_source_without_the_other_language(tmp_path, monkeypatch):
+    monkeypatch.setattr(percent, "FOLDER", tmp_path)
+    pair = '# %% [markdown] lang="en"\n# one\n\n# %% [markdown] lang="zh"{}\n# two\n'
+    for text in (pair.format("")[:30], pair.format(' tags=["answer"]'), "# %% [text]\n# one\n"):
+        (tmp_path / "name.py").write_text(text)
+        with pytest.raises(ValueError, match="expected pairs of en and zh|cannot begin with"):
+            percent.cells("name")
+    (tmp_path / "name.py").write_text(pair.format(""))
+    assert [cell.source for cell in percent.cells("name")] == ["one", "two"]
 
 
 @pytest.mark.parametrize("name", build.NAMES)

@@ -200,11 +200,11 @@ class Room:
     def load(self, file: str | Path, known: Sequence[str]) -> Any:
         """Import a file. The answer has the names of `known` that it defines, `found`, and what went wrong, `error`."""
         path = Path(file).resolve()
-        top, module = path.parent, path.stem
+        top, package = path.parent, ""
         while (top / "__init__.py").exists() and top.name.isidentifier() and top != top.parent:
-            top, module = top.parent, f"{top.name}.{module}"
+            top, package = top.parent, f"{top.name}.{package}".rstrip(".")
         paths = [str(top), str(path.parent), str(PACKAGE.parent)]
-        request = {"load": str(path), "paths": paths, "module": module, "known": list(known)}
+        request = {"load": str(path), "paths": paths, "package": package, "known": list(known)}
         return self.ask(request, self.limits.start)
 
     def _fault(self, late: bool, seconds: float) -> Ended | None:

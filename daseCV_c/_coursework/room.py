@@ -12,6 +12,7 @@ import importlib.util
 import os
 import signal
 import sys
+from importlib.machinery import SourceFileLoader
 from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -48,20 +49,36 @@ def limit(limits: dict[str, int]) -> list[str]:
     return kept
 
 
-def load(file: str, paths: list[str], module: str) -> dict[str, Any]:
-    """Import `file` under the name `module`. Of `paths` the first comes first on the import path, the rest last."""
-    sys.path[:] = [*paths[:1], *(path for path in sys.path if path not in paths), *paths[1:]]
+_TAKEN = sys.stdlib_module_names | {"daseCV", "daseCV_c", "numpy", "test", "tqdm"}
+
+
+def load(file: str, paths: list[str], package: str) -> dict[str, Any]:
+    """Import `file` as a module of `package`. Of `paths` the first comes first on the import path, the rest last.
+
+    Where a file of that folder is called as a module of Python's or NumPy itself, it comes last as well.
+    """
+    hides = any(entry.removesuffix(".py") in _TAKEN for entry in os.listdir(paths[0]) if entry.endswith(".py"))
+    first = [] if hides else paths[:1]
+    sys.path[:] = [*first, *(path for path in sys.path if path not in paths), *(p for p in paths if p not in first)]
     importlib.invalidate_caches()
     older_name(file)
-    package = module.rpartition(".")[0]
     if package:
         importlib.import_module(package)
-    spec = importlib.util.spec_from_file_location(module, file)
+    module = ".".join(filter(None, (package, module_name(file))))
+    spec = importlib.util.spec_from_file_location(module, file, loader=SourceFileLoader(module, file))
     assert spec is not None and spec.loader is not None
     found = importlib.util.module_from_spec(spec)
     sys.modules[module] = found
     spec.loader.exec_module(found)
     return vars(found)
+
+
+def module_name(file: str) -> str:
+    """The name of a file as a module: another one where it is no name, as that of my-layers.py, or is taken."""
+    stem = os.path.splitext(os.path.basename(file))[0]
+    plain = "".join(letter if letter.isalnum() else "_" for letter in stem)
+    free = stem.isidentifier() and stem not in _TAKEN and stem not in sys.modules
+    return stem if free else f"student_{plain}"
 
 
 def theirs(namespace: dict[str, Any], known: list[str]) -> list[str]:
@@ -105,7 +122,7 @@ def serve(requests: Any, answers: Any) -> None:
         if "load" in request:
             file = request["load"]
             try:
-                namespace = load(file, request["paths"], request["module"])
+                namespace = load(file, request["paths"], request["package"])
                 send({"found": theirs(namespace, request["known"]), "error": None})
             except BaseException as error:
                 send({"found": [], "error": programs.explain(error, file)})

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from daseCV_c._layers import activation, affine, conv, dropout, losses, normalization, pool, sandwich
+from daseCV_c._layers import activation, affine, conv, dropout, losses, normalization, pool, sandwich, spatial
 
 Function = Callable[..., Any]
 
@@ -21,6 +21,8 @@ _PARTS = {
     "affine_relu": ("affine", "relu"),
     "affine_bn_relu": ("affine", "batchnorm", "relu"),
     "affine_ln_relu": ("affine", "layernorm", "relu"),
+    "conv_relu": ("conv", "relu"),
+    "conv_bn_relu": ("conv", "spatial_batchnorm", "relu"),
     "conv_relu_pool": ("conv", "relu", "max_pool"),
 }
 # Under which names a layer may have been replaced, where these are more than one: the first one counts.
@@ -30,7 +32,7 @@ _SPELLINGS = {
        for kind in ("conv", "max_pool") for way in ("forward", "backward")},
 }
 _OURS: dict[str, Function] = {
-    name: value for module in (activation, affine, conv, dropout, losses, normalization, pool, sandwich)
+    name: value for module in (activation, affine, conv, dropout, losses, normalization, pool, sandwich, spatial)
     for name, value in vars(module).items()
     if callable(value) and getattr(value, "__module__", None) == module.__name__ and not name.startswith("_")
 }
@@ -175,12 +177,18 @@ def _without_need(function: Function) -> Function:
 
 
 def _forward(parts: list[Function], x: Any, w: Any, b: Any, *more: Any) -> tuple[Any, Any]:
-    """A sandwich of three arguments and of those of a normalization (gamma, beta, param), or conv_param, pool_param."""
+    """A sandwich of three arguments and more: of a normalization (gamma, beta, param), of convolution and pooling."""
     layer, *between, last = parts
     caches = []
-    if len(more) == 2:
+    arguments: list[tuple[Any, ...]]
+    if len(more) == 1:  # conv_param
+        arguments = [(w, b, *more), ()]
+    elif len(more) == 2:
         conv_param, pool_param = more
-        arguments: list[tuple[Any, ...]] = [(w, b, conv_param), (), (pool_param,)]
+        arguments = [(w, b, conv_param), (), (pool_param,)]
+    elif len(more) == 4:
+        gamma, beta, conv_param, bn_param = more
+        arguments = [(w, b, conv_param), (gamma, beta, bn_param), ()]
     else:
         arguments = [(w, b), *([more] if between else []), ()]
     for function, its in zip((layer, *between, last), arguments, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from daseCV_c.cli.errors import CommandError, reason
 
 
 def register(commands: Any) -> None:
-    p = commands.add_parser("new", help="write a course folder to begin in: stubs, a training, a notebook")
+    p = commands.add_parser("new", help="write a course folder to begin in: stubs, notebooks, a training")
     p.add_argument("folder", metavar="DIR", help="new, or empty")
     p.add_argument("--lang", choices=("en", "zh"), default="en", help="language of the texts; default: en")
     p.set_defaults(run=_run)
@@ -27,5 +28,5 @@ def _run(args: Namespace) -> None:
     except OSError as error:
         raise CommandError(f"{folder} cannot be written: {reason(error)}") from error
     print(f"{folder}: {', '.join(written)}")
-    print(f"next: write affine_forward in {folder / 'my_layers.py'}, then")
-    print(f"  python -m daseCV_c check {folder / 'my_layers.py'} --only affine_forward")
+    print(f"next: cd {shlex.quote(str(folder))}, write affine_forward in my_layers.py, then")
+    print("  python -m daseCV_c check my_layers.py --only affine_forward")

@@ -2,8 +2,8 @@
 
 `python docs/notebooks/build.py [NAME ...]`, with the kernels built in place, after `pip install ".[notebook]"`.
 
-A source is `source/NAME.py` in jupytext's percent format. Its markdown cells are pairs, `lang="en"` and `lang="zh"`;
-code cells are written once. The cells of `source/common.py` take the place of the cell with the tag `common`.
+The sources are `daseCV_c/_coursework/notebooks/NAME.py`: the package has them, because `python -m daseCV_c new` writes
+the same notebooks for students, without outputs and answers. `daseCV_c/_coursework/percent.py` says what is in one.
 """
 
 import argparse
@@ -18,7 +18,10 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 HERE = Path(__file__).resolve().parent
-NAMES = sorted(path.stem for path in (HERE / "source").glob("*.py") if path.stem != "common")
+sys.path.insert(0, str(HERE.parents[1]))
+from daseCV_c._coursework import percent  # noqa: E402
+
+NAMES = percent.NAMES
 LANGUAGES = {"en": HERE, "zh": HERE / "zh"}
 
 
@@ -34,33 +37,9 @@ class OwnKernel(AsyncKernelManager):
         )
 
 
-def _cells(name):
-    """The cells of a source; ValueError where a markdown cell has no other language beside it."""
-    import jupytext  # whoever only executes a notebook does without
-    cells = jupytext.read(HERE / "source" / f"{name}.py", fmt="py:percent").cells
-    languages = [cell.metadata.get("lang") for cell in cells if cell.cell_type == "markdown"]
-    if languages != ["en", "zh"] * (len(languages) // 2):
-        raise ValueError(f"{name}: the markdown cells are in {languages}, expected pairs of en and zh")
-    found = []
-    for cell in cells:
-        found += _cells("common") if "common" in cell.metadata.get("tags", ()) else [cell]
-    return found
-
-
 def notebooks(name):
     """The notebooks of a source, not executed: {'en': notebook, 'zh': notebook}."""
-    found = {}
-    for language in LANGUAGES:
-        notebook = nbformat.v4.new_notebook(metadata={
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"}})
-        for cell in _cells(name):
-            if cell.cell_type == "markdown" and cell.metadata["lang"] != language:
-                continue
-            make = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
-            notebook.cells.append(make(cell.source, id=f"cell-{len(notebook.cells):02}"))
-        found[language] = notebook
-    return found
+    return {language: nbformat.from_dict(percent.notebook(name, language)) for language in LANGUAGES}
 
 
 def execute(notebook, folder, environment):

@@ -15,10 +15,12 @@ import os
 import matplotlib.pyplot as plt
 import numpy as np
 
+from daseCV.classifiers.cnn import *
 from daseCV.classifiers.fc_net import *
 from daseCV.data_utils import get_CIFAR10_data
 from daseCV.datasets import load_digits_images
 from daseCV.gradient_check import eval_numerical_gradient, eval_numerical_gradient_array
+from daseCV.optim import adam, rmsprop, sgd_momentum
 from daseCV.solver import Solver
 
 # %load_ext autoreload
@@ -63,6 +65,31 @@ def check_network(model, X, y, bound, **other_bounds):
         numerical = eval_numerical_gradient(lambda _: model.loss(X, y)[0], model.params[name], verbose=False)
         report(f"{name} error", relative_error(numerical, gradients[name]), other_bounds.get(name, bound))
 
+
+# %% [markdown] lang="en" tags=["starter"]
+# ### Your functions
+#
+# The functions of `my_layers.py` are called here as they are: one that is not written yet says so. Networks and the Solver
+# compute with those that you have finished, and with daseCV's for the rest. A network of `my_networks.py` takes the
+# place of daseCV's when it is finished; until then a line says that it is not. After a change, run the cell again that
+# you are at; nothing has to be loaded again.
+
+# %% [markdown] lang="zh" tags=["starter"]
+# ### 你的函数
+#
+# 这里直接调用 `my_layers.py` 里的函数：还没写的会说明自己没写。网络和 Solver 用你已完成的函数，其余用 daseCV 的。`my_networks.py`
+# 里的网络完成之后就代替 daseCV 的；在那之前，会有一行文字说明它还没完成。改动之后重新运行当前的单元即可，不必重新导入任何东西。
+
+# %% tags=["starter"]
+import daseCV_c
+import my_layers
+import my_networks
+from daseCV.coursework import *
+from my_layers import *
+
+daseCV_c.use(my_layers, my_networks)
+if os.path.isdir("data/cifar-10-batches-py"):
+    os.environ.setdefault("DASECV_DATA", "data")
 
 # %% [markdown] lang="en"
 # ## Images

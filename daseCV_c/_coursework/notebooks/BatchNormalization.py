@@ -39,11 +39,15 @@
 # $\beta = 0$ 时，输出的均值为 0、标准差为 1；参数取别的值时，均值为 $\beta$，标准差为 $\gamma$。
 
 # %%
+def two_layers(X, W1, W2):
+    hidden, _ = affine_relu_forward(X, W1, np.zeros(W1.shape[1]))
+    return affine_forward(hidden, W2, np.zeros(W2.shape[1]))[0]
+
+
 def random_features(samples=200, sizes=(50, 60, 3)):
     """Features at the end of a random network with ReLU between its layers."""
     inputs, hidden, outputs = sizes
-    X = np.random.randn(samples, inputs)
-    return np.maximum(X @ np.random.randn(inputs, hidden), 0) @ np.random.randn(hidden, outputs)
+    return two_layers(np.random.randn(samples, inputs), np.random.randn(inputs, hidden), np.random.randn(hidden, outputs))
 
 
 def show(label, features, axis=0):
@@ -73,10 +77,9 @@ for gamma, beta in [(np.ones(3), np.zeros(3)), (np.array([1.0, 2.0, 3.0]), np.ar
 # %%
 np.random.seed(231)
 bn_param, gamma, beta = {"mode": "train"}, np.ones(3), np.zeros(3)
-X, (W1, W2) = None, (np.random.randn(50, 60), np.random.randn(60, 3))
+W1, W2 = np.random.randn(50, 60), np.random.randn(60, 3)
 for bn_param["mode"] in ["train"] * 50 + ["test"]:
-    X = np.maximum(np.random.randn(200, 50) @ W1, 0) @ W2
-    normalized, _ = batchnorm_forward(X, gamma, beta, bn_param)
+    normalized, _ = batchnorm_forward(two_layers(np.random.randn(200, 50), W1, W2), gamma, beta, bn_param)
 show("at test time", normalized)
 report("means", np.abs(normalized.mean(axis=0)).max(), 0.25)
 report("deviations", np.abs(normalized.std(axis=0) - 1).max(), 0.25)
@@ -108,21 +111,24 @@ check_layer(in_training, batchnorm_backward, inputs, upstream, bound=1e-7)
 # %% [markdown] lang="en"
 # ## The other backward
 #
-# On paper the three ways simplify to one line. With $dout$ times $\gamma$ written as $g$:
-#
-# $$dx = \frac{1}{\sqrt{\sigma^2 + \epsilon}}\left(g - \frac{1}{N}\sum_n g_n - \hat x\,\frac{1}{N}\sum_n g_n \hat x_n\right)$$
-#
-# `batchnorm_backward_alt` computes that. It gives the same numbers. The times are those of the NumPy twins, since the
-# compiled functions share one kernel.
+# On paper the three ways simplify to one line. `batchnorm_backward_alt` computes that, and gives the same numbers. The times
+# of daseCV's are those of the NumPy twins, since its compiled functions share one kernel.
 
 # %% [markdown] lang="zh"
 # ## 另一种反向
 #
-# 在纸上推导，三条路径化简成一行。把 $dout$ 乘以 $\gamma$ 记作 $g$：
+# 在纸上推导，三条路径化简成一行。`batchnorm_backward_alt` 按此计算，给出相同的数。对 daseCV 的函数，下面的时间属于 NumPy 版本，因为
+# 编译的两个函数共用一个内核。
+
+# %% [markdown] lang="en" tags=["answer"]
+# With $dout$ times $\gamma$ written as $g$:
 #
 # $$dx = \frac{1}{\sqrt{\sigma^2 + \epsilon}}\left(g - \frac{1}{N}\sum_n g_n - \hat x\,\frac{1}{N}\sum_n g_n \hat x_n\right)$$
+
+# %% [markdown] lang="zh" tags=["answer"]
+# 把 $dout$ 乘以 $\gamma$ 记作 $g$：
 #
-# `batchnorm_backward_alt` 按此计算，给出相同的数。下面的时间属于 NumPy 版本，因为编译的两个函数共用一个内核。
+# $$dx = \frac{1}{\sqrt{\sigma^2 + \epsilon}}\left(g - \frac{1}{N}\sum_n g_n - \hat x\,\frac{1}{N}\sum_n g_n \hat x_n\right)$$
 
 # %%
 import time
@@ -263,7 +269,13 @@ assert learned["batch norm"] > learned["without"]
 # ### Inline question 1
 #
 # How does the scale of the initial weights change the training with and without batch normalization, and why?
+
+# %% [markdown] lang="zh"
+# ### 思考题 1
 #
+# 初始权重的尺度对有、无批归一化的训练各有什么影响？为什么？
+
+# %% [markdown] lang="en" tags=["answer"]
 # **Answer.** Without it there is a narrow range of scales at which the network learns. Below, each layer makes the signal
 # smaller, and after eight of them the scores are the same for all images; above, the signal grows from layer to layer, the first
 # losses are huge, and so are the gradients. Batch normalization divides each layer's output by its own deviation: scaling
@@ -272,11 +284,7 @@ assert learned["batch norm"] > learned["without"]
 # train worse because the last layer has no normalization, and because a step of the same length turns a large weight
 # vector less.
 
-# %% [markdown] lang="zh"
-# ### 思考题 1
-#
-# 初始权重的尺度对有、无批归一化的训练各有什么影响？为什么？
-#
+# %% [markdown] lang="zh" tags=["answer"]
 # **答。** 没有批归一化时，只有很窄的一段尺度能让网络学习。低于它，每一层都把信号变小，八层之后所有图像的得分都一样；高于它，信号逐层
 # 增大，初始损失和梯度都非常大。批归一化把每一层的输出除以它自己的标准差：权重乘以常数，输出不变，于是可用的范围宽达几个数量级。
 # 这个范围也有尽头：尺度低于约 0.002 时，方差与 $\epsilon$ 相比不再算大，而除法并不能消去 $\epsilon$。权重非常大时训练变差，因为
@@ -318,17 +326,19 @@ runs = by_batch_size("batchnorm")
 # ### Inline question 2
 #
 # What do these runs say about batch normalization and the batch size, and why is it so?
-#
-# **Answer.** With batches of five the training accuracy rises least far, although it makes the most steps. The mean and the variance
-# of five images are noisy guesses of those of all images; each image is normalized by the company it happens to have, and
-# at test time by averages instead. With more images the guesses are better. Small batches make ten times as many
-# steps, so the curve of 50 rises more slowly per epoch at first.
 
 # %% [markdown] lang="zh"
 # ### 思考题 2
 #
 # 这些训练说明批归一化与批次大小有什么关系？为什么？
-#
+
+# %% [markdown] lang="en" tags=["answer"]
+# **Answer.** With batches of five the training accuracy rises least far, although it makes the most steps. The mean and the variance
+# of five images are noisy guesses of those of all images; each image is normalized by the company it happens to have, and
+# at test time by averages instead. With more images the guesses are better. Small batches make ten times as many
+# steps, so the curve of 50 rises more slowly per epoch at first.
+
+# %% [markdown] lang="zh" tags=["answer"]
 # **答。** 批次为五时，尽管步数最多，训练准确率却上升得最少。五张图像的均值和方差是对全体图像均值和方差的粗略估计；每张图像由恰好与它
 # 同批的图像来归一化，测试时却改用平均值。图像越多，估计越好。小批次的步数是十倍，所以批次为 50 的曲线起初每个 epoch 上升得较慢。
 
@@ -345,10 +355,6 @@ runs = by_batch_size("batchnorm")
 # Which of these is like batch normalization, and which like layer normalization: (1) scale each image so that its pixels
 # sum up to 1, (2) subtract the mean image of the data set, (3) make each row of each image sum up to 1,
 # (4) set pixels to 0 or 1 by a threshold?
-#
-# **Answer.** (2) is like batch normalization: a number of each pixel, taken over the images. (1) is like layer normalization: a
-# number of each image, taken over its pixels. (3) takes numbers of parts of one image, which is nearer to group
-# normalization, and (4) takes none at all.
 
 # %% [markdown] lang="zh"
 # ## 层归一化
@@ -361,7 +367,13 @@ runs = by_batch_size("batchnorm")
 #
 # 下列处理中哪个像批归一化，哪个像层归一化：(1) 缩放每张图像，使其像素之和为 1；(2) 减去数据集的平均图像；(3) 使每张图像的每一行之和
 # 为 1；(4) 按阈值把像素设为 0 或 1？
-#
+
+# %% [markdown] lang="en" tags=["answer"]
+# **Answer.** (2) is like batch normalization: a number of each pixel, taken over the images. (1) is like layer normalization: a
+# number of each image, taken over its pixels. (3) takes numbers of parts of one image, which is nearer to group
+# normalization, and (4) takes none at all.
+
+# %% [markdown] lang="zh" tags=["answer"]
 # **答。** (2) 像批归一化：每个像素一个数，在各图像上求得。(1) 像层归一化：每张图像一个数，在它的各像素上求得。(3) 用的是一张图像各部分
 # 的数，更接近组归一化；(4) 什么数都没有求。
 
@@ -396,17 +408,19 @@ runs = by_batch_size("layernorm")
 #
 # When would layer normalization work badly: (1) in a very deep network, (2) with very few features, (3) with strong
 # regularization?
-#
-# **Answer.** (2). It takes its mean and variance over the features of one sample, as batch normalization takes them over the
-# samples: with few of them they are noisy, and little is left of what made samples different. With two features all that
-# remains is which one is larger. Depth is what it was made for. Strong regularization makes the weights small, which the
-# normalization of the hidden layers undoes; what it does to the last layer is the same with any normalization.
 
 # %% [markdown] lang="zh"
 # ### 思考题 4
 #
 # 层归一化在什么情况下效果差：(1) 网络很深；(2) 特征很少；(3) 正则化很强？
-#
+
+# %% [markdown] lang="en" tags=["answer"]
+# **Answer.** (2). It takes its mean and variance over the features of one sample, as batch normalization takes them over the
+# samples: with few of them they are noisy, and little is left of what made samples different. With two features all that
+# remains is which one is larger. Depth is what it was made for. Strong regularization makes the weights small, which the
+# normalization of the hidden layers undoes; what it does to the last layer is the same with any normalization.
+
+# %% [markdown] lang="zh" tags=["answer"]
 # **答。** (2)。它在一个样本的各特征上求均值和方差，正如批归一化在各样本上求：特征少，这些数的噪声就大，样本之间的差别也所剩无几。只有
 # 两个特征时，剩下的只是哪一个更大。深度正是它所针对的。强正则化使权重变小，隐藏层的归一化会把它抵消；它对最后一层的作用，用哪种归一化
 # 都一样。

@@ -69,13 +69,18 @@ report("affine_forward", relative_error(scores, known), 1e-9)
 # %% [markdown] lang="en"
 # ## Affine layer: backward
 #
-# For $out = xW + b$ the gradients are $dx = dout\,W^T$, $dW = x^T dout$ and $db = \sum_n dout_n$. The check compares them
-# with central differences.
+# Three gradients, of $x$, $W$ and $b$, each in the shape of its own. The check compares them with central differences.
 
 # %% [markdown] lang="zh"
 # ## 仿射层：反向
 #
-# 对 $out = xW + b$，梯度是 $dx = dout\,W^T$、$dW = x^T dout$ 和 $db = \sum_n dout_n$。这里用中心差分来检查它们。
+# $x$、$W$、$b$ 的三个梯度，形状各与自己相同。这里用中心差分来检查它们。
+
+# %% [markdown] lang="en" tags=["answer"]
+# For $out = xW + b$ they are $dx = dout\,W^T$, $dW = x^T dout$ and $db = \sum_n dout_n$.
+
+# %% [markdown] lang="zh" tags=["answer"]
+# 对 $out = xW + b$，它们是 $dx = dout\,W^T$、$dW = x^T dout$ 和 $db = \sum_n dout_n$。
 
 # %%
 np.random.seed(231)
@@ -103,12 +108,14 @@ report("relu_forward", relative_error(activation, known), 1e-7)
 
 # %% [markdown] lang="en"
 # ## ReLU: backward
-#
-# The upstream gradient passes where the input was positive and stops elsewhere.
 
 # %% [markdown] lang="zh"
 # ## ReLU：反向
-#
+
+# %% [markdown] lang="en" tags=["answer"]
+# The upstream gradient passes where the input was positive and stops elsewhere.
+
+# %% [markdown] lang="zh" tags=["answer"]
 # 输入为正的地方，上游梯度通过；其余地方被截断。
 
 # %%
@@ -302,12 +309,18 @@ for reg, losses in known_losses.items():
     check_network(model, X, y, bound=1e-6, W2=5e-5 if reg == 0 else 1e-6)
 
 # %% [markdown] lang="en"
-# **Is the first loss reasonable?** Yes. Small weights give scores near zero, so each of the ten classes gets a probability
+# **Is the first loss reasonable?**
+
+# %% [markdown] lang="zh"
+# **初始损失合理吗？**
+
+# %% [markdown] lang="en" tags=["answer"]
+# **Answer.** Yes. Small weights give scores near zero, so each of the ten classes gets a probability
 # near 1/10, and the softmax loss is near $\ln 10 = 2.303$. With `reg` the penalty on the squares of the weights comes on
 # top, 4.75 for `reg` 3.14 and these weights.
 
-# %% [markdown] lang="zh"
-# **初始损失合理吗？** 合理。权重小，得分就接近零，十个类别的概率都接近 1/10，softmax 损失接近 $\ln 10 = 2.303$。有 `reg` 时再加上
+# %% [markdown] lang="zh" tags=["answer"]
+# **答。** 合理。权重小，得分就接近零，十个类别的概率都接近 1/10，softmax 损失接近 $\ln 10 = 2.303$。有 `reg` 时再加上
 # 权重平方的惩罚：`reg` 为 3.14 时，对这些权重是 4.75。
 
 # %% [markdown] lang="en"
@@ -375,13 +388,19 @@ learn_by_heart(
 )
 
 # %% [markdown] lang="en"
-# **Was one of the two harder?** The deeper one. On the digits three layers learn the fifty images from a scale of 0.06 on,
+# **Was one of the two harder?**
+
+# %% [markdown] lang="zh"
+# **两者哪个更难？**
+
+# %% [markdown] lang="en" tags=["answer"]
+# **Answer.** The deeper one. On the digits three layers learn the fifty images from a scale of 0.06 on,
 # five layers from 0.1 on, and at 0.03 three layers reach 98% where five stay at 22%. Each layer multiplies the signal by
 # about the same factor: scale times the root of half the width. Four such factors go further from 1 than two, so less
 # of the range of scales is left. [The page of answers](../answers.md) has the experiment.
 
-# %% [markdown] lang="zh"
-# **两者哪个更难？** 更深的那个。在数字图像上，三层网络从尺度 0.06 起就能学会这五十张图像，五层网络要到 0.1；尺度为 0.03 时，三层
+# %% [markdown] lang="zh" tags=["answer"]
+# **答。** 更深的那个。在数字图像上，三层网络从尺度 0.06 起就能学会这五十张图像，五层网络要到 0.1；尺度为 0.03 时，三层
 # 达到 98%，五层停在 22%。每一层都把信号乘以大致相同的倍数：尺度乘以宽度一半的平方根。四个这样的倍数比两个离 1 更远，所以可用的
 # 尺度范围更窄。[答案页](../../answers.md)有这个实验。
 
@@ -394,9 +413,8 @@ learn_by_heart(
 #
 # ### SGD with momentum
 #
-# A velocity collects the gradients and the weights follow it:
-# $v \leftarrow \mu v - \alpha\, dw$, then $w \leftarrow w + v$.
-# See the part on [parameter updates](https://cs231n.github.io/neural-networks-3/#sgd) of the CS231n notes.
+# A velocity collects the gradients and the weights follow it. See the part on
+# [parameter updates](https://cs231n.github.io/neural-networks-3/#sgd) of the CS231n notes.
 
 # %% [markdown] lang="zh"
 # ## 更新规则
@@ -406,13 +424,15 @@ learn_by_heart(
 #
 # ### 带动量的 SGD
 #
-# 速度累积梯度，权重跟着速度走：$v \leftarrow \mu v - \alpha\, dw$，然后 $w \leftarrow w + v$。参见 CS231n 笔记中关于
-# [参数更新](https://cs231n.github.io/neural-networks-3/#sgd)的部分。
+# 速度累积梯度，权重跟着速度走。参见 CS231n 笔记中关于[参数更新](https://cs231n.github.io/neural-networks-3/#sgd)的部分。
+
+# %% [markdown] lang="en" tags=["answer"]
+# $v \leftarrow \mu v - \alpha\, dw$, then $w \leftarrow w + v$.
+
+# %% [markdown] lang="zh" tags=["answer"]
+# $v \leftarrow \mu v - \alpha\, dw$，然后 $w \leftarrow w + v$。
 
 # %%
-from daseCV.optim import adam, rmsprop, sgd_momentum
-
-
 def weights_and_gradient():
     return ramp(-0.4, 0.6, 4, 5), ramp(-0.6, 0.4, 4, 5)
 
@@ -578,16 +598,6 @@ assert final_loss("adam") < final_loss("sgd") and final_loss("rmsprop") < final_
 # ```
 #
 # Trained with it, a network's updates become very small and learning slows down. Why? Does Adam have the same problem?
-#
-# **Answer.** Squares are never negative, so `cache` is a sum that only grows. The divisor grows with it, like the square root
-# of the number of steps for gradients of a steady size, and it never shrinks again: a few large gradients at the start hold
-# a weight back for good. The step goes to zero even where the gradient does not.
-#
-# Adam does not have this problem. It keeps a running *mean* of the squares, in which old gradients fade: after $k$ steps
-# their part is multiplied by $\beta_2^k$. The divisor follows the recent size of the gradient and falls when the
-# gradients fall, so the step stays of the order of the learning rate.
-#
-# [The page of answers](../answers.md) has an experiment and a plot.
 
 # %% [markdown] lang="zh"
 # ### 思考题：AdaGrad
@@ -600,7 +610,19 @@ assert final_loss("adam") < final_loss("sgd") and final_loss("rmsprop") < final_
 # ```
 #
 # 用它训练时，网络的更新会变得很小，学习变慢。为什么？Adam 有同样的问题吗？
+
+# %% [markdown] lang="en" tags=["answer"]
+# **Answer.** Squares are never negative, so `cache` is a sum that only grows. The divisor grows with it, like the square root
+# of the number of steps for gradients of a steady size, and it never shrinks again: a few large gradients at the start hold
+# a weight back for good. The step goes to zero even where the gradient does not.
 #
+# Adam does not have this problem. It keeps a running *mean* of the squares, in which old gradients fade: after $k$ steps
+# their part is multiplied by $\beta_2^k$. The divisor follows the recent size of the gradient and falls when the
+# gradients fall, so the step stays of the order of the learning rate.
+#
+# [The page of answers](../answers.md) has an experiment and a plot.
+
+# %% [markdown] lang="zh" tags=["answer"]
 # **答。** 平方不会是负的，所以 `cache` 是只增不减的和。除数随之增大：梯度大小稳定时，它像步数的平方根那样增长，而且再也不会变小；
 # 开头几个大梯度会永远拖住一个权重。即使梯度不趋于零，步长也趋于零。
 #
@@ -613,22 +635,32 @@ assert final_loss("adam") < final_loss("sgd") and final_loss("rmsprop") < final_
 # ## A good model
 #
 # Now the best fully-connected network for these images, in `best_model`. On CIFAR-10 the validation accuracy should be at
-# least 50%; 55% is possible with care. This one uses batch normalization and dropout (`dropout` is the probability of
-# *keeping* a unit). Adam does most of the work. Then momentum with a small rate polishes the result: the second Solver goes
-# on with the same model.
-#
-# More epochs are a little better and take longer.
+# least 50%; 55% is possible with care.
 
 # %% [markdown] lang="zh"
 # ## 一个好模型
 #
-# 现在为这些图像找最好的全连接网络，放在 `best_model` 中。在 CIFAR-10 上验证准确率应至少为 50%，仔细调整可以达到 55%。这里使用
-# 批归一化和 dropout（`dropout` 是*保留*一个单元的概率）。大部分工作由 Adam 完成，然后用小学习率的动量打磨结果：第二个 Solver
-# 接着训练同一个模型。
+# 现在为这些图像找最好的全连接网络，放在 `best_model` 中。在 CIFAR-10 上验证准确率应至少为 50%，仔细调整可以达到 55%。
+
+# %% [markdown] lang="en" tags=["answer"]
+# This one uses batch normalization and dropout (`dropout` is the probability of *keeping* a unit). Adam does most of the
+# work. Then momentum with a small rate polishes the result: the second Solver goes on with the same model.
+#
+# More epochs are a little better and take longer.
+
+# %% [markdown] lang="zh" tags=["answer"]
+# 这里使用批归一化和 dropout（`dropout` 是*保留*一个单元的概率）。大部分工作由 Adam 完成，然后用小学习率的动量打磨结果：第二个
+# Solver 接着训练同一个模型。
 #
 # 更多的 epoch 会好一些，也更费时间。
 
-# %%
+# %% tags=["starter"]
+best_model = None  # a FullyConnectedNet that a Solver has trained
+
+if best_model is None:
+    raise NotImplementedError("best_model is not trained yet")
+
+# %% tags=["answer"]
 EPOCHS = choose(cifar=10, digits=20)
 
 np.random.seed(231)

@@ -52,13 +52,18 @@ for p in (0.25, 0.4, 0.7):
 # %% [markdown] lang="en"
 # ## Backward
 #
-# The gradient passes where the unit was kept, through the same division: $dx = dout \cdot m / p$. With a `seed` the mask is
-# the same at each call, which a numerical gradient needs.
+# With a `seed` the mask is the same at each call, which a numerical gradient needs.
 
 # %% [markdown] lang="zh"
 # ## 反向
 #
-# 单元被保留的地方，梯度通过，并经过同样的除法：$dx = dout \cdot m / p$。给定 `seed` 时每次调用的掩码相同，数值梯度需要这一点。
+# 给定 `seed` 时每次调用的掩码相同，数值梯度需要这一点。
+
+# %% [markdown] lang="en" tags=["answer"]
+# The gradient passes where the unit was kept, through the same division: $dx = dout \cdot m / p$.
+
+# %% [markdown] lang="zh" tags=["answer"]
+# 单元被保留的地方，梯度通过，并经过同样的除法：$dx = dout \cdot m / p$。
 
 # %%
 np.random.seed(231)
@@ -70,20 +75,22 @@ check_layer(lambda x: dropout_forward(x, parameters), dropout_backward, inputs, 
 # ### Inline question 1
 #
 # What happens if the masked values are not divided by $p$?
-#
-# **Answer.** The expected output in training is then $p\,x$ instead of $x$: $E[x\,m] = p\,x$. The weights that follow learn on
-# inputs that are $p$ times as large as those that they get at test time, and their scores come out of a distribution that
-# they never saw. One would have to multiply by $p$ at test time. The cell below shows both means.
 
 # %% [markdown] lang="zh"
 # ### 思考题 1
 #
 # 如果掩码之后不除以 $p$，会怎样？
-#
+
+# %% [markdown] lang="en" tags=["answer"]
+# **Answer.** The expected output in training is then $p\,x$ instead of $x$: $E[x\,m] = p\,x$. The weights that follow learn on
+# inputs that are $p$ times as large as those that they get at test time, and their scores come out of a distribution that
+# they never saw. One would have to multiply by $p$ at test time. The cell below shows both means.
+
+# %% [markdown] lang="zh" tags=["answer"]
 # **答。** 训练时输出的期望就成了 $p\,x$ 而不是 $x$：$E[x\,m] = p\,x$。后面的权重在训练中看到的输入只有测试时的 $p$ 倍，测试时的得分
 # 便来自它们从未见过的分布。那样就必须在测试时乘以 $p$。下面的单元给出这两个均值。
 
-# %%
+# %% tags=["answer"]
 p = 0.4
 mask = np.random.rand(*x.shape) < p
 print(f"input {x.mean():.3f}; masked {(x * mask).mean():.3f}; masked and divided by p {(x * mask / p).mean():.3f}")
@@ -161,17 +168,19 @@ assert gaps[0.25] < gaps[1]
 # ### Inline question 2
 #
 # What do the two curves say about dropout as a regularizer?
-#
-# **Answer.** The network without dropout is at 100% on its training images after a few epochs, and from then on
-# nothing is left that would make it better on others. With dropout the training accuracy rises more slowly, since another
-# part of the network is seen at each step, while the validation accuracy is as high or higher: the gap between the two,
-# which the cell prints, is smaller. That is what a regularizer is for.
 
 # %% [markdown] lang="zh"
 # ### 思考题 2
 #
 # 这两条曲线说明 dropout 作为正则化起了什么作用？
-#
+
+# %% [markdown] lang="en" tags=["answer"]
+# **Answer.** The network without dropout is at 100% on its training images after a few epochs, and from then on
+# nothing is left that would make it better on others. With dropout the training accuracy rises more slowly, since another
+# part of the network is seen at each step, while the validation accuracy is as high or higher: the gap between the two,
+# which the cell prints, is smaller. That is what a regularizer is for.
+
+# %% [markdown] lang="zh" tags=["answer"]
 # **答。** 不用 dropout 的网络几个 epoch 之后在训练图像上就达到 100%，此后再没有什么能让它在别的图像上变好。用 dropout 时，每一步
 # 看到的是网络的另一部分，训练准确率上升得更慢，而验证准确率相同或更高：单元打印出的两者之差更小。这正是正则化的目的。
 
@@ -179,15 +188,17 @@ assert gaps[0.25] < gaps[1]
 # ### Inline question 3
 #
 # The hidden layers are made narrower, because the network is too large. How should $p$ be changed?
-#
-# **Answer.** A layer of $n$ units keeps $pn$ of them on average. Fewer units overfit less, and a narrow layer with the old
-# $p$ may be left with too few to carry the signal: so $p$ should rise. Keeping $pn$ constant is a rule of thumb, until $p$
-# is 1.
 
 # %% [markdown] lang="zh"
 # ### 思考题 3
 #
 # 网络太大，于是把隐藏层变窄。$p$ 应当怎样改变？
-#
+
+# %% [markdown] lang="en" tags=["answer"]
+# **Answer.** A layer of $n$ units keeps $pn$ of them on average. Fewer units overfit less, and a narrow layer with the old
+# $p$ may be left with too few to carry the signal: so $p$ should rise. Keeping $pn$ constant is a rule of thumb, until $p$
+# is 1.
+
+# %% [markdown] lang="zh" tags=["answer"]
 # **答。** $n$ 个单元的层平均保留 $pn$ 个。单元少了，过拟合也少了；而窄的层若仍用原来的 $p$，剩下的单元可能不足以传递信号：所以 $p$
 # 应当增大。经验做法是让 $pn$ 保持不变，直到 $p$ 为 1。
