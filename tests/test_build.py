@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from student_way import Way
 
 from daseCV_c._compiled import sources
 
@@ -77,7 +78,8 @@ def test_wheel_holds_the_package_alone(artefacts):
     assert {t for t in tops if not t.endswith(".dist-info")} == {"daseCV", "daseCV_c"}
     assert not [name for name in names if name.endswith((".pyx", ".c", ".pxi", ".h"))]
     assert any(name.startswith("daseCV_c/_compiled/base/affine.") for name in names)
-    assert {"daseCV_c/_compiled/sources.sha256", "daseCV/layers.py", "daseCV/py.typed"} <= set(names)
+    assert {"daseCV_c/_compiled/sources.sha256", "daseCV/layers.py", "daseCV/py.typed",
+            "daseCV_c/_coursework/notebooks/common.py", "daseCV_c/_coursework/notebooks/Dropout.py"} <= set(names)
 
 
 @pytest.mark.build
@@ -88,6 +90,15 @@ def test_installed_wheel_trains_from_an_empty_folder(site, tmp_path):
     run(["-W", "error::RuntimeWarning", "-m", "daseCV_c", "train", "--epochs", "1", "--out", "run"], tmp_path,
         PYTHONPATH=str(site))
     assert {"config.json", "history.csv", "best.npz"} <= {p.name for p in (tmp_path / "run").iterdir()}
+
+
+@pytest.mark.build
+@pytest.mark.timeout(600)
+def test_a_students_way_with_the_installed_wheel(site, tmp_path):
+    """In Chinese; `python tests/student_way.py` goes it in both languages, and through the notebooks."""
+    way = Way(sys.executable, tmp_path / "我的 作业", "zh", clean_env(PYTHONPATH=str(site)))
+    for step in (way.begin, way.write, way.train, way.rank):
+        step()
 
 
 @pytest.mark.build

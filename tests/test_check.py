@@ -105,6 +105,41 @@ def test_errors(here, capsys):
     assert main(["check", "latin.py"]) == 1
 
 
+@pytest.mark.parametrize(("text", "words"), [
+    (RIGHT + "data = open('x.npz')\n", 'FileNotFoundError: [Errno 2] No such file or directory: \'x.npz\', line 4. '
+     'What trains or reads data belongs below if __name__ == "__main__":.'),
+    ("import numpy as np\n%matplotlib inline\n" + RIGHT, "a command of notebooks, which is no Python, line 2"),
+    ("def relu_forward(x):\n    raise AttributeError('no such name. ' + 30 * 'It was removed. ')\n",
+     "relu_forward raised AttributeError: no such name, line 2"),
+    ("# 激活函数\n" + RIGHT, "Save the file as UTF-8")])
+def test_what_is_said_of_files_that_do_not_run(here, text, words):
+    (here / "mine.py").write_text(text, encoding="gbk" if "激" in text else "utf-8")
+    report = running.check(here / "mine.py", ["relu_forward"])
+    assert words in report.results[0].hint
+    assert report.results[0].status == "crashed"
+
+
+def test_a_cache_that_is_a_dict(here):
+    """What a forward pass keeps is its own affair, if x is among it in its own shape."""
+    text = ("import numpy as np\n"
+            "def affine_forward(x, w, b):\n"
+            "    rows = x.reshape(len(x), -1)\n"
+            "    return rows @ w + b, {'x': KEPT, 'w': w}\n"
+            "def affine_backward(dout, cache):\n"
+            "    x, w = cache['x'], cache['w']\n"
+            "    return (dout @ w.T).reshape(x.shape), x.reshape(len(x), -1).T @ dout, dout.sum(axis=0)\n")
+    for kept, mistake in (("x", None), ("rows", "affine-cache")):
+        (here / "mine.py").write_text(text.replace("KEPT", kept))
+        report = running.check(here / "mine.py", ["affine_forward"])
+        assert report.results[0].mistake == mistake
+
+
+def test_what_is_not_written_is_to_do(here, capsys):
+    (here / "mine.py").write_text("def sgd(w, dw, config=None):\n    raise NotImplementedError('not yet')\n")
+    assert main(["check", "mine.py"]) == 1
+    assert "sgd       to do" in capsys.readouterr().out
+
+
 def test_a_notebook_is_checked_by_the_functions_of_its_cells(here, capsys):
     sources = ["%matplotlib inline\nimport no_such_library\nfrom daseCV.layers import *", "import numpy as np\nN = 3",
                ["def relu_forward(x):\n", "    return np.maximum(x, 0), x"], "raise SystemError('a training')",

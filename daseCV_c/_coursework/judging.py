@@ -97,9 +97,11 @@ def _loose(found: Any, right: Any) -> float | None:
 def raised(error: dict[str, Any]) -> str:
     """An exception in one line."""
     place = f", line {error['line']}" if error["line"] else ""
+    text = str(error["message"])
     if error["type"] in ("Misfit", "Unfinished"):
-        return str(error["message"])
-    return f"{error['in']} raised {error['type']}: {error['message']}{place}"
+        return text
+    # NumPy explains at length, with advice after its first sentence.
+    return f"{error['in']} raised {error['type']}: {text if len(text) < 160 else text.partition('. ')[0]}{place}"
 
 
 def unfinished(error: dict[str, Any]) -> str | None:
@@ -188,7 +190,8 @@ def changed(case: Case, answers: Answers) -> list[Fault]:
         if after is not None and not (isinstance(after, np.ndarray) and np.array_equal(after,
                                                                                        case.program["inputs"][key])):
             remark = key == "dout" or (case.gradients is not None and key in case.gradients.values())
-            faults.append(Fault(key, None, f"{key} was changed in place", "changes-its-input", remark))
+            whose = ", by this one or by its forward pass" if remark and key != "dout" else ""
+            faults.append(Fault(key, None, f"{key} was changed in place{whose}", "changes-its-input", remark))
     return faults
 
 
@@ -196,8 +199,9 @@ def affine(case: Case, answers: Answers) -> list[Fault]:
     """As the twin, and the cache is what it was given: the backward pass needs the shape of x."""
     faults = twin(case, answers)
     cache, inputs = answers.get("cache"), case.program["inputs"]
-    kept = number(cache[0]) if isinstance(cache, tuple | list) and len(cache) >= 3 else None
-    if not wrong(faults) and (kept is None or kept.shape != inputs["x"].shape):
+    kept = list(cache.values()) if isinstance(cache, dict) else cache if isinstance(cache, tuple | list) else []
+    arrays = [array for value in kept if (array := number(value)) is not None]
+    if not wrong(faults) and not any(array.shape == inputs["x"].shape for array in arrays):
         faults.append(Fault("cache", None, "the cache does not hold x as it came", "affine-cache"))
     return faults
 

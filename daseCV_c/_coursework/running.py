@@ -172,8 +172,16 @@ def written_in(file: str | Path) -> tuple[list[str], str | None]:
     except SyntaxError as error:
         text = Path(file).read_bytes().decode("utf-8", "replace")
         names = re.findall(r"^(?:def|class)\s+(\w+)", text, re.MULTILINE)
-        return [name for name in CASES if name in names], f"SyntaxError: {error.msg}, line {error.lineno}"
-    except (UnicodeDecodeError, ValueError, RecursionError, MemoryError) as error:
+        lines, number = text.splitlines(), error.lineno or 0
+        what = f"{error.msg}, line {number}"
+        if 0 < number <= len(lines) and lines[number - 1].lstrip().startswith(("%", "!")):
+            what = f"a command of notebooks, which is no Python, line {number}"
+        if not number:  # tokenize.open has not got as far as a line
+            what = "it is in another encoding than it says. Save the file as UTF-8"
+        return [name for name in CASES if name in names], f"SyntaxError: {what}"
+    except UnicodeDecodeError as error:
+        return [], f"{type(error).__name__}: {error}. Save the file as UTF-8"
+    except (ValueError, RecursionError, MemoryError) as error:
         return [], f"{type(error).__name__}: {error}"
     return [name for name in CASES if name in names], None
 
@@ -208,6 +216,8 @@ def check_file(file: str | Path, only: Sequence[str] = (), limits: Limits | None
                 error = loaded["error"]
                 place = f", line {error['line']}" if error["line"] else ""
                 text = f"The file cannot be imported: {error['type']}: {error['message']}{place}."
+                if error["type"] not in ("ImportError", "ModuleNotFoundError", "SyntaxError", *_SAID):
+                    text += ' What trains or reads data belongs below if __name__ == "__main__":.'
                 names = [name for name in written if name in wanted] or [Path(file).name]
                 report.results += _all_the_same(names, text, _SAID.get(error["type"]))
                 break

@@ -20,12 +20,13 @@ def as_text(report: Report, name: str, width: int = 100) -> str:
     found = [result for result in report.results if result.status != "missing"]
     lines = [f"{name}: {report.walls}" if report.walls else name, ""]
     if found:
-        wide = max(len(result.function) for result in found) + 2
+        wide = max(len(name) for name in ("function", *(result.function for result in found))) + 2
         lines.append(f"{'function':{wide}}{'result':9}{'largest error':15}where")
         for result in found:
             error = "" if result.max_error is None else f"{result.max_error:.1e}"
             where = result.case or ""
-            lines.append(f"{result.function:{wide}}{_WORDS[result.status]:9}{error:15}{where}".rstrip())
+            word = "to do" if result.mistake == "unfinished" else _WORDS[result.status]
+            lines.append(f"{result.function:{wide}}{word:9}{error:15}{where}".rstrip())
             if result.hint:
                 lines += textwrap.wrap(result.hint, width, initial_indent="    ", subsequent_indent="    ")
     missing = [result.function for result in report.results if result.status == "missing"]

@@ -180,10 +180,13 @@ def adam_of(mistake):
         if mistake != "adam-t-not-kept":
             config["t"] = t
         below = np.sqrt(vt + eps) if mistake == "adam-eps-inside-root" else np.sqrt(vt) + eps
+        if mistake == "adam-eps-before-correction":
+            return w - lr * np.sqrt(1 - b2**t) / (1 - b1**t) * m / (np.sqrt(v) + eps), config
         return w - lr * mt / below, config
 
 
 for mistake in ("adam-betas-swapped", "adam-t-raised-late", "adam-t-not-raised", "adam-t-not-kept",
                 "adam-no-bias-correction",
-                "adam-no-second-correction", "adam-beta-times-t", "adam-corrected-kept", "adam-eps-inside-root"):
+                "adam-no-second-correction", "adam-beta-times-t", "adam-corrected-kept", "adam-eps-inside-root",
+                "adam-eps-before-correction"):
     adam_of(mistake)

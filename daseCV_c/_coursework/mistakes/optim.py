@@ -102,6 +102,7 @@ def _adam(how: str) -> Rule:
         if how == "moments-not-kept":
             config.update(m=old_m, v=old_v)
         below = {"eps-inside": lambda: np.sqrt(vhat + eps), "no-root": lambda: vhat + eps,
+                 "eps-early": lambda: np.sqrt(vhat) + eps / np.sqrt(1 - beta2**t),
                  }.get(how, lambda: np.sqrt(vhat) + eps)()
         return (w + rate * mhat / below if how == "plus" else w - rate * mhat / below), config
     return rule
@@ -156,6 +157,8 @@ for _name, _says, _how in (
         ("adam-corrected-kept", "The corrected averages are put into config, and corrected again at the next step.",
          "corrected-kept"),
         ("adam-eps-inside-root", "eps is under the root.", "eps-inside"),
+        ("adam-eps-before-correction", "eps is added to the root of the average before that is corrected, which shows "
+         "where eps is not small.", "eps-early"),
         ("adam-not-squared", "The second average is not one of squares.", "not-squared"),
         ("adam-betas-swapped", "beta1 and beta2 have changed places.", "betas-swapped"),
         ("adam-weights-reversed", "The betas weigh the new gradient, and the rest the old average.",
