@@ -25,7 +25,7 @@ language = "en"
 extensions = [
     "myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx_copybutton", "sphinxarg.ext",
 ]
-exclude_patterns = ["_build", "notebooks/README.md", "notebooks/source", "answers", "**/.ipynb_checkpoints"]
+exclude_patterns = ["_build", "notebooks/README.md", "answers", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(numpy|sklearn)\..*")]  # pages of other hosts

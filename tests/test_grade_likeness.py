@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daseCV_c._coursework import starter
+from daseCV_c._coursework import stubs
 from daseCV_c._coursework.grading import likeness
 
 pytestmark = pytest.mark.once
@@ -74,8 +74,8 @@ def test_names_comments_and_lines_change_nothing(tmp_path):
 
 
 def test_what_was_given_says_nothing(tmp_path):
-    stubs = starter.stubs("en")
-    assert likeness.pairs(prints(tmp_path, one=stubs, two=starter.stubs("zh")), likeness.given()) == []
+    given = stubs.functions("en")
+    assert likeness.pairs(prints(tmp_path, one=given, two=stubs.functions("zh")), likeness.given()) == []
     (tmp_path / "given.py").write_text(CONV)
     given = likeness.given(tmp_path / "given.py")
     assert likeness.pairs(prints(tmp_path, one=CONV, two=RENAMED), given) == []

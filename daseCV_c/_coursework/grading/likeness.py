@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daseCV_c._coursework import starter
+from daseCV_c._coursework import starter, stubs
 from daseCV_c._coursework.cells import definitions, notebook_cells
 from daseCV_c._coursework.grading.reading import Submission, read
 
@@ -52,7 +52,7 @@ def given(path: str | Path | None = None) -> set[int]:
     """The hashes of what students were given: the stubs of `new`, and what lies at `path`, or OSError."""
     found: set[int] = set()
     for language in starter.LANGUAGES:
-        found |= set(_of_text(starter.stubs(language)))
+        found |= set(_of_text(stubs.functions(language))) | set(_of_text(stubs.networks(language)))
     if path is not None:
         Path(path).stat()
         found |= set(_prints(read("starter", Path(path))))

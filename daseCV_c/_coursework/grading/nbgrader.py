@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from daseCV_c._coursework import starter
+from daseCV_c._coursework import stubs as texts
 from daseCV_c._coursework.grading.rubric import Question, Rubric
 from daseCV_c._files import replacing
 
@@ -48,7 +48,7 @@ def _cell(kind: str, source: str, **marks: Any) -> dict[str, Any]:
 
 def _stubs() -> dict[str, str]:
     """The stubs of `new` by their names, with the marks where the answer goes."""
-    text = starter.stubs("en")
+    text = texts.functions("en")
     found = {}
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef):
