@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import builtins
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from daseCV_c._coursework import mistakes
 from daseCV_c._coursework.grading.reading import Submission, lay_out, read, written
 from daseCV_c._coursework.grading.rubric import Question, Rubric
+from daseCV_c._coursework.isolation import stranger
 from daseCV_c._coursework.running import CASES, Result, check_file
 from daseCV_c._version import __version__
 
@@ -80,7 +82,11 @@ def mark(name: str, path: Path, rubric: Rubric, isolate: bool | None, known: Map
     if known is not None and known.get("key") == key:
         return Grade.of_dict(known)
     with tempfile.TemporaryDirectory(prefix="dasecv-grade-") as folder:
-        marks = _marks(submission, Path(folder).resolve(), rubric, isolate)
+        user = stranger() if isolate is False else None
+        if user is not None:  # who may read it, and no more
+            os.chown(folder, -1, user)
+            os.chmod(folder, 0o750)
+        marks = _marks(submission, Path(folder).resolve(), rubric, isolate, user)
     answers = tuple(answer_of(question, marks) for question in rubric.questions)
     return Grade(name, answers, tuple(submission.notes), round(sum(answer.points for answer in answers), 2),
                  float(rubric.points), key)
@@ -93,7 +99,8 @@ def failed(name: str, rubric: Rubric, note: str) -> Grade:
     return Grade(name, answers, (note,), 0.0, float(rubric.points))
 
 
-def _marks(submission: Submission, folder: Path, rubric: Rubric, isolate: bool | None) -> dict[str, Mark]:
+def _marks(submission: Submission, folder: Path, rubric: Rubric, isolate: bool | None,
+           user: int | None) -> dict[str, Mark]:
     lay_out(submission, folder)
     wanted = {name: question for question in rubric.questions for name in question.functions}
     marks: dict[str, Mark] = {}
@@ -107,7 +114,7 @@ def _marks(submission: Submission, folder: Path, rubric: Rubric, isolate: bool |
             only = [name for name in mine if wanted[name].limits() == limits]
             tried: dict[str, list[Result]] = {name: [] for name in only}
             for seed in rubric.seeds:
-                for result in check_file(file, only, limits, isolate, seed).results:
+                for result in check_file(file, only, replace(limits, user=user), isolate, seed).results:
                     if result.function in tried:
                         tried[result.function].append(result)
             # A method of that name, or a function in a function, is not what was asked for.

@@ -90,7 +90,7 @@ def each(work: Callable[..., Found], tasks: Sequence[Task], at_once: int,
 
 def _pool(work: Callable[..., Found], tasks: Sequence[Task], at_once: int) -> Iterator[tuple[str, Found]]:
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of the kernels' pool
-    pool = ProcessPoolExecutor(max(1, min(at_once, len(tasks))), context, _leave_with_parent)
+    pool = ProcessPoolExecutor(max(1, min(at_once, len(tasks))), context, _begin)
     try:
         waiting = {pool.submit(work, *given): name for name, given in tasks}
         for future in as_completed(waiting):
@@ -99,8 +99,12 @@ def _pool(work: Callable[..., Found], tasks: Sequence[Task], at_once: int) -> It
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _leave_with_parent() -> None:
-    """End this process when the one that started it has been killed: its rooms end with it."""
+def _begin() -> None:
+    """End this process when the one that started it has been killed: its rooms end with it.
+
+    What it writes are copies of submissions; the user that runs them may be another, and must read them.
+    """
+    os.umask(0o022)
     parent = multiprocessing.parent_process()
 
     def wait() -> None:
