@@ -322,5 +322,5 @@ def _walls(wrapped: bool, why: str, limits: list[str], other: bool) -> str:
     if wrapped:
         return f"behind bubblewrap: no network, nothing to write to but an empty /tmp; limits of {held}"
     if other:
-        return f"as another user, with limits of {held}: {why}, so the network and what all may read are within its reach"
+        return f"as another user, with limits of {held}: {why}, so what all may read, and the network, are in its reach"
     return f"with limits of {held} alone: {why}, so files and the network are within its reach"
