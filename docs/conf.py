@@ -63,7 +63,7 @@ html_context = {"default_mode": "auto"}
 
 # Links of the pages to files outside this folder, which the site has as pages too.
 OUTSIDE = {
-    "CONTRIBUTING": "project/contributing", "CHANGELOG": "project/changelog",
+    "CONTRIBUTING": "project/contributing", "CHANGELOG": "project/changelog", "SECURITY": "project/security",
     "README.zh-CN": "zh/index", "README": "index",
 }
 _LINK = re.compile(r"\]\((?:\.\./)+(?:src/(\w+)/README|(" + "|".join(map(re.escape, OUTSIDE)) + r"))\.md(#[^)]*)?\)")
@@ -92,8 +92,9 @@ def name_in_docstring(app, env, node, contnode):
 def mathml(self, node):
     """Equations as MathML, which browsers draw by themselves: no script, no fonts, no network."""
     block = isinstance(node, nodes.math_block)
+    tex = re.sub(r"(\\hat ?\{?\w\}?)_", r"\1{}_", node.astext())  # else docutils puts the index below the letter
     self.body.append('<div class="math">' if block else "")
-    self.body.append(latex2mathml.tex2mathml(node.astext(), as_block=block))
+    self.body.append(latex2mathml.tex2mathml(tex, as_block=block))
     self.body.append("</div>\n" if block else "")
     raise nodes.SkipNode
 
