@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -44,24 +45,83 @@ def facts(found):
 
 
 def attempts(storage):
-    """Optuna's trials in a storage, as another process sees them."""
+    """Optuna's trials in a storage, as another process sees them; KeyError where they are not there yet.
+
+    Nothing is made there: the search that is watched would come upon it.
+    """
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
-    kept = storage if "://" in str(storage) else JournalStorage(JournalFileBackend(str(storage)))
+    storage = str(storage)
+    if "://" in storage:
+        kept = tables(storage)
+    elif Path(storage).exists():
+        kept = JournalStorage(JournalFileBackend(storage))
+    else:
+        raise KeyError(storage)
     return optuna.load_study(study_name="search", storage=kept).get_trials()
 
 
-def until(done, process=None):
-    """Wait for something that takes as long as it takes; the suite's own limit ends what never comes."""
-    while not done():
-        assert process is None or process.poll() is None, process.communicate()[0]
+def tables(address):
+    """Optuna's storage in a database; KeyError until all of it has been made."""
+    import sqlalchemy
+    from optuna.storages import RDBStorage
+    kind, _, rest = address.partition(":///")
+    if kind == "sqlite" and not Path(rest).exists():  # else it would be made now, empty
+        raise KeyError(address)
+    how = {"poolclass": sqlalchemy.NullPool, **({"connect_args": {"timeout": 60}} if kind == "sqlite" else {})}
+    with sqlalchemy.create_engine(address, **how).connect() as session:
+        # What Optuna makes last.
+        if not sqlalchemy.inspect(session).has_table("alembic_version") or session.execute(
+                sqlalchemy.text("SELECT version_num FROM alembic_version")).first() is None:
+            raise KeyError(address)
+    return RDBStorage(address, engine_kwargs=how, skip_compatibility_check=True)
+
+
+def until(done, process=None, over=None):
+    """Wait for something that takes as long as it takes, and that cannot come any more when the process has ended, or
+    the event has; the suite's own limit ends what never comes."""
+    while True:
+        ended = process is not None and process.poll() is not None or over is not None and over.is_set()
+        if done():
+            return
+        assert not ended, process.communicate()[0] if process else "it is over before that came"
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def beside(work):
+    """Run `work(over)` in a thread beside the block; the event says that the block has ended.
+
+    What it raises ends the block, as Ctrl-C would, and is raised again here.
+    """
+    raised, over = [], threading.Event()
+
+    def run():
+        try:
+            work(over)
+        except BaseException as error:
+            raised.append(error)
+            if not over.is_set():
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not raised:
+            raise
+    finally:
+        over.set()
+    thread.join()
+    if raised:
+        raise raised[0]
 
 
 def finished(storage, count):
     """So many trials have found something."""
-    with contextlib.suppress(KeyError, ValueError):  # not there yet
+    with contextlib.suppress(KeyError):  # not there yet
         return sum(trial.value is not None for trial in attempts(storage)) >= count
     return False
 
@@ -81,11 +141,16 @@ def children(process):
     return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+def state(pid):
+    """The letter that Linux has for what a process does; X when there is none."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return "X"
+
+
 def running(pid):
     """True until it has ended, whether or not somebody has asked how."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
+    return state(pid) not in "ZX"
 
 
 def programs():
@@ -133,3 +198,20 @@ def _unpacked(array):
     with open(os.environ["UNPACKED"], "a") as file:
         file.write(f"{os.getpid()}\n")
     return array.view(Counted)
+
+
+def found_or_stopped(name, task):
+    """In the place of a training on a Dask worker: it ends when there is the file, or it ends with its process, or its
+    process is stopped as soon as somebody fetches what it has found."""
+    if task == "stop":
+        return _Stopping()
+    if task == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    until(Path(task).exists)
+    return "found"
+
+
+class _Stopping:
+    def __reduce__(self):
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return str, ("woken",)

@@ -116,7 +116,8 @@ def test_every_kind_of_run_goes_on(here, monkeypatch, options):
 
 if sys.platform != "win32":
     def test_killed_again_and_again(here):
-        command = ["train", "--hidden", "20", "--dropout", "0.8", "--epochs", "8"]
+        # With a checkpoint for each step this takes so long that it is under way when it is killed.
+        command = ["train", "--hidden", "20", "--dropout", "0.8", "--epochs", "30"]
         assert main([*command, "--out", "whole"]) == 0
         argv = [*command, "--out", "killed", "--checkpoint-every", "1e-9"]
         checkpoint = here / "killed" / "checkpoint.npz"

@@ -7,9 +7,9 @@ import multiprocessing
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
-import threading
 import types
 
 import numpy as np
@@ -20,6 +20,7 @@ from searching import (
     SPACE,
     TRIALS,
     attempts,
+    beside,
     children,
     facts,
     finished,
@@ -107,7 +108,7 @@ def test_a_search_goes_on_to_more_trials(tmp_path, whole):
 def test_killed_and_gone_on_with(where, whole):
     """The leader dies by SIGKILL while one of its processes is in the middle of a trial."""
     leader = started(where)
-    until(lambda: finished(where, 3), leader)
+    until(lambda: finished(where, 1), leader)
     workers = children(leader)
     os.kill(workers[0], signal.SIGSTOP)  # so that its trial cannot end
     until(lambda: stalled(where), leader)
@@ -133,17 +134,16 @@ def test_killed_and_gone_on_with(where, whole):
 def test_a_process_that_is_killed_in_the_middle(tmp_path, whole):
     kept = tmp_path / "kept"
 
-    def kill():
-        until(lambda: finished(kept, 2))
+    def kill(over):
+        until(lambda: finished(kept, AHEAD), over=over)  # so trial 0 is, which the first process has run
         worker = next(child for child in multiprocessing.active_children() if child.name == "dasecv-search-1")
         os.kill(worker.pid, signal.SIGSTOP)
-        until(lambda: stalled(kept))
+        until(lambda: stalled(kept), over=over)
         worker.kill()
 
-    thread = threading.Thread(target=kill, daemon=True)
-    thread.start()
-    same(search(kept), whole)
-    thread.join()
+    with beside(kill):
+        found = search(kept)
+    same(found, whole)
     lost, = [trial for trial in attempts(kept) if trial.state.name == "FAIL"]
     assert "ended with code -9" in lost.user_attrs["lost"] and len(attempts(kept)) == TRIALS + 1
     assert not [child for child in multiprocessing.active_children() if child.name.startswith("dasecv-search-")]
@@ -160,7 +160,7 @@ def test_two_that_lead_at_the_same_time(where, whole, tmp_path):
 
 def test_ctrl_c(tmp_path, whole):
     leader = started(tmp_path / "kept")
-    until(lambda: finished(tmp_path / "kept", 2), leader)
+    until(lambda: finished(tmp_path / "kept", 1), leader)
     workers = children(leader)
     leader.send_signal(signal.SIGINT)
     said = leader.communicate()[0]
@@ -457,6 +457,57 @@ def test_files_that_are_none_of_its_own(here):
     with pytest.raises(ValueError, match="another program's"):
         search("sqlite:///other.db")
     assert (here / "text").read_text() == "no journal"
+
+
+@pytest.mark.parametrize("where, statement", [
+    ("sqlite", "CREATE TABLE studies"),
+    ("sqlite", "CREATE TABLE alembic_version"),
+    ("sqlite", "INSERT INTO alembic_version"),
+    ("postgres", "CREATE TYPE"),  # here what follows is one transaction with it, or with the next
+    ("postgres", "CREATE TABLE alembic_version"),
+], indirect=["where"])
+def test_another_program_makes_the_tables_at_the_same_time(where, statement):
+    """It comes between Optuna's look for something and Optuna's own making of it."""
+    import sqlalchemy
+    made = []
+
+    def before(conn, cursor, sent, parameters, context, executemany):
+        if not made and sent.lstrip().startswith(statement):
+            made.append(None)
+            made[0] = optuna.storages.RDBStorage(where)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", before)
+    try:
+        kept, locks = storage.opened(where, "search")
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", before)
+    optuna.create_study(storage=made[0], study_name="of both")
+    assert optuna.get_all_study_names(kept) == ["of both"]
+    locks.close()
+    for one in (kept, made[0]):
+        one.engine.dispose()
+
+
+def test_tables_that_cannot_be_made(here, monkeypatch):
+    import sqlalchemy
+    monkeypatch.setattr(storage, "_PAUSE", 0)
+    tries = []
+
+    def before(conn, cursor, sent, parameters, context, executemany):
+        if sent.lstrip().startswith("CREATE TABLE studies"):
+            tries.append(sent)
+            raise sqlite3.OperationalError(said)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", before)
+    try:
+        for said, count in (("disk I/O error", 1), ("table studies already exists", storage._TRIES)):
+            with pytest.raises((sqlalchemy.exc.OperationalError, sqlite3.OperationalError), match=said):
+                search("sqlite:///kept.db")
+            assert len(tries) == count
+            tries.clear()
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", before)
+    assert not list(here.glob("*.alive"))
 
 
 def test_without_optuna(monkeypatch):

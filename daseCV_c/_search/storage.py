@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import IO, Any
 
 from daseCV_c._search.locks import FileLocks, Locks, PostgresLocks, take
 
 KINDS = "a file name, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+_TRIES, _PAUSE = 50, 0.1  # of making the tables, and seconds between two of them
+_MADE = {"42P07", "42710", "23505"}  # how PostgreSQL says that a table, a type or a row is there
 
 
 def opened(name: str, study: str) -> tuple[Any, Locks]:
@@ -37,13 +40,38 @@ def _file(name: str) -> str:
 
 
 def _tables(url: str, locks: Locks, **options: Any) -> tuple[Any, Locks]:
-    from optuna.storages import RDBStorage
     try:
         with locks.exclusive():  # two that make the tables at the same time disturb each other
-            return RDBStorage(url, engine_kwargs=options), locks
+            return _made(url, options), locks
     except BaseException:
         locks.close()
         raise
+
+
+def _made(url: str, options: dict[str, Any]) -> Any:
+    """Optuna's storage, with its tables.
+
+    Another program of Optuna, such as its dashboard, knows nothing of our locks. If it makes a table between Optuna's
+    look for it and Optuna's own making of it, that fails, and the next try finds the table.
+    """
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import DBAPIError
+    for left in reversed(range(_TRIES)):
+        try:
+            return RDBStorage(url, engine_kwargs=options)
+        except DBAPIError as error:
+            if not left or not _was_made(error):
+                raise
+        time.sleep(_PAUSE)
+    raise AssertionError("the last try ends the loop")
+
+
+def _was_made(error: Any) -> bool:
+    """True if something could not be made because it was there."""
+    if type(error.orig).__module__ == "sqlite3":
+        text = str(error.orig)
+        return text.endswith("already exists") or text.startswith("UNIQUE constraint failed: ")
+    return getattr(error.orig, "sqlstate", getattr(error.orig, "pgcode", None)) in _MADE  # psycopg's, psycopg2's
 
 
 def _journal(path: str) -> Any:
