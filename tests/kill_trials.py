@@ -17,7 +17,9 @@ import argparse
 import hashlib
 import itertools
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -142,7 +144,7 @@ def _kill(folder: Path, process: subprocess.Popen[bytes], writing: bool, rng: ra
             while not _drafts(folder) and process.poll() is None:
                 time.sleep(0.0005)
             time.sleep(rng.uniform(0, 0.01))
-        while not _drafts(folder) and process.poll() is None:
+        while not _stopped_with_a_draft(folder, process) and process.poll() is None:
             time.sleep(0.0005)
     else:
         while not (folder / CHECKPOINT).exists() and process.poll() is None and rng.random() < 0.99:
@@ -153,6 +155,18 @@ def _kill(folder: Path, process: subprocess.Popen[bytes], writing: bool, rng: ra
     process.kill()
     process.wait()
     return Kills(1, int(bool(_drafts(folder))))
+
+
+def _stopped_with_a_draft(folder: Path, process: subprocess.Popen[bytes]) -> bool:
+    """On a busy machine a draft that was seen may be whole before a signal comes: so look again once it is stopped."""
+    if process.poll() is not None or not _drafts(folder):
+        return False
+    os.kill(process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    if _drafts(folder):
+        return True
+    os.kill(process.pid, signal.SIGCONT)
+    return False
 
 
 def run(trial: tuple[str, str | None, float], kills: int, rng: random.Random, parent: Path) -> Kills:
