@@ -14,7 +14,7 @@ from commands import fails, program_environment
 
 import daseCV_c
 from daseCV_c import coursework, layer_utils, layers, optim, reference
-from daseCV_c._coursework import percent, running, starter, using
+from daseCV_c._coursework import percent, room, running, starter, using
 from daseCV_c._coursework.cells import definitions
 from daseCV_c._coursework.programs import execute
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
@@ -323,6 +323,16 @@ def test_networks_are_used_where_they_are_finished(here, capsys):
     assert capsys.readouterr().out == "my_networks: TwoLayerNet; the rest is daseCV_c's\n"
     daseCV_c.use(None)
     assert type(coursework.TwoLayerNet(4, 3, 2)).__module__ == "daseCV_c.classifiers.fc_net"
+
+
+def test_another_copy_of_the_package_is_ours_too(here, monkeypatch):
+    """An older wheel, say, which the student's process finds first: its layers are not the student's."""
+    copy = type(sys)("daseCV_c.copied")
+    copy.__file__ = str(here / "installed" / "daseCV_c" / "copied.py")
+    monkeypatch.setitem(sys.modules, "daseCV_c.copied", copy)
+    exec("def sgd(w, dw, config=None): pass", vars(copy))
+    assert room.theirs(vars(copy), ["sgd"], str(here / "work")) == []
+    assert room.theirs(vars(copy), ["sgd"], str(here / "installed")) == ["sgd"]
 
 
 @pytest.mark.parametrize("name", ["a course", "作业 1", "deep/er/still"])

@@ -81,13 +81,17 @@ def module_name(file: str) -> str:
     return stem if free else f"student_{plain}"
 
 
-def theirs(namespace: dict[str, Any], known: list[str]) -> list[str]:
-    """The known names that the student's file, or one beside it, defines: what it imports from us is not theirs."""
+def theirs(namespace: dict[str, Any], known: list[str], folder: str = os.curdir) -> list[str]:
+    """The known names that the student's file, or one in its folder, defines: what it imports from us is not theirs.
+
+    Nor is what comes from another copy of this package, which may be installed beside the one that checks.
+    """
     found = []
     for name in known:
-        home = sys.modules.get(str(getattr(namespace.get(name), "__module__", None)))
-        path = os.path.abspath(getattr(home, "__file__", None) or "")
-        if callable(namespace.get(name)) and not path.startswith(os.path.dirname(HERE) + os.sep):
+        module = str(getattr(namespace.get(name), "__module__", None))
+        path = os.path.abspath(getattr(sys.modules.get(module), "__file__", None) or "")
+        copy = module.startswith("daseCV_c.") and not path.startswith(os.path.join(os.path.abspath(folder), ""))
+        if callable(namespace.get(name)) and not copy and not path.startswith(os.path.dirname(HERE) + os.sep):
             found.append(name)
     return found
 
@@ -123,7 +127,7 @@ def serve(requests: Any, answers: Any) -> None:
             file = request["load"]
             try:
                 namespace = load(file, request["paths"], request["package"])
-                send({"found": theirs(namespace, request["known"]), "error": None})
+                send({"found": theirs(namespace, request["known"], request["paths"][0]), "error": None})
             except BaseException as error:
                 send({"found": [], "error": programs.explain(error, file)})
         else:
