@@ -134,12 +134,12 @@ static void plane_moments(const real *x, ptrdiff_t size, double *moments)
     } else if (sizeof(real) == 4) {
         const double from = x[0] - x[0] == 0 ? x[0] : 0; /* an infinity would make its own mean NaN */
         shifted_sums(x, size, from, &sum, &square);
-        square -= sum * sum / size;
-        moments[0] = sum + from * size;
+        square -= sum * sum / (double)size;
+        moments[0] = sum + from * (double)size;
         moments[1] = square < 0 ? 0 : square;
     } else {
         moments[0] = plain_sum(x, size);
-        shifted_sums(x, size, moments[0] / size, &sum, &moments[1]);
+        shifted_sums(x, size, moments[0] / (double)size, &sum, &moments[1]);
     }
 }
 

@@ -10,6 +10,9 @@ cdef extern from "threads/pool.h" nogil:
     const char *SHARED_NAME
     int processors
 
+cdef extern from "threads/granted.h" nogil:
+    pass
+
 cdef extern from "cpu.h" nogil:
     int level_number()
     int cpu_has_bf16()
@@ -56,6 +59,7 @@ cdef extern from *:
     static void in_child(void) {
         is_child = 1;
         forget_workers();
+        forget_region();
         count_slots();
     }
     static int watch_forks(void) { return pthread_atfork(NULL, NULL, in_child); }
@@ -63,7 +67,7 @@ cdef extern from *:
     static int watch_forks(void) { return 0; }
     #endif
 
-    static const SharedFunctions own_functions = {pool_share_out, cache_take, cache_give};
+    static const SharedFunctions own_functions = {pool_share_out, cache_take, cache_give, grant_threads};
     """
     int openmp_date() nogil
     int openmp_threads() nogil

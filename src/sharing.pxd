@@ -6,6 +6,8 @@
 # A region on one thread still costs 1 us, as libgomp makes a team for it, and small layers take no longer
 # than that. So their loops run over a range: one call where there is one thread, and in a region one call
 # for each thread's part of the range.
+from threads.threads cimport granted
+
 cdef extern from *:
     """
     static double serial_picoseconds = 200e6;
@@ -25,5 +27,5 @@ cdef inline int threads_for(Py_ssize_t bytes, double picoseconds, int num_thread
     """Threads for work on an array of so many bytes, of which one thread does four in so long; a half or a third
     of that for two or three regions. It never changes a result, so it may depend on anything."""
     if num_threads > 1 and bytes * picoseconds >= 4 * serial_picoseconds:
-        return num_threads
+        return granted(num_threads)
     return 1

@@ -23,7 +23,7 @@ from step.layout cimport BATCH_NORM, LAYER_NORM, NO_NORM, image_source, lay_out,
 from step.phases cimport LOGISTIC_LOSS, POISSON_LOSS, SOFTMAX_LOSS, SQUARED_LOSS, run_step
 from step.rules cimport (
     STORE, rule_param, rule_update, rules, rules_by_name, set_numbers, set_update, update_vector)
-from threads.threads cimport scratch_give, scratch_take
+from threads.threads cimport granted, scratch_give, scratch_take
 
 cdef extern from "Python.h":
     void Py_SET_SIZE(list items, Py_ssize_t size)
@@ -323,7 +323,7 @@ def train_step(
             _set_front(&ahead[l], front[l], step.rule, t)
         if 3 * work * step.source.n * PICOSECONDS < serial_picoseconds:
             num_threads = 1
-        num_threads = max(1, num_threads)
+        num_threads = granted(num_threads)
         itemsize = sizeof(float) if t == cnp.NPY_FLOAT else sizeof(double)
         with nogil:
             step.scratch = <char *> scratch_take(lay_out(&step, itemsize, num_threads))
@@ -442,7 +442,7 @@ def train_batches(
             writable("done", done, cnp.NPY_INT64, 1, -1)
         if 3 * work * batch_size * PICOSECONDS < serial_picoseconds:
             num_threads = 1
-        num_threads = max(1, num_threads)
+        num_threads = granted(num_threads)
         itemsize = sizeof(float) if type == cnp.NPY_FLOAT else sizeof(double)
         last = rows - (batches - 1) * batch_size
         step = whole

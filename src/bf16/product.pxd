@@ -15,7 +15,7 @@ from product.grid cimport Area, Grid, area_of, grid_of
 from product.plan cimport Product
 from product.product cimport sum_columns
 from product.tiles cimport TILE_ADD
-from threads.threads cimport scratch_give, scratch_take
+from threads.threads cimport granted, scratch_give, scratch_take
 
 cdef extern from "bf16/microkernel.h" nogil:
     enum:
@@ -173,7 +173,7 @@ cdef inline void part_of(const Product *p, const Plan *plan, const float *a, con
 cdef inline int multiply(const Product *p, const float *a, const float *b, float *c, const float *bias,
                          float *column_sums, int num_threads, bint amx) noexcept nogil:
     """As multiply of product/product.pxd; column_sums are those of b as it came, not rounded. -1: out of memory."""
-    cdef int part, parts
+    cdef int part, parts, threads
     cdef Plan plan
     cdef unsigned *scratch
     if p.n == 0 or (p.m == 0 and column_sums == NULL):
@@ -183,7 +183,8 @@ cdef inline int multiply(const Product *p, const float *a, const float *b, float
     scratch = <unsigned *>scratch_take(parts * plan.scratch * sizeof(unsigned))
     if scratch == NULL:
         return -1
-    for part in prange(parts, num_threads=parts, use_threads_if=parts > 1, schedule="static", chunksize=1):
+    threads = granted(parts)
+    for part in prange(parts, num_threads=threads, use_threads_if=threads > 1, schedule="static", chunksize=1):
         part_of(p, &plan, a, b, c, bias, column_sums, part, scratch)
     scratch_give(scratch)
     return 0

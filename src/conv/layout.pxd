@@ -9,6 +9,7 @@
 
 from arithmetic cimport ceil_div, part_start
 from real cimport real
+from threads.threads cimport granted
 
 cdef extern from "conv/microkernel.h" nogil:
     enum:
@@ -68,7 +69,7 @@ cdef inline int threads_for_products(double products, Py_ssize_t parts, int lane
     """Threads for so many products of single numbers, in so many parts."""
     if num_threads <= 1 or products < <double>SERIAL_CYCLES * lanes:
         return 1
-    return <int>min(<Py_ssize_t>num_threads, max(<Py_ssize_t>1, parts))
+    return granted(<int>min(<Py_ssize_t>num_threads, max(<Py_ssize_t>1, parts)))
 
 
 cdef inline Py_ssize_t band_start(const Layout *p, Py_ssize_t band) noexcept nogil:

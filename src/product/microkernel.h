@@ -92,7 +92,7 @@ typedef struct {
 /* Four steps of k between two jumps are faster, as the processor fetches few instructions after a jump. Measured with
    AVX2; there not for a vector and a half, and not where B's rows lie whole pages apart, in one set of the cache. */
 #if defined(__AVX2__) && !defined(__AVX512F__)
-#define BY_FOUR(ldb) ((ldb) * sizeof(real) % 4096 != 0)
+#define BY_FOUR(ldb) ((ldb) * (Py_ssize_t)sizeof(real) % 4096 != 0)
 #else
 #define BY_FOUR(ldb) 0
 #endif

@@ -122,7 +122,7 @@ static void flush_pending(pending_tile *p, const real *sums, const rule_update *
 static int leftover_gradient(const real *x, const real *dout, ptrdiff_t cols, ptrdiff_t n, ptrdiff_t kc, real *turned)
 {
     real sums[VL / 4][PANEL];
-    tile_args args = {dout, 1, PANEL, kc, 0, x, PANEL, VL, PANEL, VL, NULL, NULL, 1, 0, NULL};
+    tile_args args = {dout, 1, PANEL, kc, 0, x, PANEL, VL, PANEL, VL, NULL, NULL, 1, 0, NULL, NULL};
     if (PANEL > 2 * VL || cols > VL / 4) return 0;
     for (ptrdiff_t k = 0; k < n; k += kc) {
         args.a = dout + k * PANEL;

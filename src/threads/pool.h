@@ -103,7 +103,7 @@ static void pool_share_out(Work body, void *arg, int parts, int threads)
     pool.arg = arg;
     pool.parts = parts;
     __atomic_store_n(&pool.done, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&pool.job, (uint64_t)number << 32 | seats * SEAT | parts * PART, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&pool.job, (uint64_t)number << 32 | (uint64_t)seats * SEAT | (uint64_t)parts * PART, __ATOMIC_SEQ_CST);
     const int asleep = flag_raise(&pool.posted), wanted = seats - (pool.workers - asleep);
     if (wanted > 0) flag_wake(&pool.posted, wanted);
     while (take_part(number, PART)) {}

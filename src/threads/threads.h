@@ -13,6 +13,7 @@ typedef struct {
     void (*share_out)(Work body, void *arg, int parts, int threads);
     void *(*scratch_take)(size_t bytes);
     void (*scratch_give)(void *scratch);
+    int (*grant_threads)(int wanted);
 } SharedFunctions;
 
 static const SharedFunctions *shared_functions;
@@ -28,5 +29,8 @@ static inline void *scratch_take(size_t bytes) { return shared_functions->scratc
 
 /* Ends the use of what scratch_take gave; NULL is allowed. */
 static inline void scratch_give(void *scratch) { shared_functions->scratch_give(scratch); }
+
+/* Threads for a parallel region: as many as are wanted and the system grants. Asked right before the region. */
+static inline int granted(int wanted) { return wanted > 1 ? shared_functions->grant_threads(wanted) : 1; }
 
 #endif

@@ -13,6 +13,8 @@ cdef extern from "threads/threads.h" nogil:
     void *scratch_take(size_t size) noexcept
     # Ends the use of what scratch_take gave; NULL is allowed.
     void scratch_give(void *scratch) noexcept
+    # Threads for a parallel region: as many as are wanted and the system grants. Asked right before the region.
+    int granted(int wanted) noexcept
 
 cdef extern from "threads/barrier.h" nogil:
     # Embedded in what the threads of a parallel region share; all zeros before its first use.

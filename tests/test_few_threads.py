@@ -1,0 +1,79 @@
+"""Where the system grants no further thread, work goes on with those there are, to the same bits."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from scarce import preloaded
+
+pytestmark = [pytest.mark.compiled, pytest.mark.once, pytest.mark.timeout(120),
+              pytest.mark.skipif(sys.platform != "linux", reason="a library is preloaded")]
+
+WORK = f"""
+import ctypes, os, resource, sys, threading
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import conftest  # small work is shared out, too
+import numpy as np
+import daseCV_c
+from adversarial import frozen, rng_of
+from daseCV_c import fast_layers, layer_utils, layers
+from daseCV_c.classifiers.fc_net import FullyConnectedNet
+from daseCV_c.solver import Solver
+
+rng = rng_of("threads")
+x, dout, images = (rng.standard_normal(s) for s in ((300, 200), (300, 150), (16, 3, 20, 20)))
+filters, w, labels = rng.standard_normal((4, 3, 3, 3)), rng.standard_normal((200, 150)), rng.integers(0, 150, 300)
+data = {{"X_train": x, "y_train": labels % 10, "X_val": x[:50], "y_val": labels[:50] % 10}}
+
+
+def work():
+    np.random.seed(1)
+    out, cache = layer_utils.affine_bn_relu_forward(x, w, *np.ones((3, 150)), {{"mode": "train"}})
+    found = [out, layer_utils.affine_bn_relu_backward(dout, cache), layers.softmax_loss(out, labels),
+             fast_layers.conv_forward_fast(images, filters, np.ones(4), {{"stride": 1, "pad": 1}})[0]]
+    net = FullyConnectedNet([130, 60], input_dim=200, dtype=np.float64, normalization="batchnorm")
+    solver = Solver(net, data, update_rule="adam", batch_size=100, num_epochs=3, verbose=False)
+    solver.train()
+    return frozen([found, solver.loss_history, net.params, net.loss(x)])
+
+
+with daseCV_c.num_threads(1):
+    expected = work()
+daseCV_c.set_num_threads(4)
+"""
+SAME = """
+assert work() == expected
+print("same", int(next(l for l in open("/proc/self/status") if l.startswith("Threads")).split()[1]))
+"""
+
+
+@pytest.mark.parametrize("left", [0, 1, 2, 5, 9])
+def test_no_further_thread(script, tmp_path, left):
+    """OpenMP's runtime would end the process."""
+    limit = f"ctypes.CDLL(None).leave_threads(ctypes.c_long({left}))\n"
+    said = script(WORK + limit + SAME, **preloaded(tmp_path))
+    assert said.split()[0] == "same" and int(said.split()[1]) <= 1 + left
+
+
+def test_no_further_thread_by_the_limit_of_a_user(script):
+    limit = """
+if os.geteuid() == 0:  # whom the limit does not hold
+    os.setresuid(65534, 65534, 65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (2, 2))
+"""
+    assert script(WORK + limit + SAME, OPENBLAS_NUM_THREADS="1").split()[0] == "same"
+
+
+def test_threads_that_the_system_grants_later(script, tmp_path):
+    """A refusal is believed for a second; then more threads come."""
+    program = WORK + """
+import time
+few = ctypes.CDLL(None).leave_threads
+few(ctypes.c_long(0))
+assert work() == expected
+few(ctypes.c_long(-1))
+until = time.monotonic() + 60
+while len(os.listdir("/proc/self/task")) < 4 and time.monotonic() < until:
+    work()
+""" + SAME
+    assert int(script(program, timeout=100, **preloaded(tmp_path)).split()[1]) >= 4
