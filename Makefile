@@ -10,7 +10,7 @@ INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 # As many tests at a time as there are processors; those that build, or run the notebook, one after the other.
 PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 8 --dist loadgroup
 
-.PHONY: train test check lint bench build docs linkcheck
+.PHONY: train test check lint bench build docs linkcheck sanitize
 
 train: build $(VENV)/plot.installed
 	@echo "--- training on the bundled digits"
@@ -31,6 +31,10 @@ lint: build $(VENV)/test.installed $(VENV)/dev.installed
 	@PATH="$(abspath $(BIN)):$$PATH" cython-lint src # it calls pycodestyle
 	@$(PY) -m mypy
 	@$(PY) .ci/stubs.py
+
+# Sanitizers, valgrind, warnings, Clang, large arrays: an hour.
+sanitize: build $(VENV)/test.installed
+	@PYTHON=$(abspath $(PY)) .ci/sanitize
 
 bench: build $(VENV)/plot.installed
 	@$(PY) -m daseCV_c bench

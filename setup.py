@@ -8,6 +8,8 @@ Environment
 DASECV_BUILD_ISA          comma-separated levels to build (default: as said above)
 DASECV_NO_OPENMP=1        build serial kernels
 DASECV_DEBUG=1            bounds checks on, light optimization, debug symbols
+DASECV_SANITIZE           sanitizers of GCC or Clang: address,undefined or thread (CONTRIBUTING.md says how to run them)
+DASECV_WARNINGS=1         all warnings of GCC or Clang, as errors
 DASECV_REQUIRE_KERNELS=1  fail where the kernels cannot be built, rather than install the NumPy twins alone
 """
 
@@ -40,6 +42,8 @@ LEVELS_OF = {"affine_bf16": ("v4",)}  # families that are not for every level
 MSVC = sys.platform == "win32"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 DEBUG = os.environ.get("DASECV_DEBUG") == "1"
+SANITIZE = os.environ.get("DASECV_SANITIZE", "")
+WARNINGS = os.environ.get("DASECV_WARNINGS") == "1"
 NO_OPENMP = os.environ.get("DASECV_NO_OPENMP") == "1"
 REQUIRE_KERNELS = os.environ.get("DASECV_REQUIRE_KERNELS") == "1"
 PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -61,6 +65,14 @@ else:
     COMMON_FLAGS = ["-O1", "-g"] if DEBUG else [
         "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function",
     ]
+# Python's own flags make signed overflow wrap around: the sanitizer would not see it.
+SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-fno-wrapv", "-O1",
+                  "-g"]
+# Left out by name: a stand-in for instructions that a level lacks uses none of its parameters, and neither do some
+# functions that Cython writes; a module uses some functions of a header; Cython compares an unsigned index with 0;
+# no vector passes from one file to another.
+WARNING_FLAGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-unused-function", "-Wno-type-limits",
+                 "-Wno-psabi"]
 OPENMP_CHOICES = (
     [(["/openmp"], [])] if MSVC
     else [(["-Xpreprocessor", "-fopenmp"], ["-lomp"])] if sys.platform == "darwin"
@@ -87,6 +99,15 @@ __attribute__((target("amx-tile,amx-bf16"))) int main(void)
 
 def say(text):
     print(f"daseCV_c: {text}", file=sys.stderr, flush=True)
+
+
+def sanitizers():
+    """What DASECV_SANITIZE names, as flags of the compiler and of the linker."""
+    if not SANITIZE:
+        return [], []
+    if SANITIZE not in ("address", "undefined", "address,undefined", "thread"):
+        raise SystemExit(f"DASECV_SANITIZE is {SANITIZE!r}, expected address, undefined, address,undefined or thread")
+    return SANITIZE_FLAGS, SANITIZE_FLAGS[:1]
 
 
 def asked_levels():
@@ -282,6 +303,10 @@ class BuildExt(build_ext):
 
     def _set_flags(self):
         compile_args, link_args = self._openmp_flags()
+        sane_compile_args, sane_link_args = sanitizers()
+        compile_args, link_args = compile_args + sane_compile_args, link_args + sane_link_args
+        if WARNINGS:
+            compile_args = compile_args + WARNING_FLAGS
         if self._works(FUSED_PROBE, FUSED_FLAGS):
             compile_args = compile_args + FUSED_FLAGS
         macros = [("DASECV_AMX", "1")] if X86 and not MSVC and self._works(AMX_PROBE) else []
