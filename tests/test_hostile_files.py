@@ -14,6 +14,7 @@ from PIL import Image
 from test_fetch import Server, fetch, make_archive
 
 from daseCV_c import _npz
+from daseCV_c._coursework.grading import board, reading
 from daseCV_c.cli import files, lock, runs
 from daseCV_c.cli.errors import CommandError
 from daseCV_c.cli.main import main
@@ -133,6 +134,40 @@ def test_imagenet_files_that_are_none(tmp_path, monkeypatch, content):
         np.savez(path, X=np.array(3), y=np.array(3), label_map=np.array({0: "hay"}, object))
     with pytest.raises(ValueError, match="imagenet_val_25.npz"):
         load_imagenet_val()
+
+
+def named(content, name):
+    """A zip of one file, which is called `name` in its directory."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x" * max(len(name), 1), content)
+    data = buffer.getvalue()
+    at = data.index(b"PK\1\2")
+    if not name:  # the length is a number in the entry; what follows it moves up
+        data = data[:at + 28] + b"\0\0" + data[at + 30:at + 46] + data[at + 47:]
+        end = data.index(b"PK\5\6")
+        data = data[:end + 12] + (end - at).to_bytes(4, "little") + data[end + 16:]
+    return data
+
+
+def test_a_file_without_a_name_in_a_students_zip(tmp_path):
+    """It ends nobody's grading."""
+    path = tmp_path / "ada.zip"
+    path.write_bytes(named(b"x = 1", ""))
+    assert zipfile.ZipFile(path).namelist() == [""]
+    assert reading.read("ada", path).notes
+
+
+@pytest.mark.parametrize("content", [b"x = 1\n", None])
+def test_a_students_zip_packed_with_lzma(tmp_path, content):
+    with zipfile.ZipFile(tmp_path / "ada.zip", "w", zipfile.ZIP_LZMA) as archive:
+        for name in ("optim.py", "prediction.npy"):
+            archive.writestr(name, content or b"y" * 50)
+    if content is None:  # damaged inside: the errors of that library are of no other's kind
+        data = (tmp_path / "ada.zip").read_bytes()
+        (tmp_path / "ada.zip").write_bytes(data.replace(b"\x5d", b"\xff"))
+    assert "LZMA" in reading.read("ada", tmp_path / "ada.zip").notes[0]
+    assert "LZMA" in board._score("ada", tmp_path / "ada.zip", np.arange(4), 10).fault
 
 
 @pytest.fixture

@@ -100,6 +100,8 @@ def _predictions(path: Path, rows: int) -> Array:
             members = [entry for entry in archive.infolist() if entry.filename == _MEMBER]
             if len(members) != 1:
                 raise ValueError(f"it holds {len(members)} files called {_MEMBER}, expected one, at its top")
+            if members[0].compress_type == zipfile.ZIP_LZMA:  # it takes memory by a number in the file
+                raise ValueError(f"{_MEMBER} is packed with LZMA, expected the usual way")
             largest = _HEADER + 64 * rows  # a wrong number of rows is said as that where it is not far off
             with archive.open(members[0]) as member:
                 data = member.read(largest + 1)

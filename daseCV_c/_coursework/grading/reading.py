@@ -140,9 +140,11 @@ def _zip(submission: Submission, file: IO[bytes], above: tuple[str, ...], called
             mode = entry.external_attr >> 16
             if ".." in parts or entry.filename.startswith(("/", "\\")) or ":" in entry.filename:
                 submission.note(f"left out: {entry.filename} leaves the folder")
+            elif entry.compress_type == zipfile.ZIP_LZMA:  # it takes memory by a number in the file
+                submission.note(f"left out: {entry.filename} is packed with LZMA")
             elif stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 submission.note(f"left out: {entry.filename} is a link or a device")
-            elif not entry.is_dir() and kind in (".py", ".ipynb") and not any(map(_passed_over, parts)):
+            elif not entry.filename.endswith("/") and kind in (".py", ".ipynb") and not any(map(_passed_over, parts)):
                 try:
                     with archive.open(entry) as part:
                         _keep(submission, above + parts, part)
