@@ -38,7 +38,8 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 autodoc_typehints = "none"  # types, shapes and dtypes stand in the sections of each docstring
-autosummary_generate = True
+# By name: what `True` finds is what was there at the build before.
+autosummary_generate = [f"reference/{path.name}" for path in sorted((HERE / "reference").glob("*.md"))]
 numpydoc_show_class_members = False  # the template of classes lists them, each with its text
 
 linkcheck_timeout = 20
@@ -74,7 +75,8 @@ def links_of_outside(app, docname, source):
         engine, page, anchor = match.groups()
         target = f"project/engines/{engine}" if engine else OUTSIDE[page]
         return f"](/{target}.md{anchor or ''})"
-    source[0] = _LINK.sub(inside, source[0])
+    # The notebooks' README is a part of their index.
+    source[0] = _LINK.sub(inside, source[0]).replace("](notebooks/README.md", "](notebooks/index.md")
 
 
 def name_in_docstring(app, env, node, contnode):
