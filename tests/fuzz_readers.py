@@ -20,8 +20,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 GUIDED = __name__ == "__main__" and len(sys.argv) > 1
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 if GUIDED:
     import atheris
     instrument = atheris.instrument_imports(include=["daseCV_c", "tarfile", "zipfile", "tomllib"])

@@ -14,6 +14,7 @@ from PIL import Image
 from test_fetch import Server, fetch, make_archive
 
 from daseCV_c import _npz
+from daseCV_c._coursework import wire
 from daseCV_c._coursework.grading import board, reading
 from daseCV_c.cli import files, lock, runs
 from daseCV_c.cli.errors import CommandError
@@ -168,6 +169,14 @@ def test_a_students_zip_packed_with_lzma(tmp_path, content):
         (tmp_path / "ada.zip").write_bytes(data.replace(b"\x5d", b"\xff"))
     assert "LZMA" in reading.read("ada", tmp_path / "ada.zip").notes[0]
     assert "LZMA" in board._score("ada", tmp_path / "ada.zip", np.arange(4), 10).fault
+
+
+@pytest.mark.parametrize("code", ["i4,(", "(1,2i4,", "O", "V8", "(2,)i4", "<f16", "<i3"])
+def test_an_answer_of_no_type_of_numbers(code):
+    """NumPy reads some of them as Python, whose errors are no message's."""
+    text = json.dumps({"array": code, "shape": [1]}).encode()
+    with pytest.raises(wire.WireError):
+        wire.decode(len(text).to_bytes(8, "little") + text + bytes(16))
 
 
 @pytest.fixture

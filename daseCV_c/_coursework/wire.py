@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 
 _LENGTH = struct.Struct("<Q")
 _KINDS = "biuf"
+_DTYPE = re.compile(r"\|[biu]1|<([iu][248]|f[248])")
 
 
 class WireError(Exception):
@@ -91,9 +93,12 @@ def _value(node: Any, body: bytes, at: int) -> tuple[Any, int]:
     if "opaque" in node:
         return Opaque(str(node["opaque"])), at
     if "array" in node:
-        dtype, shape = np.dtype(str(node["array"])), [int(n) for n in node["shape"]]
+        code = str(node["array"])
+        if not _DTYPE.fullmatch(code):  # NumPy takes some of what else may stand there for Python
+            raise WireError("an array of no numbers")
+        dtype, shape = np.dtype(code), [int(n) for n in node["shape"]]
         size = math.prod(shape) * dtype.itemsize
-        if dtype.kind not in _KINDS or min(shape, default=0) < 0 or size > len(body) - at:
+        if min(shape, default=0) < 0 or size > len(body) - at:
             raise WireError("an array that is not there")
         array = np.frombuffer(body, dtype, math.prod(shape), at).reshape(shape).copy()
         return array, at + size
