@@ -6,6 +6,7 @@ Which they are `daseCV_c.use` is told. Each call looks again, so a function coun
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -29,11 +30,12 @@ def _sandwich(name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
     kind, _, way = name.rpartition("_")
 
     @functools.wraps(ours)
-    def sandwich(*args: Any) -> Any:
+    def sandwich(*args: Any, **kwargs: Any) -> Any:
         using.refresh()
         if not _CHOSEN.changed():
-            return ours(*args)
-        return (_CHOSEN.forward if way == "forward" else _CHOSEN.backward)(kind)(*args)
+            return ours(*args, **kwargs)
+        given = inspect.signature(ours).bind(*args, **kwargs).args
+        return (_CHOSEN.forward if way == "forward" else _CHOSEN.backward)(kind)(*given)
     return sandwich
 
 
