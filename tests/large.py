@@ -74,7 +74,7 @@ def prediction():
 def sum_of_squares():
     x = zeros(OVER)
     x[-5:] = 2
-    return backend.kernels_of(x.dtype).sum_of_squares(x, daseCV_c.get_num_threads()) == 20
+    return backend.kernels_of(x.dtype).optim.sum_of_squares(x, daseCV_c.get_num_threads()) == 20
 
 
 def training_from_many_images():

@@ -32,7 +32,7 @@ def work():
     found = [out, layer_utils.affine_bn_relu_backward(dout, cache), layers.softmax_loss(out, labels),
              fast_layers.conv_forward_fast(images, filters, np.ones(4), {{"stride": 1, "pad": 1}})[0]]
     net = FullyConnectedNet([130, 60], input_dim=200, dtype=np.float64, normalization="batchnorm")
-    solver = Solver(net, data, update_rule="adam", batch_size=100, num_epochs=3, verbose=False)
+    solver = Solver(net, data, update_rule="adam", batch_size=100, num_epochs=1, verbose=False)
     solver.train()
     return frozen([found, solver.loss_history, net.params, net.loss(x)])
 
@@ -47,7 +47,7 @@ print("same", int(next(l for l in open("/proc/self/status") if l.startswith("Thr
 """
 
 
-@pytest.mark.parametrize("left", [0, 1, 2, 5, 9])
+@pytest.mark.parametrize("left", [0, 2])
 def test_no_further_thread(script, tmp_path, left):
     """OpenMP's runtime would end the process."""
     limit = f"ctypes.CDLL(None).leave_threads(ctypes.c_long({left}))\n"
