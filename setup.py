@@ -1,18 +1,23 @@
 """Build the extension modules: one per kernel family and instruction-set level.
 
-A build in place, which an editable install is too, makes only the level that this machine runs.
-Any other build makes all levels, because what it builds may run elsewhere.
+A build in place, which an editable install is too, makes only the level that this machine runs, for this Python.
+Any other build makes all levels, for this Python and every later one, because what it builds may run elsewhere.
 
 Environment
 -----------
 DASECV_BUILD_ISA          comma-separated levels to build (default: as said above)
+DASECV_ABI3=1 or 0        build for this Python and every later one, or for this Python alone (default: as said above)
 DASECV_NO_OPENMP=1        build serial kernels
+DASECV_NO_EXT=1           build no kernels: a wheel of Python alone, for every platform
 DASECV_DEBUG=1            bounds checks on, light optimization, debug symbols
 DASECV_SANITIZE           sanitizers of GCC or Clang: address,undefined or thread (CONTRIBUTING.md says how to run them)
 DASECV_WARNINGS=1         all warnings of GCC or Clang, as errors
 DASECV_REQUIRE_KERNELS=1  fail where the kernels cannot be built, rather than install the NumPy twins alone
+SOURCE_DATE_EPOCH         seconds since 1970, the time of each file in a wheel or sdist: two builds give the same bytes
 """
 
+import gzip
+import io
 import os
 import platform
 import re
@@ -20,6 +25,8 @@ import runpy
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import tempfile
 import time
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -27,6 +34,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 from setuptools.modified import newer_group
 
 ROOT = Path(__file__).resolve().parent
@@ -44,8 +52,13 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 DEBUG = os.environ.get("DASECV_DEBUG") == "1"
 SANITIZE = os.environ.get("DASECV_SANITIZE", "")
 WARNINGS = os.environ.get("DASECV_WARNINGS") == "1"
+NO_EXT = os.environ.get("DASECV_NO_EXT") == "1"
 NO_OPENMP = os.environ.get("DASECV_NO_OPENMP") == "1"
 REQUIRE_KERNELS = os.environ.get("DASECV_REQUIRE_KERNELS") == "1"
+# The oldest Python whose limited API has memoryviews. Other implementations and free-threaded builds have none.
+LIMITED_API = 0x030B0000
+ABI3 = os.environ.get("DASECV_ABI3")
+LIMITED = ABI3 != "0" and sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 # level -> compiler flags: this table is all that tells the levels apart.
@@ -165,10 +178,14 @@ class BuildExt(build_ext):
     """Asks the compiler what it can do before it is given the kernels."""
 
     def finalize_options(self):
+        self.here = bool(self.inplace or self.editable_mode)  # run() sets inplace aside while it builds
+        # Calls cost a little less where the modules are for one Python.
+        self.limited = LIMITED and not (self.here and ABI3 is None)
+        for e in self.distribution.ext_modules:
+            e.py_limited_api = self.limited
         super().finalize_options()
         if self.parallel is None:
             self.parallel = PROCESSORS
-        self.here = bool(self.inplace)  # run() sets inplace aside while it builds
         if self.here:
             # Kept from build to build, so that only what changed is built again. An editable install would take
             # temporary folders, and build everything each time.
@@ -185,8 +202,8 @@ class BuildExt(build_ext):
         super().copy_extensions_to_source()
         self.copy_file(str(Path(self.build_lib) / DIGEST), str(ROOT / DIGEST))
         # What an earlier build has left, of other levels or of modules that are no more, does not fit these sources.
-        for path in (ROOT / "daseCV_c" / "_compiled").rglob(f"*{EXTENSION_SUFFIXES[0]}"):
-            if path not in copied:
+        for path in (ROOT / "daseCV_c" / "_compiled").rglob("*"):
+            if path.name.endswith((EXTENSION_SUFFIXES[0], ".abi3.so")) and path not in copied:
                 path.unlink()
 
     def get_source_files(self):
@@ -310,6 +327,11 @@ class BuildExt(build_ext):
         if self._works(FUSED_PROBE, FUSED_FLAGS):
             compile_args = compile_args + FUSED_FLAGS
         macros = [("DASECV_AMX", "1")] if X86 and not MSVC and self._works(AMX_PROBE) else []
+        if self.limited:
+            macros.append(("Py_LIMITED_API", f"0x{LIMITED_API:08X}"))
+        if not (self.here or DEBUG or MSVC):
+            # Small: nobody reads the names of its own functions. On macOS the linker needs those of others.
+            link_args = link_args + ["-Wl,-x" if sys.platform == "darwin" else "-s"]
         for e in self.extensions:
             e.define_macros += macros
             e.extra_compile_args += COMMON_FLAGS + LEVEL_FLAGS[getattr(e, "level", "base")] + compile_args
@@ -353,4 +375,30 @@ class BuildExt(build_ext):
             e.sources = c.sources
 
 
-setup(ext_modules=all_extensions(), cmdclass={"build_ext": BuildExt})
+
+class Sdist(sdist):
+    """The same bytes from the same files, where SOURCE_DATE_EPOCH says of which time they are."""
+
+    def make_archive(self, *args, **kwargs):
+        path = super().make_archive(*args, **kwargs)
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        if epoch is None or not path.endswith(".tar.gz"):
+            return path
+        with tarfile.open(path) as archive:
+            held = [(member, member.isreg() and archive.extractfile(member).read())
+                    for member in sorted(archive.getmembers(), key=lambda member: member.name)]
+        with open(path, "wb") as file, gzip.GzipFile("", "wb", 9, file, int(epoch)) as packed, \
+                tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for member, content in held:
+                again = tarfile.TarInfo(member.name)
+                again.type, again.size, again.mtime = member.type, member.size, int(epoch)
+                again.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+                archive.addfile(again, io.BytesIO(content) if content is not False else None)
+        return path
+
+
+setup(
+    ext_modules=[] if NO_EXT else all_extensions(),
+    cmdclass={"build_ext": BuildExt, "sdist": Sdist},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if LIMITED else {},
+)

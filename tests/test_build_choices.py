@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 pytestmark = pytest.mark.build
 ROOT = Path(__file__).resolve().parents[1]
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+LIMITED = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+ELSEWHERE = ".abi3.so" if LIMITED and sys.platform != "win32" else SUFFIX  # one module for every Python from 3.11 on
 # Writes what a compiler would have written. A program is a script that exits with the level of the CPU that it plays.
 COMPILER = f"""#!{sys.executable}
 import json, os, sys
@@ -80,13 +83,13 @@ def build(tree):
     return run
 
 
-def built(folder):
+def built(folder, suffix=ELSEWHERE):
     """Names of the modules in a folder, with their level."""
-    return sorted(p.relative_to(folder).as_posix().removesuffix(SUFFIX) for p in folder.rglob(f"*{SUFFIX}"))
+    return sorted(p.relative_to(folder).as_posix().removesuffix(suffix) for p in folder.rglob(f"*{suffix}"))
 
 
 def in_place(tree):
-    return built(tree / "daseCV_c" / "_compiled")
+    return built(tree / "daseCV_c" / "_compiled", SUFFIX)
 
 
 @pytest.mark.parametrize(("level", "modules"), [
@@ -143,6 +146,55 @@ def test_in_place_nothing_is_left_of_other_builds(build, tree):
     assert build().returncode == 0
     assert in_place(tree) == ["runtime", "shared", "v3/affine"]
     assert (tree / "daseCV_c" / "_compiled" / "v3" / "affine.of-another-python.so").exists()
+
+
+@pytest.mark.skipif(not LIMITED, reason="this Python has no limited API, so there is one kind of module")
+def test_in_place_one_kind_of_module(build, tree):
+    """Modules for this Python come first where both lie there: those of an earlier build would be the ones in use."""
+    assert build().returncode == 0
+    assert build(DASECV_ABI3="1").returncode == 0
+    folder = tree / "daseCV_c" / "_compiled"
+    assert built(folder, SUFFIX) == [] and built(folder, ELSEWHERE) == ["runtime", "shared", "v3/affine"]
+    assert build().returncode == 0
+    assert built(folder, SUFFIX) == ["runtime", "shared", "v3/affine"] and built(folder, ELSEWHERE) == []
+
+
+def wheel(tree, out, **env):
+    done = run_setup(tree, "bdist_wheel", "--dist-dir", str(out), **env)
+    assert done.returncode == 0, done.stderr
+    (path,) = out.glob("*.whl")
+    return path
+
+
+def test_a_wheel_is_for_every_later_python_unless_asked(tree, tmp_path):
+    one = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    assert ("-cp311-abi3-" if LIMITED else f"-{one}-") in wheel(tree, tmp_path / "all").name
+    assert f"-{one}-{one}" in wheel(tree, tmp_path / "one", DASECV_ABI3="0").name
+
+
+def test_a_wheel_without_kernels_is_for_every_platform(tree, tmp_path):
+    path = wheel(tree, tmp_path, DASECV_NO_EXT="1")
+    assert path.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    assert "daseCV_c/_compiled/__init__.py" in names and not [n for n in names if n.endswith((".so", ".pyd"))]
+
+
+def test_the_same_bytes_from_the_same_sources(tree, tmp_path):
+    """Of two builds, at different times, in different folders, from files with other times."""
+    found = {}
+    for name in ("first", "second"):
+        copy = tmp_path / name / "tree"
+        shutil.copytree(tree, copy)
+        if name == "second":
+            for path in copy.rglob("*.py"):
+                os.utime(path, (1e9, 1e9))
+        done = run_setup(copy, "sdist", "--dist-dir", str(tmp_path / name), "bdist_wheel", "--dist-dir",
+                         str(tmp_path / name), SOURCE_DATE_EPOCH="1700000000")
+        assert done.returncode == 0, done.stderr
+        found[name] = {p.name: p.read_bytes() for p in (tmp_path / name).iterdir() if p.is_file()}
+    assert len(found["first"]) == 2 and found["first"].keys() == found["second"].keys()
+    assert [name for name, content in found["first"].items() if content != found["second"][name]] == []
 
 
 OBSTACLES = [

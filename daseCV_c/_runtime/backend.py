@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import shlex
+import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -108,6 +109,8 @@ def _load() -> tuple[Any, dict[np.dtype[Any], Kernels] | None, str | None]:
     except LevelError:
         raise
     except Exception as error:  # a module of another platform, NumPy or compiler may raise anything
+        if sys.platform in ("emscripten", "wasi"):
+            return None, None, None  # in a browser nothing can be built: there is nothing to do about it
         state = "are missing" if isinstance(error, ModuleNotFoundError) else "cannot be loaded"
         cause = f"those in {_compiled.unfit} were built from other sources" if _compiled.unfit else error
         warnings.warn(

@@ -14,7 +14,7 @@
 #define SLOTS 8
 #define KEPT_MOST ((size_t)64 << 20) /* all slots together hold at most so much */
 
-#if defined(_MSC_VER)
+#if defined(_WIN32) /* GCC and clang there have no posix_memalign either */
 #include <malloc.h>
 static void *aligned_new(size_t bytes) { return _aligned_malloc(bytes, ALIGN); }
 static void aligned_free(void *p) { _aligned_free(p); }
