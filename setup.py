@@ -329,7 +329,7 @@ class BuildExt(build_ext):
         macros = [("DASECV_AMX", "1")] if X86 and not MSVC and self._works(AMX_PROBE) else []
         if self.limited:
             macros.append(("Py_LIMITED_API", f"0x{LIMITED_API:08X}"))
-        if not (self.here or DEBUG or MSVC):
+        if not (self.here or DEBUG or SANITIZE or MSVC):
             # Small: nobody reads the names of its own functions. On macOS the linker needs those of others.
             link_args = link_args + ["-Wl,-x" if sys.platform == "darwin" else "-s"]
         for e in self.extensions:
