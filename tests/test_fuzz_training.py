@@ -296,6 +296,7 @@ class Trainings(RuleBasedStateMachine):
         if not hasattr(self, "solver"):
             return
         solver, plain = self.solver, self.plain
+        np.testing.assert_equal(self.random, self.plain_random)  # as many were drawn
         np.testing.assert_allclose(solver.loss_history, plain.losses, rtol=0, atol=1e-6)
         assert list(solver.model.params) == list(plain.model.params) and solver.best_val_acc == plain.best_acc
         for name, w in plain.model.params.items():
