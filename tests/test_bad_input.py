@@ -176,6 +176,8 @@ CASES = [
     (gather_batch, lambda: (ones(3, 2), [0.0]), TypeError, "index"),
     (gather_batch, lambda: (ones(3, 2), [True, False, True]), TypeError, "index"),
     (gather_batch, lambda: (ones(3, 2), [0], ones(3)), ValueError, "mean"),
+    (gather_batch, lambda: (ones(3, 2), [0], 10**4000), ValueError, "mean"),  # no float holds it
+    (gather_batch, lambda: (ones(3, 2), [0], 1j * ones(2)), TypeError, "mean"),
     (gather_batch, lambda: (ones(3, 2), [0], None, np.int32), ValueError, "dtype"),
     (gather_batch, lambda: (np.ones((3, 2), complex), [0]), TypeError, "X"),
     *[(function, lambda more=more: conv_cache(**more), error, argument) for function in CONV_FORWARD

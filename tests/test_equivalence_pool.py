@@ -362,3 +362,13 @@ def test_places_outside_the_window_are_refused(kernels, dtype, window, place):
     with pytest.raises(ValueError, match="^max_pool_backward: arg holds a place outside the window"):
         kernels.pool.max_pool_backward(np.ones(places.shape, dtype), places, dx, *window, 2, 1)
     assert (dx == 5).all()
+
+
+@pytest.mark.parametrize("change", [
+    (1, (3, 0, 1, 1)), (1, (0, 0, 1, 9)), (1, (0, 0, 1, 1.0)), (3, (1, 1, 0)), (3, (2, 1, 1))])
+def test_a_cache_whose_parts_do_not_fit(backend, change):
+    """The twin looks at nothing: both say the same all the same."""
+    out, cache = max_pool_forward_fast(np.ones((0, 0, 1, 1)), params((1, 1), 1))
+    k, value = change
+    with pytest.raises(ValueError, match="cache is not one"):
+        max_pool_backward_fast(out, (*cache[:k], value, *cache[k + 1:]))

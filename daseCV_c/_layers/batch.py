@@ -57,7 +57,7 @@ def gather_batch(
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"gather_batch: dtype is {dtype}, expected float32 or float64")
     if mean is not None:
-        mean = np.require(mean, np.float64, ["C", "A"])
+        mean = np.require(_checks.as_array("gather_batch", "mean", mean), np.float64, ["C", "A"])
         if mean.shape != X.shape[1:]:
             raise ValueError(f"gather_batch: mean has shape {mean.shape}, but a row of X has shape {X.shape[1:]}")
     kernels = _backend.kernels_of(dtype)

@@ -144,10 +144,19 @@ def _forward(function: str, x: ArrayLike, pool_param: Params, tiled: bool = Fals
     return out, (place, x_nchw.shape, x_nchw.dtype, (fh, fw, stride))
 
 
+def _fits(place: Array, x_shape: tuple[Any, ...], window: tuple[Any, ...]) -> bool:
+    """Whether windows of images of this shape have these places."""
+    if not all(type(n) is int for n in (*x_shape, *window)) or window[2] < 1:
+        return False
+    (n, c, h, w), (fh, fw, stride) = x_shape, window
+    return place.shape == (n, c, (h - fh) // stride + 1, (w - fw) // stride + 1)
+
+
 def _backward(function: str, dout: ArrayLike, cache: Any) -> Array:
     place, x_shape, dtype, window = _checks.cache_of(function, cache, 4)
     if not (isinstance(place, np.ndarray) and isinstance(dtype, np.dtype) and isinstance(window, tuple)
-            and len(window) == 3 and isinstance(x_shape, tuple) and len(x_shape) == 4):
+            and len(window) == 3 and isinstance(x_shape, tuple) and len(x_shape) == 4
+            and _fits(place, x_shape, window)):
         raise ValueError(f"{function}: cache is not one that max pooling's forward pass returned")
     dout_nchw = _upstream(function, dout, place.shape, dtype)
     kernels = _backend.kernels_of(dout_nchw.dtype)
