@@ -26,7 +26,9 @@ from step.rules cimport (
 from threads.threads cimport granted, scratch_give, scratch_take
 
 cdef extern from "Python.h":
-    void Py_SET_SIZE(list items, Py_ssize_t size)
+    ctypedef struct PyVarObject:
+        pass
+    void Py_SET_SIZE(PyVarObject *items, Py_ssize_t size)
 
 cnp.import_array()
 
@@ -162,7 +164,7 @@ cdef list _prepare(list changes, list losses):
         if losses is not None:
             # The list keeps the room of an element that is taken away like this.
             losses.append(None)
-            Py_SET_SIZE(losses, len(losses) - 1)
+            Py_SET_SIZE(<PyVarObject *> losses, len(losses) - 1)
             Py_DECREF(None)
     except BaseException:
         for mapping, key in new:
