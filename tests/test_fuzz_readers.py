@@ -8,9 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.once
-GIVEN = "DASECV_FUZZ_EXAMPLES" in os.environ
 FUZZ = settings(max_examples=int(os.environ.get("DASECV_FUZZ_EXAMPLES", 15)), deadline=None, database=None,
-                derandomize=not GIVEN, suppress_health_check=list(HealthCheck))
+                derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @st.composite
