@@ -218,11 +218,11 @@ def test_a_killed_run_goes_on(folder):
 def test_a_submission_that_ends_the_grader(monkeypatch):
     worth = rubric.load("rubric.toml")
 
-    def pool(jobs, *rest):
-        for name, _ in jobs:
+    def pool(work, tasks, at_once):
+        for name, _ in tasks:
             if name == "bad":
                 raise schedule.BrokenProcessPool
-            yield marking.Grade(name, key="k")
+            yield name, marking.Grade(name, key="k")
 
     monkeypatch.setattr(schedule, "_pool", pool)
     jobs = [(name, Path(name)) for name in ("a", "bad", "c")]
