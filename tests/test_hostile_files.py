@@ -171,6 +171,14 @@ def test_a_students_zip_packed_with_lzma(tmp_path, content):
     assert "LZMA" in board._score("ada", tmp_path / "ada.zip", np.arange(4), 10).fault
 
 
+@pytest.mark.parametrize("content", ['""', '""\n\n', ",,\n"])
+def test_a_csv_of_empty_fields(here, content):
+    (here / "empty.csv").write_text(content)
+    for read in (files.table, files.labels):
+        with pytest.raises(CommandError, match="empty.csv holds no field"):
+            read("empty.csv")
+
+
 @pytest.mark.parametrize("code", ["i4,(", "(1,2i4,", "O", "V8", "(2,)i4", "<f16", "<i3"])
 def test_an_answer_of_no_type_of_numbers(code):
     """NumPy reads some of them as Python, whose errors are no message's."""

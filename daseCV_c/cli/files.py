@@ -104,7 +104,7 @@ def _is_number(text: str) -> bool:
 
 def _rows(path: str) -> Iterator[tuple[list[str], int]]:
     """The fields of each line that is not empty, and the line's number in the file."""
-    line = 0
+    line, found = 0, False
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             first = ""
@@ -117,7 +117,10 @@ def _rows(path: str) -> Iterator[tuple[list[str], int]]:
             for row in reader:
                 line = reader.line_num
                 if any(row) and (len(row) > 1 or row[0].strip()):
+                    found = True
                     yield row, line
+            if not found:
+                raise CommandError(f"{path} holds no field with anything in it, {_EXPECTED}")
     except UnicodeDecodeError as error:
         raise CommandError(f"{path} is not text in UTF-8: save it as CSV UTF-8") from error
     except csv.Error as error:
