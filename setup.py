@@ -22,7 +22,6 @@ import os
 import platform
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -297,7 +296,10 @@ class BuildExt(build_ext):
             raise SystemExit(f"daseCV_c: {cause}, and DASECV_REQUIRE_KERNELS is set")
         say(f"{cause}: installing without kernels, on the NumPy twins")
         self.extensions = []
-        shutil.rmtree(Path(self.build_lib) / "daseCV_c" / "_compiled", ignore_errors=True)
+        # Of a level half is of no use. The package's own files stay.
+        for path in [*(Path(self.build_lib) / "daseCV_c" / "_compiled").rglob("*")]:
+            if path.name.endswith(tuple(EXTENSION_SUFFIXES)) or path.name == DIGEST.name:
+                path.unlink()
 
     def _build_kernels(self):
         levels = self._levels()

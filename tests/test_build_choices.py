@@ -159,8 +159,8 @@ def test_in_place_one_kind_of_module(build, tree):
     assert built(folder, SUFFIX) == ["runtime", "shared", "v3/affine"] and built(folder, ELSEWHERE) == []
 
 
-def wheel(tree, out, **env):
-    done = run_setup(tree, "bdist_wheel", "--dist-dir", str(out), **env)
+def wheel(tree, out, **how):
+    done = run_setup(tree, "bdist_wheel", "--dist-dir", str(out), **how)
     assert done.returncode == 0, done.stderr
     (path,) = out.glob("*.whl")
     return path
@@ -211,6 +211,15 @@ def test_what_keeps_the_kernels_from_being_built_is_named_in_one_line(build, tre
     assert len(done.stderr.splitlines()) == 1 and cause in done.stderr and "on the NumPy twins" in done.stderr
     asked = build(refused=refused, DASECV_REQUIRE_KERNELS="1")
     assert asked.returncode != 0 and cause in asked.stderr
+
+
+def test_a_wheel_for_want_of_a_compiler_can_be_imported(tree, tmp_path):
+    """It has the package's own files of the folder that the kernels would lie in."""
+    with zipfile.ZipFile(wheel(tree, tmp_path / "dist", refused={"main": "no"})) as archive:
+        archive.extractall(tmp_path / "site")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", "import daseCV_c; print(daseCV_c.get_backend())"],
+                          cwd=tmp_path / "site", capture_output=True, text=True)
+    assert done.stdout == "numpy\n", done.stderr
 
 
 def test_kernels_that_do_not_compile(build, tree, tmp_path):
