@@ -444,6 +444,16 @@ def _special(array):
     return array.dtype.kind == "f" and not np.isfinite(array).all()
 
 
+def _mixing(name, args):
+    """Whether numbers that are not finite may meet others in an order that rounding decides.
+
+    One array of them is enough in the gradient of a normalization: infinity times a normalized number that is 0 in one
+    order of the sums, and nearly 0 in the other.
+    """
+    normalizes = name.endswith(("backward", "backward_alt")) and any(part in name for part in ("norm", "_bn_", "_ln_"))
+    return sum(map(_special, arrays_in(args))) > (0 if normalizes else 1)
+
+
 def _largest(args):
     return any(_top(array) > 1e30 for array in arrays_in(args))
 
@@ -476,7 +486,7 @@ def _same(name, args, one, other, path="result"):
         if a.dtype.kind != "f":
             np.testing.assert_array_equal(a, b, err_msg=f"{name}: {path}")
             return
-        if name not in EXACT and (_largest(args) or len(list(filter(_special, arrays_in(args)))) > 1):
+        if name not in EXACT and (_largest(args) or _mixing(name, args)):
             return  # which of them meet, and what overflows, depends on the order in which it is added
         finite = np.isfinite(b)
         np.testing.assert_array_equal(np.where(finite, 0, a), np.where(finite, 0, b), err_msg=f"{name}: {path}")
