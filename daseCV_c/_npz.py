@@ -11,7 +11,7 @@ import math
 import os
 import zipfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -31,14 +31,25 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
+def header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """The shape and dtype that an .npy file claims, which begins here; ValueError where it claims none."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+        if read is None:
+            raise ValueError(f"version {version}")
+        shape, _, dtype = read(file)
+    except Exception as error:  # the header is a Python literal: what may be wrong with it has no end
+        raise ValueError(str(error)) from error
+    return shape, dtype
+
+
 def array(where: str, file: IO[bytes], size: int) -> Array:
     """One array from the bytes of an .npy file, which has `size` of them and begins here."""
     start = file.tell()
     try:
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, _, dtype = read(file)
-    except Exception as error:  # the header is a Python literal: what may be wrong with it has no end
+        shape, dtype = header(file)
+    except ValueError as error:
         raise BadArrayError(f"{where} cannot be read: its header is damaged") from error
     if dtype.hasobject:
         raise BadArrayError(f"{where} holds Python objects, expected numbers")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from daseCV_c.cli.errors import CommandError, reason
+from daseCV_c.cli.grade import rubric_of
 
 
 def register(commands: Any) -> None:
@@ -22,14 +23,9 @@ def register(commands: Any) -> None:
 
 
 def _run(args: Namespace) -> None:
-    from daseCV_c._coursework.grading import autograder, nbgrader, otter, rubric
+    from daseCV_c._coursework.grading import autograder, nbgrader, otter
 
-    try:
-        worth = rubric.load(args.rubric)
-    except rubric.RubricError as error:
-        raise CommandError(reason(error)) from error
-    except OSError as error:
-        raise CommandError(f"{args.rubric} cannot be read: {reason(error)}") from error
+    worth = rubric_of(args.rubric)
     if not (args.gradescope or args.otter or args.nbgrader):
         args.gradescope = "autograder.zip"
     kinds: list[tuple[str, Callable[[], None]]] = [

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daseCV_c.cli import options
 from daseCV_c.cli.errors import CommandError, reason
+
+if TYPE_CHECKING:
+    from daseCV_c._coursework.grading.rubric import Rubric
 
 
 def register(commands: Any) -> None:
@@ -32,7 +35,7 @@ def register(commands: Any) -> None:
 
 
 def _run(args: Namespace) -> None:
-    from daseCV_c._coursework.grading import likeness, page, rubric, schedule, tables
+    from daseCV_c._coursework.grading import likeness, page, schedule, tables
     from daseCV_c._coursework.isolation import bubblewrap
 
     for module, wanted in (("jinja2", args.html), ("junitparser", args.junit)):
@@ -42,12 +45,7 @@ def _run(args: Namespace) -> None:
             except ImportError as error:
                 raise CommandError(f'grade needs {module} for that ({reason(error)}): pip install "daseCV_c[grade]"'
                                    ) from error
-    try:
-        worth = rubric.load(args.rubric)
-    except rubric.RubricError as error:
-        raise CommandError(reason(error)) from error
-    except OSError as error:
-        raise CommandError(f"{args.rubric} cannot be read: {reason(error)}") from error
+    worth = rubric_of(args.rubric)
     path, why = bubblewrap()
     if path is None and not args.no_bubblewrap:
         raise CommandError(f"grade runs unknown code behind bubblewrap, but {why}; --no-bubblewrap does without, and "
@@ -86,6 +84,18 @@ def _run(args: Namespace) -> None:
         raise CommandError(f"{getattr(error, 'filename', None) or args.output} cannot be written: {reason(error)}"
                            ) from error
     print(f"{len(grades)} grades in {args.output}")
+
+
+def rubric_of(file: str) -> Rubric:
+    """The rubric in a file; CommandError where it is none."""
+    from daseCV_c._coursework.grading import rubric
+
+    try:
+        return rubric.load(file)
+    except rubric.RubricError as error:
+        raise CommandError(reason(error)) from error
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {reason(error)}") from error
 
 
 def _jobs(args: Namespace) -> tuple[list[tuple[str, Path]], list[str]]:

@@ -20,6 +20,8 @@ from daseCV_c._coursework.cells import definitions, notebook_cells
 from daseCV_c._coursework.running import written_in
 
 KINDS = (".py", ".ipynb", ".zip")
+# What a zip that is damaged, or packed in a way that is not known, raises.
+BAD_ZIP = (zipfile.BadZipFile, ValueError, RuntimeError, EOFError, zlib.error)
 _LARGEST = {".py": 1 << 20, ".ipynb": 32 << 20, ".zip": 256 << 20}
 _TOTAL = 64 << 20  # bytes of all that is kept
 _ENTRIES = 20_000  # of a zip or folder
@@ -127,7 +129,7 @@ def _zip(submission: Submission, file: IO[bytes], above: tuple[str, ...], called
         raise _Full(f"{called} has more than {_LARGEST['.zip'] >> 20} MB")
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, zlib.error) as error:
+    except BAD_ZIP as error:
         submission.note(f"{called} is no zip that can be read: {error}")
         return
     with archive:
@@ -148,8 +150,7 @@ def _zip(submission: Submission, file: IO[bytes], above: tuple[str, ...], called
                 try:
                     with archive.open(entry) as part:
                         _keep(submission, above + parts, part)
-                except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error,
-                        OSError) as error:
+                except (*BAD_ZIP, OSError) as error:
                     submission.note(f"left out: {entry.filename} cannot be read: {error}")
 
 
