@@ -15,7 +15,11 @@ MODULES = [module.name for module in pkgutil.walk_packages(daseCV_c.__path__, "d
            and (".sklearn." not in module.name or module.name.endswith("._usage"))]  # and test_sklearn_*.py these
 
 
-@pytest.mark.parametrize("name", MODULES)
+# The examples of the perceptrons say that the kernels have trained them.
+OF_KERNELS = ("daseCV_c.sklearn",)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.compiled) if name in OF_KERNELS else name for name in MODULES])
 def test_examples(backend, here, monkeypatch, name):
     monkeypatch.delenv("DASECV_DATA", raising=False)
     assert doctest.testmod(importlib.import_module(name)).failed == 0
