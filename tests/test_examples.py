@@ -19,7 +19,8 @@ MODULES = [module.name for module in pkgutil.walk_packages(daseCV_c.__path__, "d
 OF_KERNELS = ("daseCV_c.sklearn",)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.compiled) if name in OF_KERNELS else name for name in MODULES])
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.compiled if name in OF_KERNELS else ()) for name in MODULES])
 def test_examples(backend, here, monkeypatch, name):
     monkeypatch.delenv("DASECV_DATA", raising=False)
     assert doctest.testmod(importlib.import_module(name)).failed == 0
