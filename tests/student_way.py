@@ -92,7 +92,8 @@ class Way:
         """The first line says whose functions they are; the zip holds predictions."""
         first, *_, last = self.run("train.py").splitlines()
         assert re.fullmatch(r"my_layers: affine_forward, .*, adam; my_networks: TwoLayerNet, FullyConnectedNet, "
-                            r"ThreeLayerConvNet; the rest is daseCV_c's", first), first
+                            r"ThreeLayerConvNet; the rest is daseCV_c's \(networks .*, not with the _naive ones\)",
+                            first), first
         self.look(self.folder / last)
         # And by the commands alone.
         self.run("-m", "daseCV_c", "train", "--epochs", "1", "--out", "run")

@@ -17,6 +17,7 @@ from daseCV_c import coursework, layer_utils, layers, optim, reference
 from daseCV_c._coursework import percent, room, running, starter, using
 from daseCV_c._coursework.cells import definitions
 from daseCV_c._coursework.programs import execute
+from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.cli.main import main
 from daseCV_c.solver import Solver
@@ -269,11 +270,9 @@ def test_sandwiches_are_made_of_finished_functions():
         return function
 
     mine = type(sys)("mine")
-    pairs = ("affine", "relu", "conv_naive", "spatial_batchnorm")
-    for name in pairs:
+    for name in ("affine_{}", "relu_{}", "conv_{}_fast", "spatial_batchnorm_{}"):
         for way in ("forward", "backward"):
-            whole = f"conv_{way}_naive" if name == "conv_naive" else f"{name}_{way}"
-            setattr(mine, whole, counted(whole))
+            setattr(mine, name.format(way), counted(name.format(way)))
     rows, x, w, b = np.random.randn(2, 12), np.random.randn(2, 3, 4, 4), np.random.randn(2, 3, 3, 3), np.random.randn(2)
     conv, one = {"stride": 1, "pad": 1}, np.ones(5)
     sandwiches = {
@@ -297,6 +296,53 @@ def test_sandwiches_are_made_of_finished_functions():
             # Their parts, there and back; batch norm of rows and pooling are ours.
             parts = [part for part in name.replace("conv_bn", "conv_sb").split("_") if part not in ("bn", "pool")]
             assert len(calls) == (2 * len(parts) if used else 0), (name, calls)
+
+
+def test_loops_over_pixels_train_no_network(capsys):
+    """A student's finished `_naive` functions made a training take hours: they are used by their names alone."""
+    calls = []
+
+    def slow(name):
+        def function(*arguments):
+            calls.append(name)
+            return getattr(reference, name)(*arguments)
+        return function
+
+    mine = type(sys)("mine")
+    for kind in ("conv_{}_naive", "max_pool_{}_naive"):
+        for way in ("forward", "backward"):
+            setattr(mine, kind.format(way), slow(kind.format(way)))
+    x, w, b = np.random.randn(4, 1, 4, 4), np.random.randn(2, 1, 3, 3), np.zeros(2)
+    conv, pool = {"stride": 1, "pad": 1}, {"pool_height": 2, "pool_width": 2, "stride": 2}
+
+    def train():
+        np.random.seed(231)
+        model = ThreeLayerConvNet((1, 4, 4), 2, 3, 5, 3, dtype=np.float64)
+        Solver(model, {"X_train": x, "y_train": np.arange(4) % 3, "X_val": x, "y_val": np.arange(4) % 3}, batch_size=2,
+               num_epochs=1).train()
+        return model.params
+
+    ours = train()
+    capsys.readouterr()
+    daseCV_c.use(mine)
+    said = ("mine: conv_forward_naive, conv_backward_naive, max_pool_forward_naive, max_pool_backward_naive; the rest is "
+            "daseCV_c's (networks convolve and pool with conv_*_fast and max_pool_*_fast, not with the _naive ones)\n")
+    assert capsys.readouterr().out == said
+    assert all(np.array_equal(value, ours[name]) for name, value in train().items())  # the same kernels, to the bit
+    assert capsys.readouterr().out.startswith(said)
+    out, cache = coursework.conv_relu_pool_forward(x, w, b, conv, pool)
+    coursework.conv_relu_pool_backward(np.ones_like(out), cache)
+    assert calls == []
+    out, cache = coursework.conv_forward_naive(x, w, b, conv)
+    coursework.conv_backward_naive(out, cache)
+    out, cache = coursework.max_pool_forward_naive(out, pool)
+    coursework.max_pool_backward_naive(out, cache)
+    assert calls == ["conv_forward_naive", "conv_backward_naive", "max_pool_forward_naive", "max_pool_backward_naive"]
+    for way in ("forward", "backward"):  # fast ones of their own are used
+        setattr(mine, f"conv_{way}_fast", lambda *arguments, way=way: slow(f"conv_{way}_fast")(*arguments))
+    calls.clear()
+    train()
+    assert set(calls) == {"conv_forward_fast", "conv_backward_fast"}
 
 
 def test_networks_are_used_where_they_are_finished(here, capsys):

@@ -118,6 +118,25 @@ def test_our_networks_compute_with_its_layers(script, folder):
 
 
 @pytest.mark.once
+def test_loops_over_pixels_of_a_folder_train_no_network(script, folder):
+    """As in the course, whose network calls the fast functions: the folder's `_naive` ones are used by their names."""
+    loops = "def conv_{0}_naive(*arguments):\n    raise SystemExit('hours')\n"
+    layers = folder(layers=MINE + "".join(map(loops.format, ("forward", "backward")))) / "layers.py"
+    printed = script(
+        "import numpy as np, daseCV_c\n"
+        "from daseCV.classifiers.cnn import ThreeLayerConvNet\n"
+        "import daseCV.layers, daseCV.layer_utils\n"
+        "ThreeLayerConvNet((1, 4, 4), 2, 3, 5, 3).loss(np.ones((2, 1, 4, 4)), np.array([0, 1]))\n"
+        "try:\n"
+        "    daseCV.layers.conv_forward_naive()\n"
+        "except SystemExit as error:\n"
+        "    assert str(error) == 'hours'\n"
+        "else:\n"
+        "    raise AssertionError\n")
+    assert printed == f"daseCV: affine_forward of {layers} in use\n"
+
+
+@pytest.mark.once
 def test_our_solver_takes_its_rules(script, folder):
     optim = folder(optim="def sgd(w, dw, config=None):\n    return w - w, config\n") / "optim.py"
     printed = script(

@@ -18,6 +18,7 @@ _held: dict[str, ModuleType] = {}
 """For each module that is used, one that has what is finished of it, and nothing else."""
 _said: dict[str, int | None] = {}
 """For each network that is not written yet the cell of the notebook that was told so."""
+_NAIVE = " (networks convolve and pool with conv_*_fast and max_pool_*_fast, not with the _naive ones)"
 _BACKWARDS = {"batchnorm_forward": ("batchnorm_backward", "batchnorm_backward_alt")}
 
 
@@ -27,7 +28,9 @@ def use(*modules: ModuleType | None) -> None:
     Taken are layers, losses and update rules under the course's names. A function that does nothing but raise
     NotImplementedError is not written yet: ours stays in its place. So does a forward pass whose backward
     pass is not written, and the other way round: what one keeps, only the other understands. Networks, such as
-    ``TwoLayerNet``, are taken where `daseCV_c.coursework` is asked for them. The first line that a Solver
+    ``TwoLayerNet``, are taken where `daseCV_c.coursework` is asked for them. As in the course, networks and
+    sandwiches convolve and pool with ``conv_*_fast`` and ``max_pool_*_fast``: a finished ``_naive`` function is
+    used where `daseCV_c.coursework` is asked for it by that name, and nowhere else. The first line that a Solver
     prints says whose functions are in use.
 
     Parameters
@@ -162,6 +165,7 @@ def network(name: str, ours: type) -> type:
 def line() -> str:
     """Whose functions are in use; empty where all are ours."""
     refresh()
-    used = [f"{name}: {', '.join(names)}" for name, held in _held.items()
-            if (names := [key for key in vars(held) if not key.startswith("__")])]
-    return f"{'; '.join(used)}; the rest is daseCV_c's" if used else ""
+    theirs = {name: [key for key in vars(held) if not key.startswith("__")] for name, held in _held.items()}
+    used = [f"{name}: {', '.join(names)}" for name, names in theirs.items() if names]
+    naive = any(key.endswith("_naive") for names in theirs.values() for key in names)
+    return f"{'; '.join(used)}; the rest is daseCV_c's{_NAIVE if naive else ''}" if used else ""

@@ -1,6 +1,7 @@
 """Which functions a network computes with: the package's own, or those that somebody has put in their place.
 
 ``layers.affine_forward = mine`` counts for every network, ``fc_net.affine_forward = mine`` for those of that module.
+A module may be taken whole (`prefer`), all but its ``_naive`` functions: the networks of the course call the fast ones.
 A sandwich is replaced by its name, or is put together from its parts as soon as one of them was replaced. The kernels
 of whole steps know nothing of such functions and are passed by.
 """
@@ -36,6 +37,8 @@ _OURS: dict[str, Function] = {
     for name, value in vars(module).items()
     if callable(value) and getattr(value, "__module__", None) == module.__name__ and not name.startswith("_")
 }
+# What is taken of a whole module. A student's loops over pixels are there to be compared, and would train for hours.
+_TAKEN = tuple(name for name in _OURS if not name.endswith("_naive"))
 # What the networks call while a function is not replaced. The backward ones can leave out the gradient of x.
 _FAST: dict[str, Function] = {
     name: value for module in (sandwich, affine) for name in _OURS
@@ -73,11 +76,11 @@ _preferred: list[ModuleType] = []  # what belongs to a folder of a course, the f
 
 
 def prefer(module: ModuleType) -> list[str]:
-    """Take the layers that a module defines in place of ours, not what it imports from us; the names of new ones."""
+    """Take the layers that a module defines in place of ours, not what it imports from us; the names of those taken."""
     if module in _preferred:
         return []
     _preferred.append(module)
-    return sorted(name for name, _ in _others(vars(module)))
+    return sorted(name for name, _ in _others(vars(module), _TAKEN))
 
 
 def _others(space: dict[str, Any], names: Iterable[str] = tuple(_OURS)) -> Iterator[tuple[str, Function]]:
@@ -116,7 +119,7 @@ class Chosen:
             yield from _others(space, names)
             if i == 0:
                 for module in _preferred:
-                    yield from _others(vars(module))
+                    yield from _others(vars(module), _TAKEN)
 
     def changed(self) -> bool:
         """Whether a function was replaced: then the layers compute, one by one."""
