@@ -3,8 +3,8 @@
     python tests/grade_trials.py [--folder DIR]
 
 Right ones in many styles, wrong ones, in files, folders, zips and notebooks, and those of `test_grade.HOSTILE`, each
-behind bubblewrap: without it nothing is run. Both runs of all have to write the same bytes, and the others' grades have to
-be those of the run without the hostile ones. It takes some minutes, and the libraries of the extra `grade`.
+behind bubblewrap: without it nothing is run. Both runs of all have to write the same bytes, and the others' grades have
+to be those of the run without the hostile ones. It takes some minutes, and the libraries of the extra `grade`.
 """
 
 import argparse
