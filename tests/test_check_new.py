@@ -326,7 +326,8 @@ def test_loops_over_pixels_train_no_network(capsys):
     capsys.readouterr()
     daseCV_c.use(mine)
     said = ("mine: conv_forward_naive, conv_backward_naive, max_pool_forward_naive, max_pool_backward_naive; the rest "
-            "is daseCV_c's (networks convolve and pool with conv_*_fast and max_pool_*_fast, not with the _naive ones)\n")
+            "is daseCV_c's (networks convolve and pool with conv_*_fast and max_pool_*_fast, not with the _naive "
+            "ones)\n")
     assert capsys.readouterr().out == said
     assert all(np.array_equal(value, ours[name]) for name, value in train().items())  # the same kernels, to the bit
     assert capsys.readouterr().out.startswith(said)
