@@ -1,6 +1,7 @@
 """Each wrong implementation is recognised by its own hint, and each formula of a mistake stands for that one alone."""
 
 import importlib
+import inspect
 
 import numpy as np
 import pytest
@@ -71,6 +72,73 @@ def test_gradient_checks_can_tell(name):
             inputs = case.program["inputs"]
             slope = np.sum((case.right[f"plus_{of}"] - case.right[f"minus_{of}"]) * inputs["dout"]) / (2 * judging.STEP)
             assert abs(slope - np.sum(case.right[gradient] * inputs[f"direction_{of}"])) < 1e-4 * max(1, abs(slope))
+
+
+class OfAnOlderEdition:
+    """A network of an edition that knew no layer norm, with biases that are rows."""
+
+    def __init__(self, hidden_dims, input_dim=3072, num_classes=10, dropout=0, use_batchnorm=False, reg=0.0,
+                 weight_scale=1e-2, dtype=np.float32, seed=None):
+        self.net = networks.FullyConnectedNet(hidden_dims, input_dim, num_classes, dropout or 1,
+                                              "batchnorm" if use_batchnorm else None, reg, weight_scale, dtype, seed)
+        self.params = {name: value if name.startswith("W") else value[None] for name, value in self.net.params.items()}
+
+    def loss(self, X, y=None):
+        self.net.params = {name: np.atleast_2d(value) if name.startswith("W") else value.reshape(-1)
+                           for name, value in self.params.items()}
+        return self.net.loss(X, y)
+
+
+def test_a_network_of_an_edition_without_layer_norm_is_not_blamed_for_it():
+    result = tried("FullyConnectedNet", OfAnOlderEdition)
+    assert (result.status, result.mistake) == ("passed", "net-older-edition")
+    assert result.hint.startswith("Right, but layer normalization was not tried. It takes use_batchnorm")
+    # A grade is of what this course asks for.
+    assert [name for name, right in result.parts if not right] == ["layernorm"]
+
+
+def test_its_other_mistakes_are_recognised():
+    class WithoutDropout(OfAnOlderEdition):
+        def __init__(self, *args, dropout=0, **kwargs):
+            super().__init__(*args, **kwargs)
+    WithoutDropout.__init__.__signature__ = inspect.signature(OfAnOlderEdition.__init__)
+    result = tried("FullyConnectedNet", WithoutDropout)
+    assert (result.status, result.mistake) == ("failed", "net-dropout-missing")
+
+
+@pytest.mark.parametrize("name", ["TwoLayerNet", "ThreeLayerConvNet"])
+def test_biases_that_are_rows_are_a_remark(name):
+    """(1, H) in place of (H,): the course's own affine layers and update rules take them."""
+    ours = getattr(networks, name)
+
+    class Rows(ours):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.params["b2"] = self.params["b2"][None]
+
+    result = tried(name, Rows)
+    assert (result.status, result.mistake) == ("passed", "keeps-an-axis")
+    assert "params['b2'] has shape (1, " in result.hint
+
+
+def test_a_function_that_needs_one_that_is_not_there():
+    functions = twins().copy()
+    del functions["relu_forward"]
+    result = running.try_function("relu_backward", lambda program: execute(program, functions))
+    assert (result.status, result.mistake) == ("failed", None)
+    assert result.hint == "relu_forward, which it needs, fails first: the file does not define it."
+
+
+def test_a_stub_that_keeps_running_statistics_is_not_written_yet():
+    """The course's own lines around what is to be written put zeros into bn_param."""
+    def batchnorm_forward(x, gamma, beta, bn_param):
+        out, cache = None, None
+        bn_param["running_mean"] = bn_param.get("running_mean", np.zeros(x.shape[1]))
+        bn_param["running_var"] = bn_param.get("running_var", np.zeros(x.shape[1]))
+        return out, cache
+
+    result = tried("batchnorm_forward", batchnorm_forward)
+    assert (result.status, result.mistake) == ("failed", "unfinished")
 
 
 def test_a_backward_pass_is_not_blamed_for_the_forward_pass():

@@ -17,7 +17,7 @@ def _conv(random: Any, x: tuple[int, ...], w: tuple[int, ...], stride: int, pad:
 # x, w, stride, pad: windows always fit whole, as the course promises.
 _CONVS: tuple[tuple[Any, ...], ...] = (
     ("2 images, pad 1", (2, 3, 4, 4), (2, 3, 3, 3), 1, 1),
-    ("stride 2", (1, 2, 5, 7), (3, 2, 3, 3), 2, 0),
+    ("stride 2, images of 5 x 7", (1, 2, 5, 7), (3, 2, 3, 3), 2, 0),
     ("filters of 2 x 3, images of 4 x 5", (2, 2, 4, 5), (2, 2, 2, 3), 1, 0),
     ("stride 2, pad 1, overlapping windows", (2, 2, 5, 7), (2, 2, 3, 3), 2, 1))
 

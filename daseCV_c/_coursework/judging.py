@@ -71,7 +71,7 @@ def compare(case: Case, answers: Answers) -> list[Fault]:
         if key not in found or key not in right:
             continue
         error = distance(found[key], right[key])
-        loose = _loose(found[key], right[key]) if error is None else None
+        loose = loosely(found[key], right[key]) if error is None else None
         if loose is not None and loose <= case.tolerance:
             text = f"{looks(key, found[key], right[key])}"
             faults.append(Fault(key, loose, text, "keeps-an-axis", remark=True))
@@ -86,7 +86,7 @@ def compare(case: Case, answers: Answers) -> list[Fault]:
     return faults
 
 
-def _loose(found: Any, right: Any) -> float | None:
+def loosely(found: Any, right: Any) -> float | None:
     """The distance of a vector that has kept an axis of length 1: it adds and multiplies as the right one does."""
     a, b = number(found), number(right)
     if a is None or b is None or b.ndim != 1 or a.size != b.size or a.ndim == 0 or a.shape[-1] != b.size:

@@ -89,8 +89,13 @@ def initial(case: Case, answers: Answers) -> list[Fault]:
     extra = sorted(key for key in set(found) - set(right) if key.startswith(("initial.gamma", "initial.beta")))
     if extra:
         return [Fault(extra[0], None, f"there is a parameter {extra[0].partition('.')[2]}", "net-norm-last")]
+    remarks = []
     for key in right:
         name, value = key.partition(".")[2], number(found.get(key))
+        if judging.loosely(value, right[key]) is not None and value.shape != right[key].shape:
+            remarks.append(Fault(name, None, judging.looks(f"params['{name}']", value, right[key]), "keeps-an-axis",
+                                 remark=True))
+            value = value.reshape(right[key].shape)
         if value is None or value.shape != right[key].shape:
             return [Fault(name, None, judging.looks(f"params['{name}']", found.get(key), right[key]))]
         if name.startswith("W"):
@@ -108,7 +113,7 @@ def initial(case: Case, answers: Answers) -> list[Fault]:
                           "net-init-gamma" if name.startswith("gamma") else "net-init-bias")]
         elif value.dtype != dtype:
             return [Fault(name, None, f"params['{name}'] is {value.dtype}, expected {dtype}", "net-dtype")]
-    return []
+    return remarks
 
 
 def _units(gradient: Any) -> Any:

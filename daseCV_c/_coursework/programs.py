@@ -27,6 +27,10 @@ class Misfit(Exception):
     """A function returned something else than so and so many values."""
 
 
+class OtherEdition(Exception):
+    """A class is asked for what its edition of the course has not."""
+
+
 class Unfinished(Misfit):
     """A function returned nothing."""
 
@@ -69,7 +73,10 @@ def _step(step: list[Any], functions: Mapping[str, Any], values: dict[str, Any])
     if name == ".":
         values[to] = copy.deepcopy(getattr(given[0], given[1]))
         return
-    function = functions[name] if name in functions else getattr(values[name.split(".")[0]], name.split(".")[1])
+    thing, dot, method = name.partition(".")
+    if not dot and name not in functions:
+        raise Misfit("the file does not define it")
+    function = getattr(values[thing], method) if dot else functions[name]
     if inspect.isclass(function):
         named = offered(function, named)
     with np.errstate(all="ignore"):
@@ -103,7 +110,10 @@ def offered(cls: type, named: dict[str, Any]) -> dict[str, Any]:
     if "dropout_keep_ratio" in named and "dropout_keep_ratio" not in taken:
         named["dropout"] = named.pop("dropout_keep_ratio")
     if "normalization" in named and "normalization" not in taken and "use_batchnorm" in taken:
-        named["use_batchnorm"] = named.pop("normalization") == "batchnorm"
+        kind = named.pop("normalization")
+        if kind == "layernorm":
+            raise OtherEdition(f"{cls.__name__} takes use_batchnorm, and knows no layer normalization")
+        named["use_batchnorm"] = kind == "batchnorm"
     return named
 
 

@@ -89,6 +89,23 @@ for mistake in ("conv-padding-not-removed", "conv-padding-removed-at-one-side", 
     conv_back(mistake)
 
 
+@wrong("conv_backward_naive", "conv-padding-removed-by-minus-pad", "crashed")
+def _(dout, cache):
+    """Image by image, put into an array that is there: nothing fits into it where there is no padding."""
+    x, w, b, conv_param = cache
+    S, P = conv_param["stride"], conv_param["pad"]
+    HH, WW = w.shape[2:]
+    dx, dw, db = np.zeros(x.shape), np.zeros(w.shape), dout.sum((0, 2, 3))
+    for n, image in enumerate(x):
+        padded = np.pad(image, ((0, 0), (P, P), (P, P)))
+        back = np.zeros(padded.shape)
+        for f, i, j in np.ndindex(*dout.shape[1:]):
+            dw[f] += dout[n, f, i, j] * padded[:, i * S:i * S + HH, j * S:j * S + WW]
+            back[:, i * S:i * S + HH, j * S:j * S + WW] += dout[n, f, i, j] * w[f]
+        dx[n] = back[:, P:-P, P:-P]
+    return dx, dw, db
+
+
 def pool(mistake, **how):
     status = "crashed" if mistake == "nothing" else "failed"
 
@@ -101,7 +118,7 @@ def pool(mistake, **how):
         sj = e if mistake == "pool-stride-is-size" else 1 if mistake in (
             "pool-stride-ignored", "pool-stride-rows-only") else s
         h, w = 1 + (x.shape[2] - a) // s, 1 + (x.shape[3] - e) // s
-        if mistake == "pool-stride-is-size":
+        if mistake in ("pool-stride-is-size", "pool-count-by-size"):
             h, w = x.shape[2] // a, x.shape[3] // e
         out = np.zeros((*x.shape[:2], h, w))
         for i in range(h):
@@ -117,7 +134,7 @@ def pool(mistake, **how):
 
 
 for mistake in ("pool-mean", "pool-never-negative", "pool-height-width-swapped", "pool-stride-is-size",
-                "pool-stride-ignored", "pool-stride-rows-only"):
+                "pool-stride-ignored", "pool-stride-rows-only", "pool-count-by-size"):
     pool(mistake)
 
 

@@ -156,7 +156,8 @@ for mistake in ("rmsprop-decay-reversed", "rmsprop-is-adagrad", "rmsprop-cache-n
 def adam_of(mistake):
     @wrong("adam", mistake)
     def adam(w, dw, config=None):
-        config = config_of(config, w, ("m", "v"), learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, t=0)
+        config = config_of(config, w, ("m", "v"), learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8,
+                           t=int(mistake == "adam-t-starts-at-1"))
         lr, b1, b2, eps = (config[key] for key in ("learning_rate", "beta1", "beta2", "epsilon"))
         if mistake == "adam-betas-swapped":
             b1, b2 = b2, b1
@@ -188,5 +189,5 @@ def adam_of(mistake):
 for mistake in ("adam-betas-swapped", "adam-t-raised-late", "adam-t-not-raised", "adam-t-not-kept",
                 "adam-no-bias-correction",
                 "adam-no-second-correction", "adam-beta-times-t", "adam-corrected-kept", "adam-eps-inside-root",
-                "adam-eps-before-correction"):
+                "adam-eps-before-correction", "adam-t-starts-at-1"):
     adam_of(mistake)

@@ -29,7 +29,8 @@ def batch(change="", **more):
                 if mode != "train":
                     bn_param["running_mean"], bn_param["running_var"] = new_mean, new_var
                 else:
-                    running_mean, running_var = new_mean, new_var
+                    running_mean = running_mean if change == "misspelt mean" else new_mean
+                    running_var = running_var if change == "misspelt var" else new_var
         if mode == "test" and change != "batch at test":
             mean, var = running_mean, running_var
             if change == "deviation":
@@ -37,7 +38,7 @@ def batch(change="", **more):
         x = x - mean
         if change == "outside":
             xhat = x / (np.sqrt(var) + eps)
-        elif change == "no eps":
+        elif change == "no eps" or change == "no eps at test" and mode == "test":
             xhat = x / var**0.5
         elif change == "no root":
             xhat = x / (var + eps)
@@ -63,7 +64,9 @@ for change, mistake in {
         "no gamma": "norm-no-gamma", "swapped": "norm-gamma-beta-swapped", "reversed": "batchnorm-momentum-reversed",
         "at test": "batchnorm-updated-at-test", "batch at test": "batchnorm-batch-at-test",
         "not kept": "batchnorm-running-not-kept", "replaced": "batchnorm-running-replaced",
-        "unbiased kept": "batchnorm-running-unbiased", "plain test": "batchnorm-test-no-scale"}.items():
+        "unbiased kept": "batchnorm-running-unbiased", "plain test": "batchnorm-test-no-scale",
+        "misspelt mean": "batchnorm-running-mean-not-kept", "misspelt var": "batchnorm-running-var-not-kept",
+        "no eps at test": "batchnorm-test-no-eps"}.items():
     wrong("batchnorm_forward", mistake)(batch(change))
 
 

@@ -102,7 +102,11 @@ def _explained(mistake: Mistake, function: str, tried: list[tuple[Case, Answers,
             explained |= {(case.name, key) for key in (*case.compare, "")}
             continue
         if "error" in answers:
-            return None
+            # Nothing is left in what the formula gives: to put that into an array raises.
+            if not any(_empty(theirs.get(key)) > _empty(right[key]) for key in case.compare):
+                return None
+            explained |= {(case.name, key) for key in (*case.compare, "")}
+            continue
         for key in case.compare:
             if key.startswith("config.") and _nothing(theirs.get(key)) and _nothing(found.get(key)):
                 explained.add((case.name, key))
@@ -128,6 +132,11 @@ def _answers(mistake: Mistake, function: str, case: Case) -> dict[str, Any]:
             _KEPT.clear()
         _KEPT[key] = case, flat(execute(case.program, twins() | dict(mistake.make(function))))
     return _KEPT[key][1]
+
+
+def _empty(value: Any) -> bool:
+    array = judging.number(value)
+    return array is not None and not array.size
 
 
 def _nothing(value: Any) -> bool:

@@ -55,6 +55,9 @@ BOOK.seen("net-dropout-at-test", "FullyConnectedNet", "Units are left out when t
           "loss(X) without y is test mode: no dropout")
 BOOK.seen("net-dropout-backward", "FullyConnectedNet", "The backward pass does not use the masks of the forward pass.",
           "dL/dx = dL/dout mask, in each dropout layer with its own mask")
+BOOK.seen("net-older-edition", "FullyConnectedNet",
+          "It takes use_batchnorm, as in editions of the course that had no layer normalization.",
+          "normalization is None, 'batchnorm' or 'layernorm'")
 BOOK.seen("net-init-variance", " ".join(_ALL), "weight_scale is used as if it were a variance.",
           "W ~ N(0, weight_scale^2)")
 BOOK.seen("net-init-uniform", " ".join(_ALL), "The weights are not drawn from a normal distribution around 0.",

@@ -44,7 +44,7 @@ def _batchnorm(how: str) -> Callable[..., Any]:
         elif bn_param["mode"] == "train" or how == "batch-at-test":
             out, _, _ = _norm(x, gamma, beta, 0, eps, how)
         else:
-            spread = running[1] if how == "running-deviation" else np.sqrt(running[1] + eps)
+            spread = np.sqrt(running[1] + (0.0 if how == "test-no-eps" else eps))
             if how in ("eps-outside", "no-eps", "no-root", "running-deviation"):
                 spread = {"eps-outside": np.sqrt(running[1]) + eps, "no-eps": np.sqrt(running[1]),
                           "no-root": running[1] + eps, "running-deviation": running[1] + eps}[how]
@@ -57,8 +57,9 @@ def _batchnorm(how: str) -> Callable[..., Any]:
                 new[1] = x.var(axis=0, ddof=1 if len(x) > 1 else 0)
             if how == "running-replaced":
                 share = 0.0
-            if how != "running-not-kept":
-                running = [share * old + (1 - share) * now for old, now in zip(running, new, strict=True)]
+            forgotten = {"running-not-kept": (0, 1), "running-mean-not-kept": (0,), "running-var-not-kept": (1,)}
+            running = [old if i in forgotten.get(how, ()) else share * old + (1 - share) * now
+                       for i, (old, now) in enumerate(zip(running, new, strict=True))]
         bn_param["running_mean"], bn_param["running_var"] = running
         return out, None
     return batchnorm_forward
@@ -137,6 +138,11 @@ _add("batchnorm-batch-at-test", "Test mode uses the statistics of the batch.",
      "in test mode mean and var are the running ones", "batch-at-test", "bs")
 _add("batchnorm-running-not-kept", "The running statistics are not put back into bn_param.",
      "bn_param holds what the next call goes on from", "running-not-kept", "bs")
+_add("batchnorm-running-mean-not-kept", "The running mean stays as it was: is its name spelled the same everywhere?",
+     "running = momentum * running + (1 - momentum) * new, for both", "running-mean-not-kept", "bs")
+_add("batchnorm-running-var-not-kept",
+     "The running variance stays as it was: is its name spelled the same everywhere?",
+     "running = momentum * running + (1 - momentum) * new, for both", "running-var-not-kept", "bs")
 _add("batchnorm-running-replaced", "The running statistics are those of the last batch.",
      "running = momentum * running + (1 - momentum) * new", "running-replaced", "bs")
 _add("batchnorm-running-deviation", "The running variance is made of standard deviations.",
@@ -144,6 +150,7 @@ _add("batchnorm-running-deviation", "The running variance is made of standard de
 _add("batchnorm-running-unbiased", "The running variance is divided by one less than the number of samples.",
      "var = mean of (x - mean)^2, the same that training uses", "running-unbiased", "bs")
 _add("batchnorm-test-no-scale", "gamma and beta are missing in test mode.", _OUT, "test-no-scale", "bs")
+_add("batchnorm-test-no-eps", "eps is missing in test mode.", _OUT, "test-no-eps", "b")
 _add("batchnorm-wrong-axis", "Mean and variance are taken over the features of a sample: this is layer norm.",
      "mean_d = mean over n of x_nd: which index is averaged?", "axis", "b")
 

@@ -77,7 +77,7 @@ def _adam(how: str) -> Rule:
         if how == "betas-swapped":
             beta1, beta2 = beta2, beta1
         old_m, old_v, old_t = (config.get(key, start) for key, start in (
-            ("m", np.zeros_like(w)), ("v", np.zeros_like(w)), ("t", 0)))
+            ("m", np.zeros_like(w)), ("v", np.zeros_like(w)), ("t", int(how == "t-starts-at-1"))))
         t = {"t-late": old_t, "t-not-raised": old_t, "t-by-one-more": old_t + 2}.get(how, old_t + 1)
         m = beta1 * old_m + (1 - beta1) * dw
         v = beta2 * old_v + (1 - beta2) * (np.abs(dw) if how == "not-squared" else dw**2)
@@ -149,6 +149,8 @@ for _name, _says, _how in (
         ("adam-t-not-kept", "t is raised but not put back into config, so every step is the first.", "t-not-kept"),
         ("adam-t-raised-late", "t is raised after it is used: at the first step it is 0.", "t-late"),
         ("adam-t-raised-twice", "t is raised twice.", "t-by-one-more"),
+        ("adam-t-starts-at-1", "t starts at 1, as in some handouts, and is raised before it is used: the first step is "
+         "taken for the second.", "t-starts-at-1"),
         ("adam-no-bias-correction", "The averages are not corrected for their start at zero.", "no-correction"),
         ("adam-no-first-correction", "The average of the gradients is not corrected for its start at zero.",
          "no-first-correction"),

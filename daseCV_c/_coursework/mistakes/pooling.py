@@ -25,7 +25,8 @@ def _forward(how: str) -> Callable[..., Any]:
             height, width = width, height
         down, across = {"stride-rows-only": (stride, 1), "stride-columns-only": (1, stride), "stride-ignored": (1, 1),
                         "stride-is-size": (height, width)}.get(how, (stride, stride))
-        out_h, out_w = _size(x, height, width, *((down, across) if how == "stride-is-size" else (stride, stride)))
+        sizes = (height, width) if how in ("stride-is-size", "count-by-size") else (stride, stride)
+        out_h, out_w = _size(x, height, width, *sizes)
         choose: Any = {"mean": np.mean, "min": np.min, "sum": np.sum}.get(how, np.max)
         out = np.zeros((*x.shape[:2], out_h, out_w))
         for i in range(out_h):
@@ -50,6 +51,8 @@ _add("pool-stride-rows-only", "stride moves the window down, but not to the righ
 _add("pool-stride-columns-only", "stride moves the window to the right, but not down.", "stride-columns-only")
 _add("pool-stride-ignored", "The window moves by one, whatever stride says.", "stride-ignored")
 _add("pool-stride-is-size", "The window moves by its own size, whatever stride says.", "stride-is-size")
+_add("pool-count-by-size", "There are as many windows as fit beside each other, whatever stride says.", "count-by-size",
+     "H' = 1 + (H - pool_height) / stride, W' = 1 + (W - pool_width) / stride")
 _add("pool-height-width-swapped", "pool_height and pool_width have changed places.", "swapped")
 _add("pool-over-channels", "The maximum is taken over the channels as well.", "over-channels",
      "every channel is pooled by itself")
