@@ -97,47 +97,52 @@ def order(item: Any) -> tuple[str, str, int]:
     return str(mutation.module_path), mutation.operator_name, mutation.occurrence
 
 
-def sampled(db: Any, leave_out: list[str], size: int | None, seed: int) -> dict[str, int]:
+def sampled(db: Any, modules: list[Path], leave_out: list[str], size: int | None, seed: int) -> dict[str, int]:
     """How many changes there are of each module; all but `size` of them are forgotten."""
+    from cosmic_ray import plugins
+    from cosmic_ray.commands import init
+
     unwanted = re.compile("|".join(leave_out))
-    made = sorted((item for item in db.work_items if not unwanted.match(item.mutations[0].operator_name)), key=order)
+    wanted = [name for name in plugins.operator_names() if not unwanted.match(name)]
+    plugins.operator_names = lambda: wanted
+    init(modules, db, {})
+    made = sorted(db.work_items, key=order)
     db.clear()
     db.add_work_items(made if size is None else random.Random(seed).sample(made, min(size, len(made))))
     return collections.Counter(str(item.mutations[0].module_path) for item in made)
 
 
-def tried(mutation: Any, tests: Tests, names: list[str], alone: bool) -> Any:
+def tried(mutation: Any, tests: Tests, part: dict[str, list[str]], alone: bool) -> Any:
     """The tests' verdict on one change, which is in the file meanwhile."""
     from cosmic_ray.mutating import _make_diff, use_mutation
     from cosmic_ray.plugins import get_operator
     from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 
+    asked = [(part["tests"], True)] * alone + [(part["tests"], False)] + [(part["more"], False)] * ("more" in part)
     operator = get_operator(mutation.operator_name)(**mutation.operator_args)
     with use_mutation(mutation.module_path, operator, mutation.occurrence) as (before, after):
         if after is None:
             return WorkResult(worker_outcome=WorkerOutcome.NO_TEST)
-        ends = [tests.run(names, True)] if alone else []
-        if ends in ([], [0]):
-            ends.append(tests.run(names))
+        ends: list[int | None] = []
+        while asked and not any(end != 0 for end in ends):
+            ends.append(tests.run(*asked.pop(0)))
     outcome = TestOutcome.SURVIVED if ends[-1] == 0 else TestOutcome.KILLED
-    said = "timeout" if ends[-1] is None else BY_KERNELS if len(ends) == 2 and ends[-1] else ""
+    said = "timeout" if ends[-1] is None else BY_KERNELS if alone and len(ends) > 1 and ends[-1] else ""
     return WorkResult(WorkerOutcome.NORMAL, said, outcome, "\n".join(_make_diff(before, after, mutation.module_path)))
 
 
 def run(folder: Path, name: str, group: dict[str, Any], leave_out: list[str], options: argparse.Namespace) -> None:
-    from cosmic_ray.commands import init
     from cosmic_ray.work_db import WorkDB, use_db
     from cosmic_ray.work_item import TestOutcome
 
     session, made, alone = folder / f"{name}.sqlite", folder / f"{name}.json", group.get("alone", False)
-    asked = {PACKAGE / module: part["tests"] for part in group["parts"] for module in part["modules"]}
+    asked = {PACKAGE / module: part for part in group["parts"] for module in part["modules"]}
     for module in asked:
         shutil.copy2(ROOT / module, folder / "tree" / module)  # an earlier run may have been killed within a change
     new = not made.exists()
     with use_db(str(session), WorkDB.Mode.create) as db:
         if new:
-            init(list(asked), db, {})
-            made.write_text(json.dumps(sampled(db, leave_out, options.sample, options.seed)))
+            made.write_text(json.dumps(sampled(db, list(asked), leave_out, options.sample, options.seed)))
         waiting = list(db.pending_work_items)
         if options.survivors:
             waiting = [item for item, result in db.completed_work_items
@@ -148,18 +153,20 @@ def run(folder: Path, name: str, group: dict[str, Any], leave_out: list[str], op
         tests, known = Tests(folder / "tree"), set()
         for item in waiting:
             mutation = item.mutations[0]
-            names = asked[mutation.module_path]
-            if tuple(names) not in known:
-                tests.run(names, collect=True)
-                known.add(tuple(names))
-            result = tried(mutation, tests, names, alone)
+            part = asked[mutation.module_path]
+            names = (*part["tests"], *part.get("more", ()))
+            if names not in known:
+                tests.run(list(names), collect=True)
+                known.add(names)
+            result = tried(mutation, tests, part, alone)
             db.set_result(item.job_id, result)
             if result.test_outcome != TestOutcome.KILLED:
                 print(f"{mutation.module_path}:{mutation.start_pos[0]} {mutation.operator_name} {result.test_outcome}",
                       result.diff, sep="\n", flush=True)
         # What a change survives passes without one too. Tests that noticed each change may fail in any case.
-        survived = {tuple(asked[item.mutations[0].module_path]) for item, result in db.completed_work_items
-                    if result.test_outcome == TestOutcome.SURVIVED}
+        survived = {(*part["tests"], *part.get("more", ())) for part in (
+            asked[item.mutations[0].module_path] for item, result in db.completed_work_items
+            if result.test_outcome == TestOutcome.SURVIVED)}
         for names in known - survived:
             if any(tests.run(list(names), way) != 0 for way in {alone, False}):
                 print(f"The tests {', '.join(names)} fail without a change: what was said of these modules is void")

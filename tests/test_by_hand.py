@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from daseCV_c import im2col_cython, layers, optim
+from daseCV_c import im2col_cython, layers, optim, reference
 from daseCV_c._layers.batch import gather_batch
 from daseCV_c._step.passes import train_batches
 from daseCV_c.fast_layers import max_pool_backward_fast, max_pool_forward_fast
@@ -68,12 +68,13 @@ def test_normalization_of_small_numbers(backend, norm):
     """The variance is as large as the default of epsilon: the root is taken of twice that."""
     forward, shape, scale, (*groups, param) = NORMS[norm]
     sign = np.where(np.indices(shape).sum(axis=0) % 2, 1.0, -1.0)
-    param = dict(param)
-    out, _ = forward(math.sqrt(1e-5) * sign + 7, np.full(scale, 3.0), np.full(scale, 5.0), *groups, param)
-    np.testing.assert_allclose(out, 5 + 3 * sign / math.sqrt(2), rtol=1e-10)
-    if "mode" in param:
-        np.testing.assert_allclose(param["running_mean"], 0.7, rtol=1e-12)
-        np.testing.assert_allclose(param["running_var"], 1e-6, rtol=1e-9)
+    for function in (forward, getattr(reference, forward.__name__)):  # the twin has defaults of its own
+        held = dict(param)
+        out, _ = function(math.sqrt(1e-5) * sign + 7, np.full(scale, 3.0), np.full(scale, 5.0), *groups, held)
+        np.testing.assert_allclose(out, 5 + 3 * sign / math.sqrt(2), rtol=1e-10)
+        if "mode" in param:
+            np.testing.assert_allclose(held["running_mean"], 0.7, rtol=1e-12)
+            np.testing.assert_allclose(held["running_var"], 1e-6, rtol=1e-9)
 
 
 @pytest.mark.parametrize(("sizes", "dtype"), [((16, 16), np.uint8), ((1, 257), np.int32)])
@@ -89,11 +90,13 @@ def test_places_of_maxima_fit_their_type(backend, sizes, dtype):
 
 def test_a_pass_of_one_sample(backend):
     """x = 2, w = 3, b = 1, so p = 7 for y = 5: the squared loss is 2, the penalty 0.5 * 0.5 * 9."""
-    w, b = np.array([[3.0]]), np.array([1.0])
-    losses = train_batches(np.array([[2.0]]), np.array([[5.0]]), None, 1, [w], [b], [(), ()], activation="relu",
-                           loss="squared", rule="sgd", numbers={"learning_rate": 0.1}, alpha=0.5, t=0)
+    w, b, of_w, of_b = np.array([[3.0]]), np.array([1.0]), np.array([[2.0]]), np.array([4.0])
+    losses = train_batches(
+        np.array([[2.0]]), np.array([[5.0]]), None, 1, [w], [b], [(of_w,), (of_b,)], activation="relu", loss="squared",
+        rule="sgd_momentum", numbers={"learning_rate": 0.1, "momentum": 0.5}, alpha=0.5, t=0)
     assert losses == pytest.approx([2 + 2.25])
-    assert (w.item(), b.item()) == pytest.approx((3 - 0.1 * (4 + 1.5), 1 - 0.2))
+    assert (of_w.item(), of_b.item()) == pytest.approx((1 - 0.1 * (4 + 1.5), 2 - 0.2))
+    assert (w.item(), b.item()) == pytest.approx((3 + of_w.item(), 1 + of_b.item()))
 
 
 def test_losses_of_two_scores(backend):
@@ -128,3 +131,13 @@ def test_the_row_that_is_missing_is_named(backend):
     for index, bad in (([0, 2, 1], 2), ([0, -1, 7], -1)):
         with pytest.raises(IndexError, match=f"^gather_batch: index holds {bad}, but X has 2 rows$"):
             gather_batch(rows, index)
+
+
+@pytest.mark.parametrize("given", ["running_mean", "running_var"])
+def test_testing_leaves_both_statistics_where_one_was_given(backend, given):
+    """The other one is zeros, as in the course."""
+    param = {"mode": "test", "eps": 0.25, given: np.full(2, 4.0)}
+    out, _ = layers.batchnorm_forward(np.full((1, 2), 6.0), np.ones(2), np.zeros(2), param)
+    np.testing.assert_allclose(out, 2 / 0.5 if given == "running_mean" else 6 / math.sqrt(4.25), rtol=1e-14)
+    other = ({"running_mean", "running_var"} - {given}).pop()
+    assert param[given].tolist() == [4, 4] and param[other].tolist() == [0, 0]
