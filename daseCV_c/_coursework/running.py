@@ -215,42 +215,68 @@ _SAID = {"EOFError": "asks-for-input", "SystemExit": "ends-the-program", "NotImp
 def check_file(file: str | Path, only: Sequence[str] = (), limits: Limits | None = None, isolate: bool | None = None,
                seed: int = 0) -> Report:
     """Try what `file` defines, in a room of its own, or those of its functions that `only` names."""
-    report = Report()
+    return check_seeds(file, [seed], only, limits, isolate)[0]
+
+
+def check_seeds(file: str | Path, seeds: Sequence[int], only: Sequence[str] = (), limits: Limits | None = None,
+                isolate: bool | None = None) -> list[Report]:
+    """The same with the cases of several seeds, one after the other in the same room, and a report for each."""
+    reports = [Report() for _ in seeds]
     wanted = [name for name in CASES if not only or name in only]
     written, fault = written_in(file)
+    written = [name for name in written if name in wanted]
     if fault is not None:
-        report.walls = "not run: Python cannot read it"
-        report.results = _all_the_same([name for name in written if name in wanted] or [Path(file).name], fault, None)
-        return report
-    waiting: list[str] | None = None
+        for report in reports:
+            report.walls = "not run: Python cannot read it"
+            report.results = _all_the_same(written or [Path(file).name], fault, None)
+        return reports
+    waiting: list[tuple[int, str]] | None = None
     while waiting is None or waiting:
         with Room([_folder(file)], limits or Limits(), isolate) as room:
-            report.walls = room.walls
+            for report in reports:
+                report.walls = room.walls
             try:
                 loaded = _loaded(room, file, wanted)
             except Ended as end:
-                names = [name for name in written if name in wanted] if waiting is None else waiting
-                report.results += _ended(names or [Path(file).name], end, "while it was imported")
-                report.printed = report.printed or room.printed()
+                for report, names in _left(reports, waiting, written):
+                    report.results += _ended(names or [Path(file).name], end, "while it was imported")
+                    report.printed = report.printed or room.printed()
                 break
             if loaded["error"] is not None:
-                error = loaded["error"]
-                place = f", line {error['line']}" if error["line"] else ""
-                text = f"The file cannot be imported: {error['type']}: {error['message']}{place}."
-                if error["type"] not in ("ImportError", "ModuleNotFoundError", "SyntaxError", *_SAID):
-                    text += ' What trains or reads data belongs below if __name__ == "__main__":.'
-                names = [name for name in written if name in wanted] or [Path(file).name]
-                report.results += _all_the_same(names, text, _SAID.get(error["type"]))
+                text, mistake = _import_error(loaded["error"])
+                for report, names in _left(reports, waiting, written):
+                    report.results += _all_the_same(names or [Path(file).name], text, mistake)
                 break
-            waiting = list(loaded["found"]) if waiting is None else waiting
-            _try_all(waiting, room, report, seed)
-            report.printed = report.printed or room.printed()
-    found = {result.function for result in report.results}
-    report.results += [Result(name, "missing", hint="The file does not define it.")
-                       for name in wanted if name not in found]
+            if waiting is None:
+                waiting = [(which, name) for which in range(len(seeds)) for name in loaded["found"]]
+            _try_all(waiting, room, reports, seeds)
+            for report in reports:
+                report.printed = report.printed or room.printed()
     order = list(CASES)
-    report.results.sort(key=lambda result: order.index(result.function) if result.function in CASES else -1)
-    return report
+    for report in reports:
+        found = {result.function for result in report.results}
+        report.results += [Result(name, "missing", hint="The file does not define it.")
+                           for name in wanted if name not in found]
+        report.results.sort(key=lambda result: order.index(result.function) if result.function in CASES else -1)
+    return reports
+
+
+def _left(reports: list[Report], waiting: list[tuple[int, str]] | None,
+          written: list[str]) -> list[tuple[Report, list[str]]]:
+    """What no room was left for, by report: all that is written where none was open yet."""
+    if waiting is None:
+        return [(report, written) for report in reports]
+    left = [(report, [name for which, name in waiting if which == i]) for i, report in enumerate(reports)]
+    return [(report, names) for report, names in left if names]
+
+
+def _import_error(error: dict[str, Any]) -> tuple[str, str | None]:
+    """What is said of a file that cannot be imported, and the name of the mistake."""
+    place = f", line {error['line']}" if error["line"] else ""
+    text = f"The file cannot be imported: {error['type']}: {error['message']}{place}."
+    if error["type"] not in ("ImportError", "ModuleNotFoundError", "SyntaxError", *_SAID):
+        text += ' What trains or reads data belongs below if __name__ == "__main__":.'
+    return text, _SAID.get(error["type"])
 
 
 def _folder(file: str | Path) -> Path:
@@ -261,20 +287,21 @@ def _folder(file: str | Path) -> Path:
     return folder
 
 
-def _try_all(waiting: list[str], room: Room, report: Report, seed: int) -> None:
+def _try_all(waiting: list[tuple[int, str]], room: Room, reports: list[Report], seeds: Sequence[int]) -> None:
     """Try the functions until none is waiting, or one has ended the room."""
-    ended = {result.function: result.status for result in report.results if not result.parts}
     while waiting:
-        name = waiting.pop(0)
+        which, name = waiting.pop(0)
+        results = reports[which].results
         needs = name.removesuffix("_alt").replace("_backward", "_forward")
-        if needs != name and needs in ended:
+        ended = next((result for result in results if result.function == needs and not result.parts), None)
+        if needs != name and ended is not None:
             hint = f"Not tried: {needs}, which it needs, was ended."
-            report.results.append(Result(name, ended[needs], hint=hint))
+            results.append(Result(name, ended.status, hint=hint))
             continue
         try:
-            report.results.append(try_function(name, room.ask, seed))
+            results.append(try_function(name, room.ask, seeds[which]))
         except Ended as end:
-            report.results += _ended([name], end, "")
+            results += _ended([name], end, "")
             return
 
 

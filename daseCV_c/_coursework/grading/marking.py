@@ -17,7 +17,7 @@ from daseCV_c._coursework import mistakes
 from daseCV_c._coursework.grading.reading import Submission, lay_out, read, written
 from daseCV_c._coursework.grading.rubric import Question, Rubric
 from daseCV_c._coursework.isolation import stranger
-from daseCV_c._coursework.running import CASES, Result, check_file
+from daseCV_c._coursework.running import CASES, Result, check_seeds
 from daseCV_c._version import __version__
 
 
@@ -113,8 +113,8 @@ def _marks(submission: Submission, folder: Path, rubric: Rubric, isolate: bool |
         for limits in dict.fromkeys(wanted[name].limits() for name in mine):
             only = [name for name in mine if wanted[name].limits() == limits]
             tried: dict[str, list[Result]] = {name: [] for name in only}
-            for seed in rubric.seeds:
-                for result in check_file(file, only, replace(limits, user=user), isolate, seed).results:
+            for report in check_seeds(file, rubric.seeds, only, replace(limits, user=user), isolate):
+                for result in report.results:
                     if result.function in tried:
                         tried[result.function].append(result)
             # A method of that name, or a function in a function, is not what was asked for.
