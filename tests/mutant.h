@@ -46,7 +46,7 @@ __attribute__((unused)) static int mutant_served(void)
 /* a * b + c, rounded after each. */
 #define mutant_unfused(a, b, c)                                                              \
     __extension__({                                                                          \
-        __typeof__(c) product_ = (a) * (b);                                                  \
+        __typeof__((c) + (c)) product_ = (a) * (b);                                          \
         __asm__("" : "+x"(product_));                                                        \
         product_ + (c);                                                                      \
     })

@@ -35,7 +35,7 @@ TESTS = (
     "bad_kernel", "chance", "conv_", "equivalence", "few_threads", "fused_step", "gradients", "integers",
     "memory_order", "output_losses", "prediction", "spatial_norms", "step", "threads", "workers",
 )
-FIRST, MOST = 8, 120  # seconds of tests that a mutant gets at first, and if it survives these
+FIRST = 6  # seconds of tests that a mutant gets at first
 FAST_BUILD = '"-O1", "-fexpensive-optimizations", "-g0"'  # the second fuses multiply-adds, as -O3 does
 IMPORT = """from mutant cimport mutant_on
 """
@@ -207,10 +207,10 @@ class Server:
 
     def __init__(self, work):
         files = sorted({name.split("::")[0] for name in work.tests if name != "import"})
+        self.ready = False
         self.process = subprocess.Popen(
             pytest_command(["-s", *files]), cwd=work.tree, env=environment_of(work) | {"MUTANT_SERVER": "1"}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
-        self.answer()
 
     def answer(self):
         for line in self.process.stdout:
@@ -219,11 +219,13 @@ class Server:
         raise SystemExit("a server has ended")
 
     def ask(self, number, names, limit):
+        if not self.ready:
+            self.ready = bool(self.answer())
         print(json.dumps([number, names, limit]), file=self.process.stdin, flush=True)
         return self.answer()
 
 
-def try_one(work, server, number):
+def try_one(work, server, number, most):
     """("killed", "crashed", "time limit", "survived" or "not reached"; by which test; seconds)"""
     began = time.monotonic()
     tests = sorted((took, name) for name, (took, outcome, numbers) in work.tests.items()
@@ -233,7 +235,7 @@ def try_one(work, server, number):
         return "not reached", "", 0
     tests = tests or sorted((took, name) for name, (took, outcome, _) in work.tests.items() if outcome == "passed")[1:]
     begun = 0
-    for share in (FIRST, MOST):
+    for share in (FIRST, most):
         names, took = [], 0.0
         while begun < len(tests) and (took < share or not names):
             took += tests[begun][0]
@@ -258,7 +260,7 @@ def try_one(work, server, number):
     return "survived", f"{begun} of {len(tests)} tests", time.monotonic() - began
 
 
-def try_all(work, numbers, jobs):
+def try_all(work, numbers, jobs, most):
     servers = queue.SimpleQueue()
     for _ in range(min(jobs, len(numbers))):
         servers.put(Server(work))
@@ -266,7 +268,7 @@ def try_all(work, numbers, jobs):
     def one(number):
         server = servers.get()
         try:
-            return try_one(work, server, number)
+            return try_one(work, server, number, most)
         finally:
             servers.put(server)
 
@@ -302,6 +304,7 @@ def main():
     parser.add_argument("--seed", type=int, default=231)
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     parser.add_argument("--tests", default=",".join(TESTS), help="parts of the names of the files of tests")
+    parser.add_argument("--most", type=float, default=120, help="seconds of tests more that a mutant gets then")
     parser.add_argument("--list", action="store_true", help="say what is drawn, and build nothing")
     parser.add_argument("--only-build", action="store_true")
     parser.add_argument("--show", type=int, metavar="NUMBER")
@@ -331,11 +334,14 @@ def main():
         for path in copy:
             shutil.copy2(path, work.tree / "tests")
         reach(work, given.jobs, given.tests.split(","))
-        try_all(work, [int(number) for number in given.again.split(",")], given.jobs)
+        try_all(work, [int(number) for number in given.again.split(",")], given.jobs, given.most)
     elif not work.tests_file.exists():
         reach(work, given.jobs, given.tests.split(","))
     numbers = [n for n in work.mutants if str(n) not in work.known["results"] and str(n) not in work.known["refused"]]
-    try_all(work, numbers, given.jobs)
+    place = {n: i for i, n in enumerate(numbers)}
+    for family in SOURCES:  # of each family one after the other
+        place.update((n, i) for i, n in enumerate(n for n in numbers if work.mutants[n].family == family))
+    try_all(work, sorted(numbers, key=place.get), given.jobs, given.most)
     table(work)
     counts = {kind: sum(m.kind == kind for m in work.mutants.values()) for kind in (*KINDS, "by hand")}
     print("drawn:", ", ".join(f"{count} {kind}" for kind, count in counts.items()))

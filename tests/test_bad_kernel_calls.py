@@ -23,6 +23,10 @@ def _wrong_arrays(array, out):
     yield "longer", np.concatenate([array, array[:1]])
     yield "shorter", array[1:].copy()
     yield "empty", array[:0].copy()
+    for axis in range(1, array.ndim):
+        yield f"twice as long along axis {axis}", np.concatenate([array, array], axis=axis)
+        if array.shape[axis] > 1:
+            yield f"cut along axis {axis}", np.ascontiguousarray(array.take([0], axis=axis))
     wide = np.concatenate([array, array], axis=-1)
     yield "strided", wide[..., ::2]
     if array.ndim == 2:
@@ -40,6 +44,9 @@ LEGAL = {("batch.gather", 0, "longer"), ("batch.gather", 0, "shorter"), ("batch.
          # Rows of a pass, in as many batches; and one number, of which any stride is none.
          ("step.train_batches", 1, "longer"), ("step.train_batches", 1, "shorter"),
          ("step.train_batches", 13, "strided"),
+         # Six channels make three groups, and six, and one.
+         ("spatial.spatial_groupnorm_backward", 3, "twice as long along axis 1"),
+         ("spatial.spatial_groupnorm_backward", 3, "cut along axis 1"),
          *(("optim.sum_of_squares", 0, label) for label in ("longer", "shorter", "empty", "other float"))}
 MAY_BE_NONE = {("batch.gather", 2), ("step.train_step", 1), ("step.train_step", 2),  # no index, no mean
                ("step.train_batches", 1), ("step.train_batches", 3), ("step.train_batches", 13)}

@@ -88,3 +88,9 @@ def test_entries_write_all_of_the_output_and_nothing_else(kernels, dtype, size):
     kernels.activation.relu_backward(dout, x, frame[32:32 + size], 1)
     np.testing.assert_array_equal(frame[32:32 + size], np.where(x > 0, dout, 0))
     assert (frame[:32] == 77).all() and (frame[32 + size:] == 77).all()
+
+
+def test_a_negative_zero_becomes_zero(backend, dtype):
+    """Products with ReLU on their way to memory and vectors of any kind do the same."""
+    out, _ = relu_forward(np.full(33, -0.0, dtype))
+    assert not np.signbit(out).any()

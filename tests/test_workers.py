@@ -145,6 +145,29 @@ if child is not None:
 """
 
 
+SIGNALS = """
+import signal
+import numpy as np
+import daseCV_c
+from daseCV_c import layers
+
+rng = np.random.default_rng(0)
+x, w, b = (rng.standard_normal(shape) for shape in ((700, 600), (600, 700), 700))
+with daseCV_c.num_threads(1):
+    expected = layers.affine_forward(x, w, b)[0]
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 3e-4, 3e-4)
+with daseCV_c.num_threads(3):  # of three parts two threads do one more than the other, which waits asleep
+    for _ in range(20):
+        np.testing.assert_array_equal(layers.affine_forward(x, w, b)[0], expected)
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_who_waits_is_not_let_through_by_a_signal(script):
+    script(SIGNALS, timeout=100)
+
+
 def test_kept_scratch_of_the_whole_process(script):
     script(KEPT, timeout=120)
 
