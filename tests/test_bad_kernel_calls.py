@@ -6,6 +6,20 @@ from adversarial import frozen
 from entries import ENTRIES, make_call
 
 
+def _misaligned(array):
+    held = np.zeros(array.nbytes + 16, np.uint8)
+    odd = np.ndarray(array.shape, array.dtype, buffer=held, offset=8 - held.ctypes.data % 8 + 1)
+    odd[...] = array
+    return odd
+
+
+def _refused(call, kernels):
+    before = frozen(call.args)
+    with pytest.raises(ValueError):
+        call(kernels, 1)
+    assert frozen(call.args) == before
+
+
 def _wrong_arrays(array, out):
     """(label, an array that the entry must refuse in place of `array`)."""
     yield "list", array.tolist()
@@ -16,10 +30,7 @@ def _wrong_arrays(array, out):
         yield "float16", array.astype(np.float16)
     if array.itemsize > 1:
         yield "byte order", array.astype(array.dtype.newbyteorder())
-        held = np.zeros(array.nbytes + 16, np.uint8)
-        odd = np.ndarray(array.shape, array.dtype, buffer=held, offset=8 - held.ctypes.data % 8 + 1)
-        odd[...] = array
-        yield "misaligned", odd
+        yield "misaligned", _misaligned(array)
     yield "longer", np.concatenate([array, array[:1]])
     yield "shorter", array[1:].copy()
     yield "empty", array[:0].copy()
@@ -98,3 +109,36 @@ def test_entries_take_any_number_of_threads(kernels, entry):
         call = make_call(entry, np.float64)
         call(kernels, threads)
         assert frozen(call.results()) == frozen(expected.results())
+
+
+@pytest.mark.parametrize("keep", [0, -0.5, 1.5, np.nan])
+def test_dropout_refuses_what_is_no_probability(kernels, dtype, keep):
+    call = make_call("dropout.dropout_forward", dtype)
+    call.args[2] = keep
+    _refused(call, kernels)
+
+
+@pytest.mark.parametrize("entry", ["losses.svm_loss", "losses.softmax_loss"])
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0)])
+def test_losses_refuse_no_samples_and_no_classes(kernels, dtype, entry, shape):
+    call = make_call(entry, dtype)
+    call.args[:] = np.zeros(shape, dtype), np.zeros(shape[0], np.int64), np.zeros(shape, dtype)
+    _refused(call, kernels)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0)])
+def test_the_convolution_refuses_images_without_pixels(kernels, dtype, shape):
+    """Padded, they would be large enough for the filter."""
+    call = make_call("conv.conv_forward", dtype)
+    out = np.zeros((1, 1, *(size + 1 for size in shape)), dtype)
+    call.args[:4] = np.zeros((1, 1, *shape), dtype), np.ones((1, 1, 2, 2), dtype), np.zeros(1, dtype), out
+    _refused(call, kernels)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_gather_refuses_misaligned_images_and_indices(kernels, dtype, size):
+    images, index = np.ones((size, size), dtype), np.zeros(size, np.int64)
+    for first, second in ((_misaligned(images), index), (images, _misaligned(index))):
+        call = make_call("batch.gather", dtype)
+        call.args[:] = first, second, None, np.zeros((size, size), dtype)
+        _refused(call, kernels)
