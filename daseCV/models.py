@@ -1,5 +1,6 @@
 """Read by editors; Python takes `daseCV_c.models`: see daseCV/__init__.py."""
 
+import daseCV_c as _whole  # noqa: F401  first: another thread may be importing it
 from daseCV_c._course.names import take as _take
 from daseCV_c.models import *
 

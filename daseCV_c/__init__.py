@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from daseCV_c import _shadowed  # noqa: F401
+from daseCV_c import _first_interpreter, _shadowed  # noqa: F401
 from daseCV_c._course.names import alias
 from daseCV_c._course.names import install as _install
 from daseCV_c._coursework.using import use

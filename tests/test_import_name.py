@@ -30,7 +30,15 @@ def test_an_editor_finds_the_names(name):
     docstring, *statements = ast.parse(path.read_text()).body
     wanted = [] if name == "classifiers" else [f"from daseCV_c.{name} import *"]  # that one has nothing but modules
     taken = ["from daseCV_c._course.names import take as _take", "_take(__name__)"]  # for those who run it
-    assert sorted(ast.unparse(s) for s in statements) == sorted(wanted + taken)
+    first, *others = map(ast.unparse, statements)
+    assert first == "import daseCV_c as _whole"  # else two threads that import both names could wait for each other
+    assert sorted(others) == sorted(wanted + taken)
+
+
+def test_the_package_imports_no_public_module_of_its_own(script):
+    """A thread that imports one waits for the package; that must not wait for it in turn."""
+    said = script("import sys, daseCV_c\nprint(*(n for n in sys.modules if n.startswith('daseCV_c.')))\n").split()
+    assert "daseCV_c._course.names" in said and not [name for name in said if not name.startswith("daseCV_c._")]
 
 
 def test_no_file_without_a_module():

@@ -2,11 +2,14 @@
 
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from adversarial import frozen
+from adversarial import arrays_in, frozen
 
+from daseCV_c._runtime import backend as _backend
+from daseCV_c._step import fully_connected as _engine
 from daseCV_c.callbacks import Callback
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
@@ -47,6 +50,29 @@ def test_a_model_stays_as_it_was(backend, kind, prediction):
     before, random = state(net), frozen(np.random.get_state())
     PREDICTIONS[prediction](net, X)
     assert state(net) == before and frozen(np.random.get_state()) == random
+
+
+@pytest.mark.compiled
+def test_the_first_step_shows_no_numbers_that_nobody_wrote(monkeypatch):
+    """The running mean and variance get their place in bn_params before it; another thread may predict from them."""
+    net, looked = full("batchnorm"), []
+    kernels, empty = _backend.kernels_of(np.dtype(np.float64)), np.empty
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(kernels.step, name)
+
+        def train_step(self, *given, **named):
+            arrays = arrays_in([value for _, _, value in given[10]])
+            assert all(np.isfinite(array).all() for array in arrays)
+            looked.append(len(arrays))
+            return kernels.step.train_step(*given, **named)
+
+    monkeypatch.setattr(_engine._backend, "kernels_of", lambda dtype: SimpleNamespace(step=Watched()))
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, np.nan, dtype))
+    found = _engine.gradients(net, images(), np.arange(30) % 3)
+    monkeypatch.setattr(np, "empty", empty)
+    assert found is not None and looked == [4]
 
 
 def trained(kind, beside=None):

@@ -100,11 +100,13 @@ def _statistics(norm: str | None, bias: Array, entry: Params) -> tuple[Any, ...]
     if norm == "layernorm":
         return None, None, None, None, eps, 0.0
     mean, var = entry.get("running_mean"), entry.get("running_var")
+    # The next ones get their place in the entry before the first step, where another thread may predict from them.
+    following = np.empty if mean is not None and var is not None else np.zeros
     mean = np.zeros(width, dtype) if mean is None else mean
     var = np.zeros(width, dtype) if var is None else var
     if not (_plain(mean, dtype, (width,)) and _plain(var, dtype, (width,))):
         return None
-    return mean, var, np.empty(width, dtype), np.empty(width, dtype), eps, momentum
+    return mean, var, following(width, dtype), following(width, dtype), eps, momentum
 
 
 def _run(

@@ -1,0 +1,30 @@
+"""Nothing is kept from models, Solvers, errors and threads that are gone. `leaks.py` has the long runs."""
+
+import platform
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.once, pytest.mark.timeout(120)]
+
+PROGRAM = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import conftest  # small work is shared out to threads
+import daseCV_c, leaks
+
+daseCV_c.set_num_threads(3)
+kept = {{name: leaks.growth(leaks.REPEATED[name][0], *times) for name, times in TIMES.items()}}
+for name, (blocks, size) in kept.items():
+    print(f"{{name}}: {{blocks:+.2f}} blocks, {{size:+.0f}} bytes")
+assert all(blocks < 8 and size < 16 for blocks, size in kept.values())
+assert leaks.threads() <= THREADS, leaks.threads()
+"""
+TIMES = {"models": (5, 10), "solvers": (10, 10), "layers": (5, 10), "errors": (5, 10), "threads": (5, 10)}
+
+if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+    def test_what_is_gone_keeps_nothing(script):
+        """Blocks of Python's allocator and bytes of the C library's, which else hands out what it has kept itself."""
+        print(script(PROGRAM.replace("TIMES", repr(TIMES)).replace("THREADS", "9"), timeout=100,
+                     GLIBC_TUNABLES="glibc.malloc.tcache_count=0", OPENBLAS_NUM_THREADS="1"))
