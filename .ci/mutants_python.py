@@ -24,6 +24,8 @@ import signal
 import subprocess
 import sys
 import tomllib
+import types
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +36,27 @@ BY_KERNELS = "by kernels"  # a twin whose change only the comparison with its ke
 
 
 class Tests:
-    """A process in a sandbox that has the libraries loaded and forks for each run of tests."""
+    """A process in a sandbox that has collected tests, and forks for each run of some of them.
 
-    def __init__(self, tree: Path) -> None:
+    In the fork, functions and tables of the changed module get what the changed source gives them: nothing has to be
+    imported and collected again. `source` is None: the files are as they are, and all is done from the start.
+    """
+
+    def __init__(self, tree: Path, files: list[str]) -> None:
         libraries = [sys.prefix, *(path for path in sys.path if path.endswith("site-packages"))]
         self._command = [
             "bwrap", "--die-with-parent", "--unshare-pid", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc",
             "--tmpfs", "/tmp", *(word for path in libraries for word in ("--ro-bind", path, path)),
             "--bind", str(tree), str(tree), "--chdir", str(tree), "--setenv", "HOME", "/tmp",
-            sys.executable, str(tree / ".ci" / "mutants_python.py"), "--serve"]
+            sys.executable, str(tree / ".ci" / "mutants_python.py"), "--serve", *files]
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, names: list[str], alone: bool = False, collect: bool = False) -> int | None:
-        """The exit status of pytest, or None if it hangs. `collect`: compile all that the tests import, and keep it."""
+    def run(self, files: list[str], alone: bool = False, module: str = "", source: str | None = None) -> int | None:
+        """The exit status of pytest, or None if it hangs."""
         if self._process is None:
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        files = [f"tests/test_{name}.py" for name in names]
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps([files, alone, collect]) + "\n")
+        self._process.stdin.write(json.dumps([files, alone, module, source]) + "\n")
         self._process.stdin.flush()
         if select.select([self._process.stdout], [], [], SECONDS)[0] and (answer := self._process.stdout.readline()):
             return None if int(answer) in (-signal.SIGXCPU, -signal.SIGKILL) else int(answer)
@@ -61,35 +66,82 @@ class Tests:
         return None
 
 
-def serve() -> None:
-    """What `Tests` starts: for each line of its input the tests are run in a fork."""
-    import hypothesis.extra.numpy  # noqa: F401
+OPTIONS = ["-xq", "--tb=no", "-p", "no:cacheprovider"]
+
+
+class Serving:
+    """What `Tests` starts: a plugin of pytest that runs the collected tests once for each line of the input."""
+
+    def __init__(self) -> None:
+        self._asked, self._answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+
+    def pytest_runtestloop(self, session: Any) -> None:
+        for line in self._asked:
+            files, alone, module, source = json.loads(line)
+            pid = os.fork()
+            if not pid:
+                resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+                if source is None:
+                    os.environ["DASECV_TEST_NO_EXT"] = str(int(alone))
+                    command = [sys.executable, "-B", "-m", "pytest", *OPTIONS, *files]
+                    os.execve(sys.executable, command, dict(os.environ))
+                try:
+                    graft(module, source)
+                except BaseException:  # it cannot even be imported
+                    os._exit(1)
+                session.items[:] = [item for item in session.items if item.nodeid.partition("::")[0] in files
+                                    and not (alone and item.get_closest_marker("compiled"))]
+                return  # to pytest, which runs them
+            self._answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n")
+            self._answers.flush()
+        os._exit(0)
+
+
+def graft(name: str, source: str) -> None:
+    """Everything that the modules have taken from the module `name` becomes what `source` says."""
+    module = sys.modules[name]
+    space = {key: value for key, value in vars(module).items() if key.startswith("__")}
+    exec(compile(source, module.__file__ or name, "exec"), space)
+    for key, new in space.items():
+        old = vars(module).get(key)
+        if getattr(new, "__module__", None) == name and isinstance(old, type):
+            for what, value in vars(new).items():
+                if what not in ("__dict__", "__weakref__", "__doc__") and not _same_code(vars(old).get(what), value):
+                    setattr(old, what, value)
+        elif getattr(new, "__module__", None) == name and _same_code(old, new):
+            pass
+        elif isinstance(old, dict) and isinstance(new, dict) and not key.startswith("__"):
+            old.clear()
+            old.update(new)
+        elif not key.startswith("__"):
+            setattr(module, key, new)
+
+
+def _same_code(old: Any, new: Any) -> bool:
+    """The function that others hold gets the code of the new one."""
+    if not (isinstance(old, types.FunctionType) and isinstance(new, types.FunctionType)) or new.__closure__:
+        return False
+    old.__code__, old.__defaults__, old.__kwdefaults__ = new.__code__, new.__defaults__, new.__kwdefaults__
+    return True
+
+
+def serve(files: list[str]) -> None:
     import pytest
 
     sys.path.insert(0, os.getcwd())
-    answers, nothing = os.fdopen(os.dup(1), "w"), os.open(os.devnull, os.O_RDWR)
-    for line in sys.stdin:
-        files, alone, collect = json.loads(line)
-        pid = os.fork()
-        if not pid:
-            end = 1
-            try:
-                for stream in range(3):
-                    os.dup2(nothing, stream)
-                sys.dont_write_bytecode = not collect
-                if not collect:
-                    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-                os.environ["DASECV_TEST_NO_EXT"] = str(int(alone))
-                end = pytest.main(["-xq", "--tb=no", "-p", "no:cacheprovider", *["--co"] * collect, *files])
-            finally:
-                os._exit(end)
-        answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n")
-        answers.flush()
+    serving, nothing = Serving(), os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+    os._exit(pytest.main([*OPTIONS, *files], plugins=[serving]))
 
 
 def copied(tree: Path) -> None:
     left_out = shutil.ignore_patterns(".git", "build", ".venv*", "runs", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, tree, ignore=left_out)
+
+
+def files_of(names: Iterable[str]) -> list[str]:
+    return [f"tests/test_{name}.py" for name in names]
 
 
 def order(item: Any) -> tuple[str, str, int]:
@@ -113,22 +165,29 @@ def sampled(db: Any, modules: list[Path], leave_out: list[str], size: int | None
 
 
 def tried(mutation: Any, tests: Tests, part: dict[str, list[str]], alone: bool) -> Any:
-    """The tests' verdict on one change, which is in the file meanwhile."""
-    from cosmic_ray.mutating import _make_diff, use_mutation
+    """The tests' verdict on one change. What they do not notice is put into the file, and they are asked anew."""
+    from cosmic_ray.mutating import _make_diff, mutate_code
     from cosmic_ray.plugins import get_operator
     from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 
-    asked = [(part["tests"], True)] * alone + [(part["tests"], False)] + [(part["more"], False)] * ("more" in part)
-    operator = get_operator(mutation.operator_name)(**mutation.operator_args)
-    with use_mutation(mutation.module_path, operator, mutation.occurrence) as (before, after):
-        if after is None:
-            return WorkResult(worker_outcome=WorkerOutcome.NO_TEST)
-        ends: list[int | None] = []
-        while asked and not any(end != 0 for end in ends):
-            ends.append(tests.run(*asked.pop(0)))
+    path = mutation.module_path
+    before, operator = path.read_text(), get_operator(mutation.operator_name)(**mutation.operator_args)
+    after = mutate_code(before, operator, mutation.occurrence)
+    if after is None:
+        return WorkResult(worker_outcome=WorkerOutcome.NO_TEST)
+    quick, more = files_of(part["tests"]), files_of(part.get("more", []))
+    asked, ends = [(quick, True)] * alone + [(quick, False)] + [(more, False)] * bool(more), [0]
+    while asked and ends[-1] == 0:
+        ends.append(tests.run(*asked.pop(0), ".".join(path.with_suffix("").parts), after))
+    if ends[-1] == 0:
+        path.write_text(after)
+        try:
+            ends.append(tests.run([*quick, *more]))
+        finally:
+            path.write_text(before)
     outcome = TestOutcome.SURVIVED if ends[-1] == 0 else TestOutcome.KILLED
-    said = "timeout" if ends[-1] is None else BY_KERNELS if alone and len(ends) > 1 and ends[-1] else ""
-    return WorkResult(WorkerOutcome.NORMAL, said, outcome, "\n".join(_make_diff(before, after, mutation.module_path)))
+    said = "timeout" if ends[-1] is None else BY_KERNELS if alone and len(ends) > 2 and ends[-1] else ""
+    return WorkResult(WorkerOutcome.NORMAL, said, outcome, "\n".join(_make_diff(before, after, path)))
 
 
 def run(folder: Path, name: str, group: dict[str, Any], leave_out: list[str], options: argparse.Namespace) -> None:
@@ -150,26 +209,21 @@ def run(folder: Path, name: str, group: dict[str, Any], leave_out: list[str], op
         waiting.sort(key=order)
         random.Random(options.seed).shuffle(waiting)  # what a run that is ended has tried is a sample too
         print(f"{name}: {len(waiting)} to run", flush=True)
-        tests, known = Tests(folder / "tree"), set()
+        parts = [asked[item.mutations[0].module_path] for item in waiting]
+        names = dict.fromkeys(name for part in parts for name in part["tests"] + part.get("more", []))
+        tests = Tests(folder / "tree", files_of(names))
         for item in waiting:
             mutation = item.mutations[0]
-            part = asked[mutation.module_path]
-            names = (*part["tests"], *part.get("more", ()))
-            if names not in known:
-                tests.run(list(names), collect=True)
-                known.add(names)
-            result = tried(mutation, tests, part, alone)
+            result = tried(mutation, tests, asked[mutation.module_path], alone)
             db.set_result(item.job_id, result)
             if result.test_outcome != TestOutcome.KILLED:
                 print(f"{mutation.module_path}:{mutation.start_pos[0]} {mutation.operator_name} {result.test_outcome}",
                       result.diff, sep="\n", flush=True)
-        # What a change survives passes without one too. Tests that noticed each change may fail in any case.
-        survived = {(*part["tests"], *part.get("more", ())) for part in (
-            asked[item.mutations[0].module_path] for item, result in db.completed_work_items
-            if result.test_outcome == TestOutcome.SURVIVED)}
-        for names in known - survived:
-            if any(tests.run(list(names), way) != 0 for way in {alone, False}):
-                print(f"The tests {', '.join(names)} fail without a change: what was said of these modules is void")
+        # Tests that fail without a change would notice each.
+        for module in {item.mutations[0].module_path for item in waiting}:
+            every = files_of(asked[module]["tests"] + asked[module].get("more", []))
+            if tests.run(every, False, ".".join(module.with_suffix("").parts), module.read_text()) != 0:
+                print(f"Of {module} nothing is known: its tests fail without a change", flush=True)
         report(name, db, json.loads(made.read_text()))
 
 
@@ -187,9 +241,8 @@ def report(name: str, db: Any, made: dict[str, int]) -> None:
 
 
 def main() -> None:
-    if sys.argv[1:] == ["--serve"]:
-        serve()
-        return
+    if sys.argv[1:2] == ["--serve"]:
+        serve(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("groups", nargs="*")

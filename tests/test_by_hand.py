@@ -12,17 +12,17 @@ from daseCV_c.fast_layers import max_pool_backward_fast, max_pool_forward_fast
 from daseCV_c.reference._common import as_float
 
 START = {"learning_rate": 0.1}
-# From w = 1 and dw = 2: the settings and the state before, the next w, and the state after.
+# From w = 1 and dw = 3: the settings and the state before, the next w, and the state after.
 RULES = {
-    "sgd": ({}, 0.8, {}),
-    "sgd_momentum": ({"momentum": 0.5, "velocity": 3.0}, 2.3, {"velocity": 1.3}),
-    "nesterov": ({"momentum": 0.5, "velocity": 3.0}, 1 - 0.5 * 3 + 1.5 * 1.3, {"velocity": 1.3}),
-    "rmsprop": ({"decay_rate": 0.25, "epsilon": 0.5, "cache": 4.0}, 1 - 0.2 / 2.5, {"cache": 4.0}),
-    "adagrad": ({"epsilon": 0.5, "cache": 5.0}, 1 - 0.2 / 3.5, {"cache": 9.0}),
+    "sgd": ({}, 0.7, {}),
+    "sgd_momentum": ({"momentum": 0.5, "velocity": 3.0}, 2.2, {"velocity": 1.2}),
+    "nesterov": ({"momentum": 0.5, "velocity": 3.0}, 1 - 0.5 * 3 + 1.5 * 1.2, {"velocity": 1.2}),
+    "rmsprop": ({"decay_rate": 0.25, "epsilon": 0.5, "cache": 9.0}, 1 - 0.3 / 3.5, {"cache": 9.0}),
+    "adagrad": ({"epsilon": 0.5, "cache": 7.0}, 1 - 0.3 / 4.5, {"cache": 16.0}),
     "adam": ({"beta1": 0.5, "beta2": 0.25, "epsilon": 0.5, "m": 1.0, "v": 3.0, "t": 1},
-             1 - 0.1 * 2 / (math.sqrt(4.0) + 0.5), {"m": 1.5, "v": 3.75, "t": 2}),
+             1 - 0.1 * (2 / 0.75) / (math.sqrt(8.0) + 0.5), {"m": 2.0, "v": 7.5, "t": 2}),
     "adamw": ({"beta1": 0.5, "beta2": 0.25, "epsilon": 0.5, "weight_decay": 0.3, "m": 1.0, "v": 3.0, "t": 1},
-              0.97 - 0.1 * 2 / (math.sqrt(4.0) + 0.5), {"m": 1.5, "v": 3.75, "t": 2}),
+              0.97 - 0.1 * (2 / 0.75) / (math.sqrt(8.0) + 0.5), {"m": 2.0, "v": 7.5, "t": 2}),
 }
 
 
@@ -30,7 +30,7 @@ RULES = {
 def test_a_step_of_each_rule(backend, rule):
     before, next_w, after = RULES[rule]
     config = START | {key: np.full(2, value) if key in optim.STATES[rule] else value for key, value in before.items()}
-    found, config = getattr(optim, rule)(np.ones(2), np.full(2, 2.0), config)
+    found, config = getattr(optim, rule)(np.ones(2), np.full(2, 3.0), config)
     np.testing.assert_allclose(found, np.full(2, next_w), rtol=1e-14)
     for key, value in after.items():
         np.testing.assert_allclose(config[key], value, rtol=1e-14)
@@ -38,11 +38,13 @@ def test_a_step_of_each_rule(backend, rule):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_first_step_begins_at_zero(backend, rule):
-    """With the defaults: the first step of Adam has the size of the rate, that of AdamW shrinks as well."""
-    found, _ = getattr(optim, rule)(np.ones(2), np.full(2, 2.0))
-    expected = {"sgd": 0.98, "sgd_momentum": 0.98, "nesterov": 1 + 1.9 * -0.02, "rmsprop": 1 - 0.02 / (0.2 + 1e-8),
-                "adagrad": 1 - 0.02 / (2 + 1e-8), "adam": 1 - 2e-3 / (2 + 1e-8), "adamw": 1 - 1e-5 - 2e-3 / (2 + 1e-8)}
-    np.testing.assert_allclose(found, expected[rule], rtol=1e-13)
+    """With the defaults, of which the twins have their own. Adam's first step has the size of the rate."""
+    expected = {"sgd": 0.97, "sgd_momentum": 0.97, "nesterov": 1 + 1.9 * -0.03, "rmsprop": 1 - 0.03 / (0.3 + 1e-8),
+                "adagrad": 1 - 0.03 / (3 + 1e-8), "adam": 1 - 3e-3 / (3 + 1e-8), "adamw": 1 - 1e-5 - 3e-3 / (3 + 1e-8)}
+    for rules in (optim, reference):
+        found, config = getattr(rules, rule)(np.ones(2), np.full(2, 3.0))
+        np.testing.assert_allclose(found, expected[rule], rtol=1e-13)
+        assert {key: config[key] for key in optim.SETTINGS[rule]} == optim.SETTINGS[rule]
 
 
 @pytest.mark.once
@@ -90,13 +92,14 @@ def test_places_of_maxima_fit_their_type(backend, sizes, dtype):
 
 def test_a_pass_of_one_sample(backend):
     """x = 2, w = 3, b = 1, so p = 7 for y = 5: the squared loss is 2, the penalty 0.5 * 0.5 * 9."""
-    w, b, of_w, of_b = np.array([[3.0]]), np.array([1.0]), np.array([[2.0]]), np.array([4.0])
-    losses = train_batches(
-        np.array([[2.0]]), np.array([[5.0]]), None, 1, [w], [b], [(of_w,), (of_b,)], activation="relu", loss="squared",
-        rule="sgd_momentum", numbers={"learning_rate": 0.1, "momentum": 0.5}, alpha=0.5, t=0)
-    assert losses == pytest.approx([2 + 2.25])
-    assert (of_w.item(), of_b.item()) == pytest.approx((1 - 0.1 * (4 + 1.5), 2 - 0.2))
-    assert (w.item(), b.item()) == pytest.approx((3 + of_w.item(), 1 + of_b.item()))
+    for train in (train_batches, reference.passes.train_batches):
+        w, b, of_w, of_b = np.array([[3.0]]), np.array([1.0]), np.array([[2.0]]), np.array([4.0])
+        losses = train(
+            np.array([[2.0]]), np.array([[5.0]]), None, 1, [w], [b], [(of_w,), (of_b,)], activation="relu",
+            loss="squared", rule="sgd_momentum", numbers={"learning_rate": 0.1, "momentum": 0.5}, alpha=0.5, t=0)
+        assert losses == pytest.approx([2 + 2.25])
+        assert (of_w.item(), of_b.item()) == pytest.approx((1 - 0.1 * (4 + 1.5), 2 - 0.2))
+        assert (w.item(), b.item()) == pytest.approx((3 + of_w.item(), 1 + of_b.item()))
 
 
 def test_losses_of_two_scores(backend):
