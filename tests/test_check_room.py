@@ -164,6 +164,9 @@ def test_the_cases_of_all_seeds_are_tried_in_one_room(tmp_path, monkeypatch):
             ("relu_backward", "passed")]
         assert report.results[1].hint == "Not tried: affine_forward, which it needs, was ended."
     opened.clear()
+    running.check_seeds(file, [5, 6], ["affine_forward", "affine_backward"], isolate=False)
+    assert len(opened) == 2  # none for what is not tried
+    opened.clear()
     file.write_text("def relu_forward(x):\n    return x, x\nraise SystemExit\n")
     for report in running.check_seeds(file, [5, 6], isolate=False):
         assert [(r.function, r.mistake) for r in report.results if r.status != "missing"] == [

@@ -292,17 +292,23 @@ def _try_all(waiting: list[tuple[int, str]], room: Room, reports: list[Report], 
     while waiting:
         which, name = waiting.pop(0)
         results = reports[which].results
-        needs = name.removesuffix("_alt").replace("_backward", "_forward")
-        ended = next((result for result in results if result.function == needs and not result.parts), None)
-        if needs != name and ended is not None:
-            hint = f"Not tried: {needs}, which it needs, was ended."
-            results.append(Result(name, ended.status, hint=hint))
-            continue
         try:
             results.append(try_function(name, room.ask, seeds[which]))
         except Ended as end:
-            results += _ended([name], end, "")
+            ended = _ended([name], end, "")
+            results += ended
+            # A backward pass that needs it is not tried, for which no other room has to be opened.
+            lost = [(i, other) for i, other in waiting if i == which and name == _needs(other)]
+            results += [Result(other, ended[0].status, hint=f"Not tried: {name}, which it needs, was ended.")
+                        for _, other in lost]
+            waiting[:] = [pair for pair in waiting if pair not in lost]
             return
+
+
+def _needs(name: str) -> str | None:
+    """The forward pass that a backward pass is tried with."""
+    needs = name.removesuffix("_alt").replace("_backward", "_forward")
+    return None if needs == name else needs
 
 
 def _ended(names: list[str], end: Ended, when: str) -> list[Result]:
