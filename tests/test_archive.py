@@ -60,6 +60,19 @@ def test_it_gives_back_what_was_written(here):
     assert os.listdir() == ["it.npz"]
 
 
+def test_a_file_has_the_same_bytes_in_every_version(here, monkeypatch):
+    """Writer and reader build the frame alike: a change of it passes both, and no older file could be read any more."""
+    monkeypatch.setattr(archive, "__version__", "1.2.3")
+    arrays = {"params/W1": np.arange(6, dtype="<f4").reshape(2, 3),
+              "order": np.asfortranarray(np.arange(4, dtype="<i8").reshape(2, 2))}
+    archive.write("it.npz", "model", {"numbers": [1, -2.5]}, arrays)
+    raw = Path("it.npz").read_bytes()
+    end = raw.index(b"PK\6\6")
+    assert int.from_bytes(raw[end + 4:end + 12], "little") == 44  # zip's specification: the record but for 12 bytes
+    assert hashlib.sha256(raw).hexdigest() == (
+        "b2bbc26e915399f6d89e647da2534a160a43f9e3e6d5b7b91129a9ed00a9216a")
+
+
 def test_every_change_is_found(here):
     archive.write("it.npz", "model", {"x": 1}, {"a": np.arange(5.0), "b": np.ones((2, 3), np.float32)})
     whole, other = Path("it.npz").read_bytes(), Path("other.npz")
