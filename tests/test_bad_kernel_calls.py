@@ -142,3 +142,19 @@ def test_gather_refuses_misaligned_images_and_indices(kernels, dtype, size):
         call = make_call("batch.gather", dtype)
         call.args[:] = first, second, None, np.zeros((size, size), dtype)
         _refused(call, kernels)
+
+
+@pytest.mark.parametrize("groups", [-1, 0, 4, 7])
+def test_groupnorm_refuses_groups_that_do_not_fit(kernels, dtype, groups):
+    """Six channels. The statistics have room for so many groups."""
+    call = make_call("spatial.spatial_groupnorm_forward", dtype)
+    call.args[3] = groups
+    call.args[7:] = (np.zeros((len(call.args[0]), max(groups, 0)), dtype) for _ in range(3))
+    _refused(call, kernels)
+
+
+def test_no_images_leave_the_filters_gradient_zero(kernels, dtype):
+    call = make_call("conv.conv_backward_dw", dtype)
+    call.args[0], call.args[1] = call.args[0][:0].copy(), call.args[1][:0].copy()
+    call(kernels, 1)
+    assert not any(out.any() for out in call.results())
