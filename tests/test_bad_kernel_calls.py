@@ -135,6 +135,15 @@ def test_the_convolution_refuses_images_without_pixels(kernels, dtype, shape):
     _refused(call, kernels)
 
 
+@pytest.mark.parametrize("shape", [(2, 9), (9, 2), (0, 2), (2, 0)])
+def test_the_convolution_refuses_filters_that_do_not_fit(kernels, dtype, shape):
+    """On 5 x 5 pixels with pad 1."""
+    call = make_call("conv.conv_forward", dtype)
+    out = np.zeros((1, 1, *(max(0, 8 - size) for size in shape)), dtype)
+    call.args[:4] = np.zeros((1, 1, 5, 5), dtype), np.ones((1, 1, *shape), dtype), np.zeros(1, dtype), out
+    _refused(call, kernels)
+
+
 @pytest.mark.parametrize("size", [1, 3])
 def test_gather_refuses_misaligned_images_and_indices(kernels, dtype, size):
     images, index = np.ones((size, size), dtype), np.zeros(size, np.int64)
