@@ -47,7 +47,8 @@ source_digest = runpy.run_path(str(ROOT / "daseCV_c" / "_compiled" / "sources.py
 LEVELS_OF = {"affine_bf16": ("v4",)}  # families that are not for every level
 
 MSVC = sys.platform == "win32"
-X86 = platform.machine().lower() in ("x86_64", "amd64")
+# What is built for: another processor than this where a compiler for it says so, as CPython's own cross builds do.
+X86 = os.environ.get("_PYTHON_HOST_PLATFORM", platform.machine()).lower().endswith(("x86_64", "amd64"))
 DEBUG = os.environ.get("DASECV_DEBUG") == "1"
 SANITIZE = os.environ.get("DASECV_SANITIZE", "")
 WARNINGS = os.environ.get("DASECV_WARNINGS") == "1"
@@ -90,6 +91,17 @@ OPENMP_CHOICES = (
     else [(["-Xpreprocessor", "-fopenmp"], ["-lomp"])] if sys.platform == "darwin"
     else [(["-fopenmp"], ["-fopenmp"])]
 )
+# Around a kernel Cython writes more than the kernel is: in wheels it is compiled for size, and without what a debugger
+# finds callers by. Python's own traceback needs none of it.
+SMALL_FLAGS = ["-fno-asynchronous-unwind-tables"]
+SMALL = """#ifdef __clang__
+#define DASECV_AROUND __attribute__((minsize))
+#else
+#define DASECV_AROUND __attribute__((optimize("Os")))
+#endif
+"""
+# A function of C: from its first line to the brace at the margin.
+FUNCTION = re.compile(r"^static (?=[^;{}=]*\([^;{}]*\) ?\{\n)(?:.*\n)(?:(?!\}\n).*\n)*?\}\n", re.MULTILINE)
 # Newer GCC writes some sums as separate multiplications and additions, narrow vectors' but not wide ones'. An
 # element's bits would follow from the vector that it falls into, and so from the number of threads.
 FUSED_FLAGS = [] if MSVC else ["--param=avoid-fma-max-bits=0"]
@@ -152,6 +164,18 @@ def write_if_changed(path, text):
     """Leave an unchanged stub alone, so that an unchanged module is not built again."""
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
+
+
+def mark_around(path):
+    """Tell the compiler which functions of a C file are not kernels: those that can raise an exception."""
+    def marked(found):
+        function = found[0]
+        return function.replace("static ", "static DASECV_AROUND ", "__Pyx_AddTraceback(" in function)
+
+    # The first line is how Cython knows a file of its own.
+    first, rest = path.read_text(encoding="utf-8").split("\n", 1)
+    if not rest.startswith(SMALL):
+        path.write_text(f"{first}\n{SMALL}{FUNCTION.sub(marked, rest)}", encoding="utf-8")
 
 
 def extension(name, source):
@@ -331,9 +355,11 @@ class BuildExt(build_ext):
         macros = [("DASECV_AMX", "1")] if X86 and not MSVC and self._works(AMX_PROBE) else []
         if self.limited:
             macros.append(("Py_LIMITED_API", f"0x{LIMITED_API:08X}"))
-        if not (self.here or DEBUG or SANITIZE or MSVC):
+        self.small = not (self.here or DEBUG or SANITIZE or MSVC)
+        if self.small:
             # Small: nobody reads the names of its own functions. On macOS the linker needs those of others.
             link_args = link_args + ["-Wl,-x" if sys.platform == "darwin" else "-s"]
+            compile_args = compile_args + SMALL_FLAGS
         for e in self.extensions:
             e.define_macros += macros
             e.extra_compile_args += COMMON_FLAGS + LEVEL_FLAGS[getattr(e, "level", "base")] + compile_args
@@ -375,7 +401,8 @@ class BuildExt(build_ext):
         )
         for e, c in zip(self.extensions, translated, strict=True):
             e.sources = c.sources
-
+            if self.small:
+                mark_around(ROOT / e.sources[0])
 
 
 class Sdist(sdist):
