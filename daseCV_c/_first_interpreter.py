@@ -1,5 +1,7 @@
-"""Refuses a sub-interpreter, as NumPy and the kernels work in a process's first one alone. Imported before NumPy, whose
-own refusal depends on the release; CPython 3.12.1 has ended the process over it."""
+"""Refuses a sub-interpreter, as NumPy and the kernels work in a process's first one alone.
+
+Imported before NumPy: after a refusal of NumPy's, an import in the first interpreter has ended the process under CPython
+3.12.1."""
 
 import importlib
 
