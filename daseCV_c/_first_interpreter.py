@@ -1,6 +1,6 @@
 """Refuses a sub-interpreter, as NumPy and the kernels work in a process's first one alone.
 
-Imported before NumPy: after a refusal of NumPy's, an import in the first interpreter has ended the process under CPython
+Imported before NumPy: after a refusal by NumPy, an import in the first interpreter ended the process under CPython
 3.12.1."""
 
 import importlib
