@@ -174,6 +174,18 @@ def test_the_cases_of_all_seeds_are_tried_in_one_room(tmp_path, monkeypatch):
     assert len(opened) == 1
 
 
+@pytest.mark.parametrize("isolate", WALLS)
+def test_an_answer_does_not_hide_too_many_processes(tmp_path, isolate):
+    """It may come before anybody has counted them, and then the end of a fork bomb was another from run to run."""
+    file = tmp_path / "layers.py"
+    file.write_text("import os, time\nchildren = []\ndef affine_forward(x, w, b):\n    while len(children) < 9:\n"
+                    "        children.append(os.fork())\n        if not children[-1]:\n            time.sleep(60)\n"
+                    "            os._exit(0)\n    return x.reshape(len(x), -1) @ w + b, (x, w, b)\n")
+    [result] = running.check_file(file, ["affine_forward"], Limits(processes=6), isolate).results
+    # Where the system's own limit is met first, fork fails.
+    assert (result.status, result.mistake) in {("crashed", "too-many-processes"), ("crashed", None)}
+
+
 def test_a_call_that_waits(tmp_path):
     file = tmp_path / "layers.py"
     file.write_text("import time\ndef affine_forward(x, w, b):\n    time.sleep(1000)\n")

@@ -139,7 +139,7 @@ def test_hostile_submissions_change_nobodys_grade(folder, capsys):
     for name in ("endless loop", "prints"):
         Path(f"S/{name}.py").unlink()
     again = grades("--jobs", "3")
-    assert all(again[name] == found[name] for name in again) and len(again) == len(found) - 2
+    assert again == {name: found[name] for name in again} and len(again) == len(found) - 2
     assert before != Path("grades.csv").read_bytes()
 
 

@@ -222,6 +222,8 @@ class Room:
                     self._ended = fault
                     self.close()
                     raise fault from None
+        if not isinstance(answer, Ended):  # what many processes answer at once may come before the next look at them
+            answer = self._crowd() or answer
         if isinstance(answer, Ended):
             self._ended = answer
             self.close()
@@ -242,9 +244,12 @@ class Room:
         """What is wrong with a process that is still at it."""
         if self._printed > self.limits.output:
             return self._too_much()
-        if len(_descendants(self._process.pid)) > self.limits.processes:
-            return Ended("processes", f"it started more than {self.limits.processes} processes")
-        return Ended("timeout", f"no answer within {seconds:g} seconds") if late else None
+        return self._crowd() or (Ended("timeout", f"no answer within {seconds:g} seconds") if late else None)
+
+    def _crowd(self) -> Ended | None:
+        if len(_descendants(self._process.pid)) <= self.limits.processes:
+            return None
+        return Ended("processes", f"it started more than {self.limits.processes} processes")
 
     def _too_much(self) -> Ended:
         return Ended("output", f"it printed more than {self.limits.output / (1 << 20):g} MB")
