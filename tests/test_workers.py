@@ -164,6 +164,21 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 """
 
 
+ASKED = """
+import os
+import numpy as np
+import daseCV_c
+from daseCV_c import fast_layers
+
+images, filters = np.ones((16, 3, 32, 32), np.float32), np.ones((32, 3, 3, 3), np.float32)
+before = len(os.listdir("/proc/self/task"))
+with daseCV_c.num_threads(2):
+    out, cache = fast_layers.conv_forward_fast(images, filters, np.zeros(32, np.float32), {"stride": 1, "pad": 1})
+    fast_layers.conv_backward_fast(out, cache)
+assert len(os.listdir("/proc/self/task")) <= before + 1, os.listdir("/proc/self/task")
+"""
+
+
 def test_who_waits_is_not_let_through_by_a_signal(script):
     script(SIGNALS, timeout=100)
 
@@ -173,6 +188,9 @@ def test_kept_scratch_of_the_whole_process(script):
 
 
 if sys.platform == "linux":
+    def test_the_convolution_takes_no_more_threads_than_asked(script):
+        script(ASKED, timeout=100)
+
     def test_no_thread_is_moved_or_scheduled_otherwise(script):
         script(SAME_THREADS, timeout=120)
 
