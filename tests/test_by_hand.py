@@ -79,7 +79,7 @@ def test_normalization_of_small_numbers(backend, norm):
             np.testing.assert_allclose(held["running_var"], 1e-6, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("sizes", "dtype"), [((16, 16), np.uint8), ((1, 257), np.int32)])
+@pytest.mark.parametrize(("sizes", "dtype"), [((2, 3), np.uint8), ((16, 16), np.uint8), ((1, 257), np.int32)])
 def test_places_of_maxima_fit_their_type(backend, sizes, dtype):
     """The maximum is the last of its window."""
     x = np.arange(float(math.prod(sizes))).reshape(1, 1, *sizes)
@@ -144,3 +144,15 @@ def test_testing_leaves_both_statistics_where_one_was_given(backend, given):
     np.testing.assert_allclose(out, 2 / 0.5 if given == "running_mean" else 6 / math.sqrt(4.25), rtol=1e-14)
     other = ({"running_mean", "running_var"} - {given}).pop()
     assert param[given].tolist() == [4, 4] and param[other].tolist() == [0, 0]
+
+
+def test_an_affine_layer_of_images(backend):
+    """Two images of 0 to 5 and 6 to 11, weights 0 to 5; the twin has a backward pass of its own."""
+    x, w = np.arange(12.0).reshape(2, 3, 2), np.arange(6.0).reshape(6, 1)
+    for module in (layers, reference):
+        out, cache = module.affine_forward(x, w, np.array([0.5]))
+        assert out.tolist() == [[55.5], [145.5]]
+        dx, dw, db = module.affine_backward(np.array([[1.0], [10.0]]), cache)
+        np.testing.assert_array_equal(dx, [w.reshape(3, 2), 10 * w.reshape(3, 2)])
+        np.testing.assert_array_equal(dw, 11 * w + 60)
+        assert db.tolist() == [11]
