@@ -37,4 +37,4 @@ if sys.platform != "win32":
         run("processes")
 
     def test_forks_and_signals():
-        run("forks", "signals", "interrupts", "stops", times=4)
+        run("forks", "signals", "interrupts", "stops", times=2)
