@@ -92,17 +92,6 @@ OPENMP_CHOICES = (
     else [(["-Xpreprocessor", "-fopenmp"], ["-lomp"])] if sys.platform == "darwin"
     else [(["-fopenmp"], ["-fopenmp"])]
 )
-# Around a kernel Cython writes more than the kernel is: in wheels it is compiled for size, and without what a debugger
-# finds callers by. Python's own traceback needs none of it.
-SMALL_FLAGS = ["-fno-asynchronous-unwind-tables"]
-SMALL = """#ifdef __clang__
-#define DASECV_AROUND __attribute__((minsize))
-#else
-#define DASECV_AROUND __attribute__((optimize("Os")))
-#endif
-"""
-# A function of C: from its first line to the brace at the margin.
-FUNCTION = re.compile(r"^static (?=[^;{}=]*\([^;{}]*\) ?\{\n)(?:.*\n)(?:(?!\}\n).*\n)*?\}\n", re.MULTILINE)
 # Newer GCC writes some sums as separate multiplications and additions, narrow vectors' but not wide ones'. An
 # element's bits would follow from the vector that it falls into, and so from the number of threads.
 FUSED_FLAGS = [] if MSVC else ["--param=avoid-fma-max-bits=0"]
@@ -165,18 +154,6 @@ def write_if_changed(path, text):
     """Leave an unchanged stub alone, so that an unchanged module is not built again."""
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
-
-
-def mark_around(path):
-    """Tell the compiler which functions of a C file are not kernels: those that can raise an exception."""
-    def marked(found):
-        function = found[0]
-        return function.replace("static ", "static DASECV_AROUND ", "__Pyx_AddTraceback(" in function)
-
-    # The first line is how Cython knows a file of its own.
-    first, rest = path.read_text(encoding="utf-8").split("\n", 1)
-    if not rest.startswith(SMALL):
-        path.write_text(f"{first}\n{SMALL}{FUNCTION.sub(marked, rest)}", encoding="utf-8")
 
 
 def extension(name, source):
@@ -356,11 +333,9 @@ class BuildExt(build_ext):
         macros = [("DASECV_AMX", "1")] if X86 and not MSVC and self._works(AMX_PROBE) else []
         if self.limited:
             macros.append(("Py_LIMITED_API", f"0x{LIMITED_API:08X}"))
-        self.small = not (self.here or DEBUG or SANITIZE or MSVC)
-        if self.small:
+        if not (self.here or DEBUG or SANITIZE or MSVC):
             # Small: nobody reads the names of its own functions. On macOS the linker needs those of others.
             link_args = link_args + ["-Wl,-x" if sys.platform == "darwin" else "-s"]
-            compile_args = compile_args + SMALL_FLAGS
         for e in self.extensions:
             e.define_macros += macros
             e.extra_compile_args += COMMON_FLAGS + LEVEL_FLAGS[getattr(e, "level", "base")] + compile_args
@@ -402,8 +377,6 @@ class BuildExt(build_ext):
         )
         for e, c in zip(self.extensions, translated, strict=True):
             e.sources = c.sources
-            if self.small:
-                mark_around(ROOT / e.sources[0])
 
 
 class Sdist(sdist):
