@@ -47,6 +47,7 @@ def share_small_work():
 share_small_work()
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks for groups when it is its turn, and then no more
 def pytest_collection_modifyitems(config, items):
     for item in items:
         if {"kernels", "level"} & set(getattr(item, "fixturenames", ())):

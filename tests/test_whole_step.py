@@ -211,7 +211,7 @@ def test_signals_and_other_threads(backend, model, interrupt):
             solver = solver_of(model)
             try:
                 interrupt(0.001 + 0.00037 * k)
-                while len(solver.loss_history) < 10_000:
+                while len(solver.loss_history) < 1_000:  # Python may lose what is raised in a destructor
                     solver._step()
             except Interrupted:
                 pass
