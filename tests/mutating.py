@@ -287,53 +287,33 @@ def _in_statement(text, family, begin, end, indent):
     yield from (mutant for mutant in found if mutant is not None)
 
 
-def _callee(tokens, k):
-    """The function whose arguments token k is among; "" if none."""
+def _leftwards(tokens, k):
+    """(index, token) to the left of token k, past whole brackets and up to the one that opens around it."""
     depth = 0
     for i in range(k - 1, -1, -1):
         token = tokens[i][0]
         if token in CLOSING:
             depth += 1
-        elif token in OPENING:
-            if depth == 0:
-                return tokens[i - 1][0] if token == "(" and i else ""
+        elif token in OPENING and depth:
             depth -= 1
-    return ""
+        elif depth == 0:
+            yield i, token
+            if token in OPENING:
+                return
+
+
+def _callee(tokens, k):
+    """The function whose arguments token k is among; "" if none."""
+    return next((tokens[i - 1][0] for i, token in _leftwards(tokens, k) if token == "(" and i), "")
 
 
 def _keyword(tokens, k):
-    return _left(tokens, k, ASSIGN | {","}) == "="
+    return next((token for _, token in _leftwards(tokens, k) if token in ASSIGN or token in (",", *OPENING)), "") == "="
 
 
 def _position(tokens, k):
     """Which argument token k belongs to."""
-    depth = count = 0
-    for i in range(k - 1, -1, -1):
-        token = tokens[i][0]
-        if token in CLOSING:
-            depth += 1
-        elif token in OPENING:
-            if depth == 0:
-                break
-            depth -= 1
-        elif token == "," and depth == 0:
-            count += 1
-    return count
-
-
-def _left(tokens, k, marks):
-    depth = 0
-    for i in range(k - 1, -1, -1):
-        token = tokens[i][0]
-        if token in CLOSING:
-            depth += 1
-        elif token in OPENING:
-            if depth == 0:
-                return token
-            depth -= 1
-        elif depth == 0 and token in marks:
-            return token
-    return ""
+    return sum(token == "," for _, token in _leftwards(tokens, k))
 
 
 def _assigned(tokens, at, body):
@@ -358,19 +338,8 @@ def _span(text, tokens, at):
     edges = ASSIGN | {",", ";", ":"} | (set() if cython else {"?"})
     words = {"return", "in", "elif", "while"} | ({"if"} if cython else {"else"})
     k = next(i for i, token in enumerate(tokens) if token[1] == at)
-    depth, first = 0, 0
-    for i in range(k - 1, -1, -1):
-        token = tokens[i][0]
-        if token in CLOSING:
-            depth += 1
-        elif token in OPENING:
-            if depth == 0:
-                first = i + 1
-                break
-            depth -= 1
-        elif depth == 0 and (token in edges or token in words and not (token in ("if", "in") and i)):
-            first = i + 1
-            break
+    first = next((i + 1 for i, token in _leftwards(tokens, k) if token in OPENING or token in edges
+                  or token in words and not (token in ("if", "in") and i)), 0)
     depth, last = 0, len(tokens) - 1
     for i in range(k, len(tokens)):
         token = tokens[i][0]
