@@ -1,43 +1,100 @@
-"""Long runs of the same trials as test_fuzz_functions.py, each function in a process of its own:
+"""Long runs of the same trials as test_fuzz_functions.py, their calls drawn by plain random numbers:
 
     python tests/fuzz_trials.py --examples 20000 [--seed 1] [FUNCTION ...]
 
-It prints examples, calls that gave a result, and seconds. A crash of the interpreter is reported with the call.
+Drawing by hypothesis takes several times as long as the calls themselves. Example number K of a function is the same
+in every run with that seed: `--only K FUNCTION` prints its call and tries it again. The functions take turns, some
+hundred examples at a time in a process of their own, so all have had about as many whenever the run is ended. The
+table has examples, those with a result and seconds; whatever went wrong, crashes and hangs included, is printed with
+its number and its call.
 """
 
 import argparse
-import subprocess
+import faulthandler
+import json
+import mmap
+import os
+import random
+import signal
 import sys
-import tempfile
 import time
+import traceback
+import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-LIMIT = 6 * 3600  # seconds: whatever takes longer hangs
+import conftest  # noqa: E402, F401  small work is shared out to threads
+from fuzzing import FUNCTIONS, compare, drawn_call  # noqa: E402
+
+BLOCK = 250  # examples in one process
+LIMIT = 1800  # seconds for them: whatever takes longer hangs
+WRONG = 5  # after so many a function is left alone
 
 
-def trial(name, examples, seed, last):
-    """All examples of one function; the call that is tried stands in the file `last`."""
-    import conftest  # noqa: F401  small work is shared out to threads
-    import hypothesis
-    from fuzzing import calls, compare
+def example(name, seed, number):
+    return drawn_call(random.Random(f"{seed} {name} {number}").choice, name)
 
-    counts = {"examples": 0, "results": 0}
 
-    @hypothesis.seed(seed)
-    @hypothesis.settings(max_examples=examples, deadline=None, database=None,
-                         suppress_health_check=list(hypothesis.HealthCheck))
-    @hypothesis.given(calls(name))
-    def check(call):
-        last.seek(0)
-        last.write(repr(call))
-        last.truncate()
-        last.flush()
-        counts["examples"] += 1
-        counts["results"] += compare(call)
+def said(name, seed, number, what):
+    return f"{name}, example {number}: {what}\n{example(name, seed, number)!r}"
 
-    check()
-    print("done", counts["examples"], counts["results"], flush=True)
+
+def block(name, seed, numbers, at):
+    """Examples with a result, and what is wrong with others; `at` holds the number that is tried."""
+    results, wrong = 0, []
+    for number in numbers:
+        at[:8] = number.to_bytes(8, "little")
+        call = example(name, seed, number)
+        try:
+            results += compare(call)
+        except Exception:  # told to the parent process, and the next one is tried
+            wrong.append(said(name, seed, number, traceback.format_exc()))
+    return results, wrong
+
+
+def in_its_own_process(name, seed, numbers):
+    """The same, where a crash or a hang is one of the wrong examples."""
+    at, (answers, told) = mmap.mmap(-1, 8), os.pipe()
+    pid = os.fork()
+    if not pid:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.alarm(LIMIT)
+        with os.fdopen(told, "w") as answer:
+            json.dump(block(name, seed, numbers, at), answer)
+        os._exit(0)
+    os.close(told)
+    try:
+        with os.fdopen(answers) as answer:
+            found = answer.read()
+    except KeyboardInterrupt:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status == 0:
+        return json.loads(found)
+    return 0, [said(name, seed, int.from_bytes(at[:8], "little"), f"exit status {status}")]
+
+
+def trial(names, examples, seed):
+    """Counts of each function, and the number of wrong examples; Ctrl-C and SIGTERM end it earlier."""
+    counts = {name: [0, 0, 0.0, 0] for name in names}  # examples, with a result, seconds, wrong
+    try:
+        for start in range(0, examples, BLOCK):
+            numbers = range(start, min(start + BLOCK, examples))
+            for name, count in counts.items():
+                if count[3] >= WRONG:
+                    continue
+                began = time.perf_counter()
+                results, wrong = in_its_own_process(name, seed, numbers)
+                for k, new in enumerate((len(numbers), results, time.perf_counter() - began, len(wrong))):
+                    count[k] += new
+                print(*wrong, sep="\n\n", end="\n" * bool(wrong), flush=True)
+            print(f"{numbers.stop} examples of each function", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print("ended early", file=sys.stderr)
+    return counts
 
 
 def main():
@@ -45,31 +102,24 @@ def main():
     parser.add_argument("functions", nargs="*")
     parser.add_argument("--examples", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--last", help=argparse.SUPPRESS)
+    parser.add_argument("--only", type=int)
     args = parser.parse_args()
-    if args.last:
-        with open(args.last, "w") as last:
-            trial(args.functions[0], args.examples, args.seed, last)
-        return 0
-    from fuzzing import FUNCTIONS
-    failed = 0
-    for name in args.functions or FUNCTIONS:
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            last = Path(folder) / "last"
-            command = [sys.executable, "-W", "ignore", "-X", "faulthandler", __file__, name, "--last", str(last),
-                       "--examples", str(args.examples), "--seed", str(args.seed)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
-            seconds = time.perf_counter() - began
-            words = done.stdout.split()
-            if done.returncode == 0 and words[:1] == ["done"]:
-                print(f"{name}: {words[1]} examples, {words[2]} with a result, {seconds:.0f} s", flush=True)
-                continue
-            failed += 1
-            print(f"{name}: exit status {done.returncode} after {seconds:.0f} s", done.stderr[-6000:], sep="\n")
-            if done.returncode < 0 and last.exists():
-                print("the call:", last.read_text(), flush=True)
-    return bool(failed)
+    names = args.functions or list(FUNCTIONS)
+    if args.only is not None:
+        for name in names:
+            print(said(name, args.seed, args.only, ""), flush=True)
+            compare(example(name, args.seed, args.only))
+        return False
+    faulthandler.enable()
+    warnings.simplefilter("ignore")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    counts = trial(names, args.examples, args.seed)
+    print("| Function | Examples | with a result | s |\n|---|---|---|---|")
+    for name, (tried, results, seconds, wrong) in sorted(counts.items()):
+        print(f"| `{name}` | {tried:,} | {results:,} | {seconds:.0f} |", f"{wrong} wrong" * bool(wrong))
+    tried, _, _, wrong = (sum(column) for column in zip(*counts.values(), strict=True))
+    print(f"{tried:,} examples, {wrong} wrong")
+    return wrong > 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A call is drawn as a tree of plain values, in which `Made` stands for an array, 
 its own, built from the same tree.
 """
 
+import functools
 import math
 import warnings
 from dataclasses import dataclass, field
@@ -50,6 +51,11 @@ class Made:
     seed: int = 0
 
     def build(self):
+        held = self._numbers().copy()
+        return ARRANGED[self.layout](held) if self.shape else held
+
+    @functools.lru_cache(maxsize=32)  # noqa: B019  a call is built for each backend
+    def _numbers(self):
         rng = np.random.default_rng([self.seed, *self.shape])
         dtype = np.dtype(self.dtype)
         if dtype.kind != "f" or self.content == "integers":
@@ -64,7 +70,7 @@ class Made:
                 found = planted(found, self.content, self.seed)
             with np.errstate(over="ignore"):
                 found = found.astype(dtype)
-        return ARRANGED[self.layout](found) if self.shape else np.array(found)
+        return np.asarray(found)
 
 
 @dataclass(frozen=True)
@@ -164,25 +170,22 @@ def _replaced(held, path, value):
 
 
 class Drawing:
-    """Draws the parts of one call."""
+    """Draws the parts of one call; `pick` gives one of several values."""
 
-    def __init__(self, draw):
-        self._draw = draw
-        self.seed = draw(st.integers(0, 2**16))
-        self.alike = draw(st.booleans())  # arrays of one type, as they mostly are
-        self.dtype = draw(st.sampled_from(("<f4", "<f8")))
-        self.content = draw(st.sampled_from(CONTENTS))
+    def __init__(self, pick):
+        self._pick = pick
+        self.seed = pick(range(2**16))
+        self.alike = pick((False, True))  # arrays of one type, as they mostly are
+        self.dtype = pick(("<f4", "<f8"))
+        self.content = pick(CONTENTS)
         self._count = 0
 
     def of(self, *values):
-        return self._draw(st.sampled_from(values))
-
-    def whole(self, low, high):
-        return self._draw(st.integers(low, high))
+        return self._pick(values)
 
     def size(self, low=0):
         """Mostly small: what does not fill a vector, and what is a little more than one."""
-        return self.of(*[n for n in (0, 1, 2, 3, 5, 8, 17, 33) if n >= low])
+        return self._pick([n for n in (0, 1, 2, 3, 5, 8, 17, 33) if n >= low])
 
     def array(self, *shape):
         self._count += 1
@@ -195,12 +198,9 @@ class Drawing:
         kind = self.of("<i8", "<i4", "|u1", ">i8", "<u8", "|i1")
         return Labels(count, bound + self.of(0, 0, 0, 0, 1), kind, self.seed)
 
-    def number(self, *usual):
-        return self.of(*usual, 0.0, 1.0, -1.0, 0.5)
-
     def some(self, **entries):
         """A dict of some of the entries, which are made when they are chosen."""
-        return {key: make() for key, make in entries.items() if self._draw(st.booleans())}
+        return {key: make() for key, make in entries.items() if self._pick((False, True))}
 
 
 def _affine(d, params=()):
@@ -286,7 +286,7 @@ def _spatial(d, groups):
 
 def _dropout(d):
     shape = d.of((), (3,), (0, 2), (5, 7), (2, 3, 4), (40, 33))
-    param = {"p": d.of(0.5, 1.0, 0.1, 0.9), "mode": d.of("train", "test"), "seed": d.whole(0, 9)}
+    param = {"p": d.of(0.5, 1.0, 0.1, 0.9), "mode": d.of("train", "test"), "seed": d.of(*range(10))}
     return [d.array(*shape), param], shape
 
 
@@ -369,8 +369,13 @@ def _gather(d):
 
 @st.composite
 def calls(draw, name):
-    """A call of a public function."""
-    d = Drawing(draw)
+    """A call of a public function, which hypothesis draws and, where it fails, makes simpler."""
+    return drawn_call(lambda values: draw(st.sampled_from(values)), name)
+
+
+def drawn_call(pick, name):
+    """A call of a public function; `pick` gives one of several values."""
+    d = Drawing(pick)
     key, way = _of_layer(name)
     if way == "forward":
         call = Call(name, FORWARD[key](d)[0])
@@ -389,7 +394,7 @@ def calls(draw, name):
     if d.of(False, True, True):
         return call
     for _ in range(d.of(1, 1, 2)):
-        path = [d.whole(0, 7) for _ in range(d.of(1, 2, 2, 3))]
+        path = [d.of(*range(8)) for _ in range(d.of(1, 2, 2, 3))]
         value = d.of("absent", "odd", "odd", "array")
         call.broken.append((path, Odd(d.of(*ODD)) if value == "odd" else value if value == "absent" else
                             d.array(*d.of((), (0,), (1,), (2,), (3, 1), (2, 3), (1, 2, 3), (2, 1, 3, 2)))))

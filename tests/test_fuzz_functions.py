@@ -1,8 +1,10 @@
 """Every public function with arbitrary arguments: kernels and twins give the same, or the same kind of error."""
 
 import os
+import signal
 import warnings
 
+import fuzz_trials
 import numpy as np
 import pytest
 from adversarial import frozen
@@ -27,10 +29,30 @@ def test_any_arguments(name):
     check()
 
 
+@pytest.mark.compiled
+@pytest.mark.once
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("ended, told", [
+    (lambda: os.kill(os.getpid(), signal.SIGKILL), "exit status -9"), (lambda: 1 // 0, "ZeroDivisionError")])
+def test_a_long_run_tells_what_it_tried(monkeypatch, ended, told):
+    """One of its examples crashes or raises what it should not: its number and its call are told."""
+    def sgd(w, dw, config=None):
+        if np.ndim(w) == 3:
+            ended()
+        return w, config or {}
+
+    monkeypatch.setitem(FUNCTIONS, "sgd", sgd)
+    results, wrong = fuzz_trials.in_its_own_process("sgd", 0, range(60))
+    assert results > 0 or told.startswith("exit")
+    number = next(k for k in range(60) if len(fuzz_trials.example("sgd", 0, k).args[0].shape) == 3)
+    assert wrong[0].startswith(f"sgd, example {number}: ") and told in wrong[0]
+    assert wrong[0].endswith(repr(fuzz_trials.example("sgd", 0, number)))
+
+
 @st.composite
 def drawn(draw, *shapes):
     """An array of one of the shapes, or something odd."""
-    d = Drawing(draw)
+    d = Drawing(lambda values: draw(st.sampled_from(values)))
     return d.array(*d.of(*shapes)) if d.of(True, True, False) else Odd(d.of(*ODD))
 
 
