@@ -415,7 +415,7 @@ def outcome(backend, call):
         args = call.build()
     except ERRORS as error:  # the forward call of a cache was none
         return Outcome(None, [], type(error), "while the cache was made")
-    function, whole, before = FUNCTIONS[call.name], frozen(args), _unchanging(args, call)
+    function, before = FUNCTIONS[call.name], [frozen(arg) for arg in args]
     np.random.seed(5)
     try:
         with daseCV_c.use_backend(backend), np.errstate(all="ignore"), daseCV_c.num_threads(call.threads), \
@@ -423,18 +423,15 @@ def outcome(backend, call):
             warnings.simplefilter("ignore")
             result = function(*args)
     except ERRORS as error:
-        assert frozen(args) == whole, f"{call.name} changed an argument before it raised {error!r}"
+        assert [frozen(arg) for arg in args] == before, f"{call.name} changed an argument before it raised {error!r}"
         return Outcome(None, args, type(error), str(error))
     except MemoryError as error:
         return Outcome(None, args, MemoryError, str(error))
-    assert _unchanging(args, call) == before, f"{call.name} changed an argument on backend {backend}"
+    for k, (arg, old) in enumerate(zip(args, before, strict=True)):
+        # All but what the function is there to change: dicts of settings, and the weights of sgd.
+        assert isinstance(arg, dict) or call.name == "sgd" and k == 0 or frozen(arg) == old, (
+            f"{call.name} changed argument {k} on backend {backend}")
     return Outcome(result, args, None, "")
-
-
-def _unchanging(args, call):
-    """The arguments, but for what the function is there to change: dicts of settings, and the weights of sgd."""
-    kept = [arg for k, arg in enumerate(args) if not (isinstance(arg, dict) or call.name == "sgd" and k == 0)]
-    return frozen(kept)
 
 
 def _top(value):
@@ -445,63 +442,61 @@ def _top(value):
     return float(found[np.isfinite(found)].max(initial=0))
 
 
-def _special(array):
-    return array.dtype.kind == "f" and not np.isfinite(array).all()
+EPS = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52}  # by the bytes of a float
 
 
-def _mixing(name, args):
-    """Whether numbers that are not finite may meet others in an order that rounding decides.
+class Rounding:
+    """What the arguments of a call say about the rounding errors of its results."""
 
-    One array of them is enough in the gradient of a normalization: infinity times a normalized number that is 0 in one
-    order of the sums, and nearly 0 in the other.
-    """
-    normalizes = name.endswith(("backward", "backward_alt")) and any(part in name for part in ("norm", "_bn_", "_ln_"))
-    return sum(map(_special, arrays_in(args))) > (0 if normalizes else 1)
+    def __init__(self, name, args):
+        arrays = arrays_in(args)
+        tops, floats = list(map(_top, arrays)), [array for array in arrays if array.dtype.kind == "f"]
+        special = sum(not np.isfinite(array).all() for array in floats)
+        # Infinity times a normalized number, in the gradient of a normalization, is 0 in one order of the sums, and
+        # nearly 0 in the other.
+        normalizes = any(part in name for part in ("norm", "_bn_", "_ln_"))
+        alone = 0 if normalizes and name.endswith(("backward", "backward_alt")) else 1
+        # Which of them meet, and what overflows, depends on the order in which it is added.
+        self.any_order = name not in EXACT and (special > alone or max(tops, default=0) > 1e30)
+        # Coarse: a wrong term is far beyond it.
+        self.scale = math.prod(1 + top for top in tops)
+        if "norm" in name or "bn" in name or "ln" in name:
+            self.scale *= (1 + _top(args[0])) * 400  # at most 1 / sqrt(eps), but where eps is 1e-8
+        self.eps = max((EPS.get(array.dtype.itemsize, 0) for array in floats if array.dtype.itemsize > 2), default=0)
+        self.most = max((array.size for array in arrays), default=1)
+        self.exact = name in EXACT
+
+    def allowed(self, found, expected):
+        eps = max(self.eps, EPS[found.dtype.itemsize])
+        return 0.0 if self.exact else 64 * eps * (self.scale + _top(expected)) * (1 + math.sqrt(self.most))
 
 
-def _largest(args):
-    return any(_top(array) > 1e30 for array in arrays_in(args))
-
-
-def _scale(name, args, expected):
-    """What a rounding error is measured against: coarse, a wrong term is far beyond it."""
-    scale = 1.0
-    for array in arrays_in(args):
-        scale *= 1 + _top(array)
-    if "norm" in name or "bn" in name or "ln" in name:
-        x = args[0]
-        scale *= (1 + _top(x)) * 400  # at most 1 / sqrt(eps), but where eps is 1e-8
-    return scale + _top(expected)
-
-
-def _same(name, args, one, other, path="result"):
+def _same(rounding, one, other, path):
     """Equal results of both backends."""
-    assert type(one) is type(other), f"{name}: {path} is a {type(one).__name__} and a {type(other).__name__}"
+    assert type(one) is type(other), f"{path} is a {type(one).__name__} and a {type(other).__name__}"
     if isinstance(other, (tuple, list)):
         assert len(one) == len(other)
         for k, (a, b) in enumerate(zip(one, other, strict=True)):
-            _same(name, args, a, b, f"{path}[{k}]")
+            _same(rounding, a, b, f"{path}[{k}]")
     elif isinstance(other, dict):
-        assert list(one) == list(other), f"{name}: {path} has the keys {list(one)} and {list(other)}"
+        assert list(one) == list(other), f"{path} has the keys {list(one)} and {list(other)}"
         for key in other:
-            _same(name, args, one[key], other[key], f"{path}[{key!r}]")
+            _same(rounding, one[key], other[key], f"{path}[{key!r}]")
     elif isinstance(other, np.ndarray) and other.dtype.kind in "biuf" or isinstance(other, float):
         a, b = np.asarray(one), np.asarray(other)
-        assert (a.dtype, a.shape) == (b.dtype, b.shape), f"{name}: {path}: {a.dtype} {a.shape}, {b.dtype} {b.shape}"
+        assert (a.dtype, a.shape) == (b.dtype, b.shape), f"{path}: {a.dtype} {a.shape}, {b.dtype} {b.shape}"
         if a.dtype.kind != "f":
-            np.testing.assert_array_equal(a, b, err_msg=f"{name}: {path}")
+            np.testing.assert_array_equal(a, b, err_msg=path)
             return
-        if name not in EXACT and (_largest(args) or _mixing(name, args)):
-            return  # which of them meet, and what overflows, depends on the order in which it is added
+        if rounding.any_order or a.tobytes() == b.tobytes():
+            return
         finite = np.isfinite(b)
-        np.testing.assert_array_equal(np.where(finite, 0, a), np.where(finite, 0, b), err_msg=f"{name}: {path}")
-        eps = max(np.finfo(array.dtype).eps for array in (a, *arrays_in(args))
-                  if array.dtype.kind == "f" and (array is a or array.dtype.itemsize > 2))
+        if not (finite.all() and np.isfinite(a).all()):
+            np.testing.assert_array_equal(np.where(finite, 0, a), np.where(finite, 0, b), err_msg=path)
         with np.errstate(all="ignore"):
             error = np.abs(a.astype(np.float64) - b.astype(np.float64))[finite].max(initial=0)
-        allowed = 0.0 if name in EXACT else 64 * eps * _scale(name, args, b) * (1 + math.sqrt(max(
-            (array.size for array in arrays_in(args)), default=1)))
-        assert error <= allowed, f"{name}: {path} differs by {error}, allowed {allowed}"
+        allowed = rounding.allowed(a, b)
+        assert error <= allowed, f"{path} differs by {error}, allowed {allowed}"
 
 
 EXACT = {"relu_forward", "relu_backward", "dropout_forward", "dropout_backward", "get_im2col_indices", "im2col_indices",
@@ -516,14 +511,14 @@ def compare(call):
         f"{call.name} raises {mine.error} ({mine.said}) compiled and {twins.error} ({twins.said}) in NumPy")
     if mine.error is not None:
         return False
-    args = call.build()
+    rounding = Rounding(call.name, call.build())
     results = [found.result for found in (mine, twins)]
     if "_forward" in call.name:  # caches are for the backward functions alone
         results = [result[0] for result in results]
-    _same(call.name, args, *results)
+    _same(rounding, *results, f"{call.name}: result")
     for k, (one, other) in enumerate(zip(mine.args, twins.args, strict=True)):
         if isinstance(other, dict):
-            _same(call.name, args, one, other, f"argument {k}")
+            _same(rounding, one, other, f"{call.name}: argument {k}")
     for output in arrays_in(results[0]):
         for given in arrays_in([arg for arg in mine.args if not isinstance(arg, dict)]):
             shared = np.shares_memory(output, given)
