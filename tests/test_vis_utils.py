@@ -50,14 +50,15 @@ def test_flat_images_are_dark():
         assert not vis_nn([[np.ones((2, 2, 1))]]).any()
 
 
-def test_vis_grid():
-    Xs = images(5, channels=2) - 20
+@pytest.mark.parametrize(("n", "side"), [(1, 1), (2, 2), (4, 2), (5, 3), (9, 3)])
+def test_vis_grid(n, side):
+    Xs = images(n, channels=2) - 20
     grid = vis_grid(Xs)
     low, high = Xs.min(), Xs.max()
-    assert grid.shape == (3 * 3, 3 * 4, 2)
+    assert grid.shape == (side * 3, side * 4, 2)
     rest = np.ones(grid.shape, bool)
     for k, image in enumerate(Xs):
-        top, left = k // 3 * 3, k % 3 * 4
+        top, left = k // side * 3, k % side * 4
         place = np.s_[top:top + 2, left:left + 3]
         np.testing.assert_allclose(grid[place], (image - low) / (high - low))
         rest[place] = False
@@ -90,7 +91,12 @@ def test_no_batch_of_images(function, shape):
         function(np.ones(shape))
 
 
-@pytest.mark.parametrize("padding", [-1, 1.0, True, None])
+def test_the_largest_padding():
+    """Of one image there is none, so it costs nothing."""
+    assert visualize_grid(images(1), padding=2**20).shape == (2, 3, 1)
+
+
+@pytest.mark.parametrize("padding", [-1, 2**20 + 1, 1.0, True, None])
 def test_padding(padding):
     with pytest.raises(ValueError, match="visualize_grid: padding is"):
         visualize_grid(images(2), padding=padding)
