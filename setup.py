@@ -124,6 +124,13 @@ def sanitizers():
     return SANITIZE_FLAGS, SANITIZE_FLAGS[:1]
 
 
+def names_a_folder_in_vain(word):
+    """Whether a flag has modules look in a folder of this machine, as flags of Python's own build do, for nothing: all
+    that they need beside the C library is OpenMP's."""
+    found = re.fullmatch(r"-Wl,(?:-rpath|-R)[,=]([^,$]+)", word)
+    return found is not None and not any(list(Path(found[1]).glob(name)) for name in ("lib*omp.*", "libiomp5.*"))
+
+
 def asked_levels():
     """The levels that DASECV_BUILD_ISA names; None if it names none."""
     levels = [level.strip() for level in os.environ.get("DASECV_BUILD_ISA", "").split(",") if level.strip()]
@@ -182,6 +189,9 @@ class BuildExt(build_ext):
         self.here = bool(self.inplace or self.editable_mode)  # run() sets inplace aside while it builds
         # Calls cost a little less where the modules are for one Python.
         self.limited = LIMITED and not (self.here and ABI3 is None)
+        if self.distribution.ext_modules:
+            # bdist_wheel finalizes and runs this command anew where it has run before. The run has changed them.
+            self.distribution.ext_modules = all_extensions()
         for e in self.distribution.ext_modules:
             e.py_limited_api = self.limited
         super().finalize_options()
@@ -336,6 +346,8 @@ class BuildExt(build_ext):
         if not (self.here or DEBUG or SANITIZE or MSVC):
             # Small: nobody reads the names of its own functions. On macOS the linker needs those of others.
             link_args = link_args + ["-Wl,-x" if sys.platform == "darwin" else "-s"]
+        if not (self.here or MSVC):
+            self.compiler.linker_so = [word for word in self.compiler.linker_so if not names_a_folder_in_vain(word)]
         for e in self.extensions:
             e.define_macros += macros
             e.extra_compile_args += COMMON_FLAGS + LEVEL_FLAGS[getattr(e, "level", "base")] + compile_args

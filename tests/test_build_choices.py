@@ -172,6 +172,35 @@ def test_a_wheel_is_for_every_later_python_unless_asked(tree, tmp_path):
     assert f"-{one}-{one}" in wheel(tree, tmp_path / "one", DASECV_ABI3="0").name
 
 
+def test_a_wheel_after_the_modules_in_one_command(build, tree, tmp_path):
+    done = build("build_ext", "bdist_wheel", "--dist-dir", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("daseCV_c: compiling") == 1
+    (path,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "site")
+    assert built(tmp_path / "site" / "daseCV_c" / "_compiled") == [
+        "base/affine", "runtime", "shared", "v3/affine", "v4/affine", "v4/affine_bf16",
+    ]
+
+
+def test_a_wheel_names_no_folder_of_the_machine_that_built_it(build, tree, tmp_path):
+    """Python's own flags may name the one of its libraries. OpenMP's may lie there, as conda has it."""
+    folder = tmp_path / "lib"
+    folder.mkdir()
+    flag = f"-Wl,-rpath,{folder}"
+
+    def succeeds():
+        return build("build", "--build-lib", str(tmp_path / "out"), refused={flag: "it is there"},
+                     DASECV_REQUIRE_KERNELS="1", DASECV_BUILD_ISA="base",
+                     LDSHARED=f"{tree.parents[1] / 'compiler'} -shared {flag}").returncode == 0
+
+    assert succeeds()
+    shutil.rmtree(tmp_path / "out")
+    (folder / "libgomp.so.1").touch()
+    assert not succeeds()
+
+
 def test_for_another_processor_than_this(tree, tmp_path):
     path = wheel(tree, tmp_path, _PYTHON_HOST_PLATFORM="linux-aarch64")
     assert path.name.endswith("linux_aarch64.whl")
