@@ -2,17 +2,20 @@
 
     python .ci/mutants_python.py FOLDER [GROUP ...] [--sample N] [--seed N] [--survivors]
 
-Needs `pip install cosmic-ray` beside what the tests need, and bubblewrap: a changed module may do anything, so its
-tests can write to nothing but their copy of the tree, and see none of the machine's other processes. FOLDER gets that
-copy and the results, GROUP.sqlite; a run that was ended goes on where it was. `--survivors` takes the tests as they are
-now and asks them again about what had survived, or what the comparison with the kernels alone had shown. Groups and
-their tests are in mutants_python.toml.
+Needs `pip install cosmic-ray coverage` beside what the tests need, and bubblewrap: a changed module may do anything,
+so its tests can write to nothing but their copy of the tree, and see none of the machine's other processes. The group's
+tests run once with nothing changed, which tells which of them come past a line; these are asked about its changes.
+FOLDER gets the copy and the results, GROUP.sqlite; a run that was ended goes on where it was. `--survivors` takes the
+tests as they are now and asks them again about what had survived, or what the comparison with the kernels alone had
+shown. Groups and their tests are in mutants_python.toml.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import collections
+import itertools
 import json
 import os
 import random
@@ -27,12 +30,13 @@ import tomllib
 import types
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path("daseCV_c")
-CPU_SECONDS, SECONDS = 60, 900  # after which a mutant counts as noticed: it hangs
+BUDGET = 8.0  # seconds of tests that are asked about one change
 BY_KERNELS = "by kernels"  # a twin whose change only the comparison with its kernel shows
+NEVER = "no test comes past"
 
 
 class Tests:
@@ -51,19 +55,44 @@ class Tests:
             sys.executable, str(tree / ".ci" / "mutants_python.py"), "--serve", *files]
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, files: list[str], alone: bool = False, module: str = "", source: str | None = None) -> int | None:
-        """The exit status of pytest, or None if it hangs."""
+    def _answer(self, asked: dict[str, Any], seconds: float) -> Any:
+        """None where there was none in time: that process is ended, and the next question is one to a new process."""
         if self._process is None:
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps([files, alone, module, source]) + "\n")
+        self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
-        if select.select([self._process.stdout], [], [], SECONDS)[0] and (answer := self._process.stdout.readline()):
-            return None if int(answer) in (-signal.SIGXCPU, -signal.SIGKILL) else int(answer)
+        if select.select([self._process.stdout], [], [], seconds)[0] and (answer := self._process.stdout.readline()):
+            return json.loads(answer)
         self._process.kill()
         self._process.wait()
         self._process = None
         return None
+
+    def passed(self, modules: list[Path]) -> list[Test]:
+        """Every test that passes with nothing changed, and which lines of the modules it comes past."""
+        found = self._answer({"modules": [str(path) for path in modules]}, 3600)
+        if found is None:
+            raise RuntimeError("the tests end without a word")
+        return [Test(*each) for each in found]
+
+    def run(self, tests: list[Test], module: str = "", source: str | None = None) -> int | None:
+        """The exit status of pytest, or None if it hangs."""
+        usual = sum(test.seconds for test in tests)
+        status = self._answer({"tests": [test.name for test in tests], "module": module, "source": source,
+                               "limit": int(10 + 5 * usual)}, 120 + 20 * usual)
+        return None if status in (-signal.SIGXCPU, -signal.SIGKILL) else status
+
+
+class Test(NamedTuple):
+    name: str
+    seconds: float
+    compiled: bool  # it asks for the kernels
+    lines: dict[str, list[int]]  # that it comes past, by module
+
+    @property
+    def file(self) -> str:
+        return self.name.partition("::")[0]
 
 
 OPTIONS = ["-xq", "--tb=no", "-p", "no:cacheprovider"]
@@ -74,27 +103,80 @@ class Serving:
 
     def __init__(self) -> None:
         self._asked, self._answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+        self._coverage: Any = None
+        self._ends: dict[str, list[str]] = collections.defaultdict(list)
+        self._seconds: collections.Counter[str] = collections.Counter()
 
-    def pytest_runtestloop(self, session: Any) -> None:
+    def pytest_runtestloop(self, session: Any) -> bool | None:
         for line in self._asked:
-            files, alone, module, source = json.loads(line)
+            asked = json.loads(line)
             pid = os.fork()
             if not pid:
-                resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-                if source is None:
-                    os.environ["DASECV_TEST_NO_EXT"] = str(int(alone))
-                    command = [sys.executable, "-B", "-m", "pytest", *OPTIONS, *files]
-                    os.execve(sys.executable, command, dict(os.environ))
+                if "modules" in asked:
+                    self._pass(session, asked["modules"])
+                    os._exit(0)
+                resource.setrlimit(resource.RLIMIT_CPU, (asked["limit"], asked["limit"]))
+                if asked["source"] is None:
+                    names = Path("/tmp/names")  # they are too long for a command
+                    names.write_text(json.dumps(asked["tests"]))
+                    os.execv(sys.executable, [sys.executable, "-B", os.path.abspath(__file__), "--once", str(names)])
                 try:
-                    graft(module, source)
+                    graft(asked["module"], asked["source"])
                 except BaseException:  # it cannot even be imported
                     os._exit(1)
-                session.items[:] = [item for item in session.items if item.nodeid.partition("::")[0] in files
-                                    and not (alone and item.get_closest_marker("compiled"))]
-                return  # to pytest, which runs them
-            self._answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n")
-            self._answers.flush()
+                session.items[:] = named(session.items, asked["tests"])
+                return None  # to pytest, which runs them
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if "modules" not in asked or status:
+                self._answers.write(f"{json.dumps(status if 'modules' not in asked else None)}\n")
+                self._answers.flush()
         os._exit(0)
+
+    def _pass(self, session: Any, modules: list[str]) -> None:
+        import coverage
+
+        self._coverage = coverage.Coverage(data_file=None, include=[os.path.abspath(path) for path in modules])
+        for item, after in zip(session.items, [*session.items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+        held = self._coverage.get_data()
+        lines: dict[str, dict[str, list[int]]] = collections.defaultdict(lambda: collections.defaultdict(list))
+        for path in modules:
+            for line, names in (held.contexts_by_lineno(os.path.abspath(path)) or {}).items():
+                for name in names:
+                    lines[name][path].append(line)
+        tests = [Test(item.nodeid, self._seconds[item.nodeid], bool(item.get_closest_marker("compiled")),
+                      lines[item.nodeid])
+                 for item in session.items if self._ends[item.nodeid] == ["passed"] * 3]
+        self._answers.write(json.dumps(tests) + "\n")
+        self._answers.flush()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if self._coverage is not None:
+            self._coverage.start()
+            self._coverage.switch_context(nodeid)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self._ends[report.nodeid].append(report.outcome)
+        self._seconds[report.nodeid] += report.duration
+
+    def pytest_runtest_logfinish(self) -> None:
+        if self._coverage is not None:
+            self._coverage.stop()
+
+
+def named(items: list[Any], names: list[str]) -> list[Any]:
+    by_name = {item.nodeid: item for item in items}
+    return [by_name[name] for name in names]
+
+
+class Once:
+    """What a fresh process runs: some of the tests of their files."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items[:] = named(items, self.names)
 
 
 def graft(name: str, source: str) -> None:
@@ -125,14 +207,14 @@ def _same_code(old: Any, new: Any) -> bool:
     return True
 
 
-def serve(files: list[str]) -> None:
+def serve(files: list[str], plugin: Any) -> None:
     import pytest
 
     sys.path.insert(0, os.getcwd())
-    serving, nothing = Serving(), os.open(os.devnull, os.O_RDWR)
+    nothing = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(nothing, stream)
-    os._exit(pytest.main([*OPTIONS, *files], plugins=[serving]))
+    os._exit(pytest.main([*OPTIONS, *files], plugins=[plugin]))
 
 
 def copied(tree: Path) -> None:
@@ -164,7 +246,36 @@ def sampled(db: Any, modules: list[Path], leave_out: list[str], size: int | None
     return collections.Counter(str(item.mutations[0].module_path) for item in made)
 
 
-def tried(mutation: Any, tests: Tests, part: dict[str, list[str]], alone: bool) -> Any:
+def lines_of(source: str, line: int) -> range | None:
+    """The lines of the statement, without what it holds; None: it runs when the module is imported."""
+    def found(statements: list[Any], inside: bool) -> range | None:
+        for statement in statements:
+            if statement.lineno <= line <= statement.end_lineno:
+                held = [getattr(part, name, []) for part in
+                        (statement, *getattr(statement, "handlers", []), *getattr(statement, "cases", []))
+                        for name in ("body", "orelse", "finalbody")]
+                for body in filter(None, held):
+                    if body[0].lineno <= line <= body[-1].end_lineno:
+                        return found(body, inside or isinstance(statement, ast.FunctionDef))
+                head = statement.body[0].lineno if held[0] else statement.end_lineno + 1
+                return range(statement.lineno, max(head, line + 1)) if inside else None
+        return None
+    return found(ast.parse(source).body, False)
+
+
+def asked_about(path: Path, line: int, tests: list[Test], own: list[str]) -> list[Test]:
+    """Tests that come past the line, the module's own first, the fastest of them first, for some seconds."""
+    lines = lines_of(path.read_text(), line)
+    if lines is None:
+        tests = [test for test in tests if test.file in own]
+    else:
+        tests = [test for test in tests if not set(lines).isdisjoint(test.lines.get(str(path), ()))]
+    tests = sorted(tests, key=lambda test: (test.file not in own, test.seconds))
+    ends = itertools.accumulate(test.seconds for test in tests)
+    return [test for test, end in zip(tests, ends, strict=True) if end <= BUDGET] or tests[:1]
+
+
+def tried(mutation: Any, server: Tests, asked: list[Test], alone: bool) -> Any:
     """The tests' verdict on one change. What they do not notice is put into the file, and they are asked anew."""
     from cosmic_ray.mutating import _make_diff, mutate_code
     from cosmic_ray.plugins import get_operator
@@ -175,19 +286,22 @@ def tried(mutation: Any, tests: Tests, part: dict[str, list[str]], alone: bool) 
     after = mutate_code(before, operator, mutation.occurrence)
     if after is None:
         return WorkResult(worker_outcome=WorkerOutcome.NO_TEST)
-    quick, more = files_of(part["tests"]), files_of(part.get("more", []))
-    asked, ends = [(quick, True)] * alone + [(quick, False)] + [(more, False)] * bool(more), [0]
-    while asked and ends[-1] == 0:
-        ends.append(tests.run(*asked.pop(0), ".".join(path.with_suffix("").parts), after))
-    if ends[-1] == 0:
+    module, said = ".".join(path.with_suffix("").parts), "" if asked else NEVER
+    end: int | None = 0
+    others, comparing = [test for test in asked if not test.compiled], [test for test in asked if test.compiled]
+    for turn, how in [(others, ""), (comparing, BY_KERNELS)] if alone else [(asked, "")]:
+        if turn and end == 0:
+            end = server.run(turn, module, after)
+            said = how if end else ""
+    if end == 0 and asked:
         path.write_text(after)
         try:
-            ends.append(tests.run([*quick, *more]))
+            end = server.run(asked)
         finally:
             path.write_text(before)
-    outcome = TestOutcome.SURVIVED if ends[-1] == 0 else TestOutcome.KILLED
-    said = "timeout" if ends[-1] is None else BY_KERNELS if alone and len(ends) > 2 and ends[-1] else ""
-    return WorkResult(WorkerOutcome.NORMAL, said, outcome, "\n".join(_make_diff(before, after, path)))
+    outcome = TestOutcome.SURVIVED if end == 0 else TestOutcome.KILLED
+    return WorkResult(WorkerOutcome.NORMAL, "timeout" if end is None else said, outcome,
+                      "\n".join(_make_diff(before, after, path)))
 
 
 def run(folder: Path, name: str, group: dict[str, Any], leave_out: list[str], options: argparse.Namespace) -> None:
@@ -209,21 +323,19 @@ def run(folder: Path, name: str, group: dict[str, Any], leave_out: list[str], op
         waiting.sort(key=order)
         random.Random(options.seed).shuffle(waiting)  # what a run that is ended has tried is a sample too
         print(f"{name}: {len(waiting)} to run", flush=True)
-        parts = [asked[item.mutations[0].module_path] for item in waiting]
-        names = dict.fromkeys(name for part in parts for name in part["tests"] + part.get("more", []))
-        tests = Tests(folder / "tree", files_of(names))
+        files = files_of(dict.fromkeys(name for part in group["parts"] for name in part["tests"]))
+        server = Tests(folder / "tree", files)
+        tests = server.passed(list(asked))
+        print(f"{len(tests)} tests pass, {sum(test.seconds for test in tests):.0f} s", flush=True)
         for item in waiting:
             mutation = item.mutations[0]
-            result = tried(mutation, tests, asked[mutation.module_path], alone)
+            own = files_of(asked[mutation.module_path]["tests"])
+            them = asked_about(mutation.module_path, mutation.start_pos[0], tests, own)
+            result = tried(mutation, server, them, alone)
             db.set_result(item.job_id, result)
             if result.test_outcome != TestOutcome.KILLED:
                 print(f"{mutation.module_path}:{mutation.start_pos[0]} {mutation.operator_name} {result.test_outcome}",
-                      result.diff, sep="\n", flush=True)
-        # Tests that fail without a change would notice each.
-        for module in {item.mutations[0].module_path for item in waiting}:
-            every = files_of(asked[module]["tests"] + asked[module].get("more", []))
-            if tests.run(every, False, ".".join(module.with_suffix("").parts), module.read_text()) != 0:
-                print(f"Of {module} nothing is known: its tests fail without a change", flush=True)
+                      result.output, result.diff, sep="\n", flush=True)
         report(name, db, json.loads(made.read_text()))
 
 
@@ -232,9 +344,9 @@ def report(name: str, db: Any, made: dict[str, int]) -> None:
 
     counts = {module: collections.Counter(made=count) for module, count in made.items()}
     for item, result in db.completed_work_items:
-        how = "survived" if result.test_outcome == TestOutcome.SURVIVED else result.output or "killed"
+        how = result.output or ("survived" if result.test_outcome == TestOutcome.SURVIVED else "killed")
         counts[str(item.mutations[0].module_path)].update(["run", how])
-    columns = ("made", "run", "killed", BY_KERNELS, "timeout", "survived")
+    columns = ("made", "run", "killed", BY_KERNELS, "timeout", "survived", NEVER)
     print(f"| {name} | {' | '.join(columns)} |")
     for module, count in [*sorted(counts.items()), ("all", sum(counts.values(), collections.Counter()))]:
         print(f"| {module} | {' | '.join(str(count[column]) for column in columns)} |", flush=True)
@@ -242,7 +354,10 @@ def report(name: str, db: Any, made: dict[str, int]) -> None:
 
 def main() -> None:
     if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2:])
+        serve(sys.argv[2:], Serving())
+    if sys.argv[1:2] == ["--once"]:
+        names = json.loads(Path(sys.argv[2]).read_text())
+        serve(list(dict.fromkeys(name.partition("::")[0] for name in names)), Once(names))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("groups", nargs="*")
