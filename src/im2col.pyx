@@ -251,7 +251,8 @@ def col2im_6d(
     if cols.shape[0] != c or cols.shape[3] != n or cols.shape[4] != p.oh or cols.shape[5] != p.ow:
         raise ValueError(f"col2im_6d: cols has shape {tuple([cols.shape[k] for k in range(6)])}, "
                          f"expected {(c, fh, fw, n, p.oh, p.ow)}")
-    aligned("col2im_6d", "cols", _columns_start(cols), sizeof(real))
+    if c * fh * fw * n * p.oh * p.ow != 0:
+        aligned("col2im_6d", "cols", _columns_start(cols), sizeof(real))
     num_threads = threads_for(c * fh * fw * n * p.oh * p.ow * sizeof(real), 70, num_threads)
     with nogil:
         col2im_6d_kernel(cols, x_nchw, &p, num_threads)

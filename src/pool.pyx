@@ -46,6 +46,8 @@ cdef int _check_places(str function, const place[:, :, :, ::1] arg_nchw, Py_ssiz
     if arg_nchw.shape[0] != n or arg_nchw.shape[1] != c or arg_nchw.shape[2] != p.oh or arg_nchw.shape[3] != p.ow:
         raise ValueError(f"{function}: arg_nchw has shape {tuple([arg_nchw.shape[k] for k in range(4)])}, "
                          f"expected {(n, c, p.oh, p.ow)}")
+    if n * c * p.oh * p.ow == 0:
+        return 0
     return aligned(function, "arg_nchw", _places_start(arg_nchw), sizeof(place))
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from adversarial import frozen, rng_of
+from adversarial import LAYOUTS, frozen, rng_of
 
 import daseCV_c
 from daseCV_c import fast_layers, im2col_cython, layers, optim
@@ -110,6 +110,17 @@ def test_layers(call, sizes):
         elif expected is not None:
             np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
     same(found, expected)
+
+
+def test_what_is_empty_is_aligned_wherever_it_lies(backend):
+    columns = LAYOUTS["misaligned"](np.empty((4, 2, 1, 0, 2, 3)))
+    assert columns.ctypes.data % 8 == 1
+    assert im2col_cython.col2im_6d_cython(columns, 0, 4, 3, 4, 2, 1, 2, 3).shape == (0, 4, 3, 4)
+    param = {"pool_height": 20, "pool_width": 20, "stride": 1}
+    out, (places, *rest) = fast_layers.max_pool_forward_fast(np.empty((0, 2, 20, 20)), param)
+    places = LAYOUTS["misaligned"](places)
+    assert places.ctypes.data % places.itemsize == 1
+    assert fast_layers.max_pool_backward_fast(out, (places, *rest)).shape == (0, 2, 20, 20)
 
 
 @pytest.mark.parametrize(("n", "d", "classes"), [(1, 1, 1), (1, 5, 3), (4, 1, 3), (4, 5, 1), (3, 2, 10_000)], ids=str)
