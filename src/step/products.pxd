@@ -4,14 +4,15 @@ from bf16.rounding cimport HAVE_BF16
 from bf16.step cimport multiply_amx, multiply_bf16
 from product.grid cimport Area, Grid, area_of
 from product.tiles cimport (
-    HAVE_LEFTOVER, MR, TILE_ADD, leftover_product, pack_columns, pack_leftover, pack_rows, prefetch_list,
-    prefetch_range, tile_args, tile_product)
+    HAVE_LEFTOVER, MR, TILE_ADD, VECTOR_BYTES, leftover_product, pack_columns, pack_leftover, pack_rows,
+    prefetch_list, prefetch_range, tile_args, tile_product)
 from real cimport real
 from step.layout cimport FAR_BYTES, KC, PANEL, STRIPS, column_unit, lanes_of
 from step.operands cimport prefetch_next_images, prefetch_panel, step_product, tile_of
 
 cdef enum:
-    PLAIN_TILES = 20          # fewer tiles of rows read a panel of B where it lies: packing would not pay
+    PLAIN_TILES = 20          # fewer tiles of rows read a panel of B where it lies: packing would not pay,
+    PLAIN_BYTES = 262144      # unless its rows lie on more pages than the processor keeps addresses of
 
 
 cdef inline Py_ssize_t leftover_columns(Py_ssize_t cols, Py_ssize_t lanes) noexcept nogil:
@@ -38,6 +39,9 @@ cdef inline void multiply(const step_product *p, Py_ssize_t i0, Py_ssize_t i1, P
     # Panels of B side by side, where A's block would come from the third-level cache for each of them.
     cdef Py_ssize_t together = STRIPS if rows * kc * <Py_ssize_t> sizeof(real) > FAR_BYTES else 1
     cdef Py_ssize_t block, k, depth, panel, strip, past, j, i, end, r
+    # A row of a panel is one line of memory where vectors have 32 bytes; measured there.
+    cdef bint near = VECTOR_BYTES != 32 or kc * p.ldb * <Py_ssize_t> sizeof(real) <= PLAIN_BYTES
+    cdef bint read_as_it_lies = near and not p.transposed and tiles <= PLAIN_TILES
     cdef bint first, last, plain
     cdef prefetch_list lines
     cdef tile_args args
@@ -72,7 +76,7 @@ cdef inline void multiply(const step_product *p, Py_ssize_t i0, Py_ssize_t i1, P
                 j = j0 + panel * width
                 cols = <int> min(width, whole - j)
                 packed = pack + (panel - strip * together) * width * KC
-                plain = not p.transposed and cols == width and tiles <= PLAIN_TILES
+                plain = read_as_it_lies and cols == width
                 if cols == 0:
                     pass  # nothing but the leftover ones
                 elif p.transposed:
@@ -85,7 +89,7 @@ cdef inline void multiply(const step_product *p, Py_ssize_t i0, Py_ssize_t i1, P
                 for panel in range(strip * together, past):
                     j = j0 + panel * width
                     cols = <int> min(width, whole - j)
-                    plain = not p.transposed and cols == width and tiles <= PLAIN_TILES
+                    plain = read_as_it_lies and cols == width
                     if plain:
                         args.b = b_block + j
                         args.ldb = p.ldb
