@@ -1,6 +1,10 @@
 """What other systems lack, played here: docs/install.md has the table. Training gives the same bits all the same."""
 
+from concurrent.futures import Future
+
 import pytest
+
+from daseCV_c._coursework.grading import schedule
 
 pytestmark = pytest.mark.once
 # Windows has no fork, no affinity, no control groups, none of these modules; a C long has 32 bits, and NumPy's legacy
@@ -26,6 +30,17 @@ def narrow(draw):
 for name in ("randint", "choice", "permutation"):
     setattr(np.random, name, narrow(getattr(np.random, name)))
 narrowed = np.random.randint(0, 5, 3).dtype == np.int32
+"""
+# There a run is locked by another module than elsewhere: here it locks by flock, at the place that it is told.
+MSVCRT = """
+import fcntl, os, subprocess, sys, types # subprocess asks for that module itself
+
+def locking(number, mode, count):
+    assert (os.lseek(number, 0, os.SEEK_CUR), mode, count) == (1 << 30, msvcrt.LK_NBLCK, 1)
+    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+msvcrt = sys.modules["msvcrt"] = types.ModuleType("msvcrt")
+msvcrt.LK_NBLCK, msvcrt.locking = 2, locking
 """
 TRAINING = """
 import hashlib
@@ -58,6 +73,58 @@ def test_without_fork_affinity_and_with_a_long_of_32_bits(script):
     assert script(WINDOWS + "np.random.seed(231)\nassert narrowed\n" + TRAINING) == script(TRAINING)
 
 
+def test_every_module_is_imported_there(script):
+    """What needs a library that is not here says so by its name."""
+    assert script(MSVCRT + WINDOWS + """
+import importlib, pkgutil
+import daseCV_c
+sys.platform, here = "win32", sys.platform
+import daseCV_c.cli.lock
+sys.platform = here
+import daseCV
+found = lacking = 0
+for package in (daseCV_c, daseCV):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if module.name.endswith(".__main__") or "._compiled." in module.name or ".notebooks." in module.name:
+            continue
+        try:
+            importlib.import_module(module.name)
+            found += 1
+        except ImportError as error:
+            missing = error.__cause__ or error
+            assert missing.name.split(".")[0] not in sys.stdlib_module_names, (module.name, missing)
+            lacking += 1
+print(found > 150, lacking < 40)
+""") == "True True\n"
+
+
+def test_a_run_is_locked_there(script):
+    """An open file cannot be removed on Windows: the lock's file is closed before."""
+    assert script(MSVCRT + WINDOWS + """
+import pathlib
+from daseCV_c.cli import errors
+import datetime, socket
+sys.platform = "win32"
+from daseCV_c.cli.lock import locked
+remove = pathlib.Path.unlink
+
+def removed(path):
+    assert not any(os.path.realpath(link) == str(path.resolve()) for link in pathlib.Path("/proc/self/fd").iterdir())
+    remove(path)
+
+pathlib.Path.unlink = removed
+with locked(pathlib.Path(".")):
+    try:
+        with locked(pathlib.Path(".")):
+            print("twice")
+    except errors.CommandError as error:
+        print(str(error).startswith(f". is in use: process {os.getpid()} on "))
+print(pathlib.Path(".lock").exists())
+with locked(pathlib.Path(".")):
+    print(pathlib.Path(".lock").exists())
+""") == "True\nFalse\nTrue\n"
+
+
 def test_where_nothing_can_be_built_there_is_no_warning(script):
     """A browser's Python has the twins alone, and a warning there would ask for what cannot be done."""
     assert script("""
@@ -71,3 +138,25 @@ from daseCV_c.layers import affine_forward
 assert daseCV_c.get_backend() == "numpy"
 print(affine_forward([[1., 2.]], [[3.], [4.]], [5.])[0].tolist())
 """) == "[[16.0]]\n"
+
+
+def test_grading_starts_no_more_processes_than_windows_waits_for(monkeypatch):
+    asked = []
+
+    class Pool:
+        def __init__(self, max_workers, context, begin):
+            asked.append(max_workers)
+
+        def submit(self, work, name):
+            future = Future()
+            future.set_result(name)
+            return future
+
+        def shutdown(self, wait, cancel_futures):
+            pass
+
+    monkeypatch.setattr(schedule, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(schedule.sys, "platform", "win32")
+    names = [str(i) for i in range(100)]
+    found = dict(schedule._pool(None, [(name, (name,)) for name in names], 64))
+    assert asked == [61] and found == dict(zip(names, names, strict=True))

@@ -28,8 +28,10 @@ if sys.platform == "win32":
     def take(file: IO[bytes]) -> None:
         # Far behind the text, which the others must be able to read.
         file.seek(1 << 30)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        file.seek(0)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        finally:
+            file.seek(0)
 else:
     import fcntl
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -90,6 +91,7 @@ def each(work: Callable[..., Found], tasks: Sequence[Task], at_once: int,
 
 def _pool(work: Callable[..., Found], tasks: Sequence[Task], at_once: int) -> Iterator[tuple[str, Found]]:
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of the kernels' pool
+    at_once = min(at_once, 61) if sys.platform == "win32" else at_once  # it waits for no more at once
     pool = ProcessPoolExecutor(max(1, min(at_once, len(tasks))), context, _begin)
     try:
         waiting = {pool.submit(work, *given): name for name, given in tasks}
