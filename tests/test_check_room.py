@@ -70,9 +70,8 @@ def test_each_kind_of_end_is_reported_as_what_it_is(tmp_path, isolate):
     report = running.check_file(file, limits=Limits(call=120, processor=1, processes=6), isolate=isolate)
     found = {result.function: (result.status,
                                result.mistake) for result in report.results if result.status != "missing"}
-    ends = found.pop("sgd_momentum")
     # Whichever limit of processes it meets first: the system's, which makes Popen fail, or the one that is counted.
-    assert ends in {("crashed", "too-many-processes"), ("crashed", None)}
+    assert found.pop("sgd_momentum") == ("crashed", "too-many-processes")
     assert found == {
         "affine_forward": ("passed", None), "affine_backward": ("crashed", None), "relu_forward": ("timeout",
                                                                                                    "too-much-time"),
@@ -174,16 +173,52 @@ def test_the_cases_of_all_seeds_are_tried_in_one_room(tmp_path, monkeypatch):
     assert len(opened) == 1
 
 
+FORKS = """
+import os, time
+children = []
+
+def fork():
+    children.append(os.fork())
+    if not children[-1]:
+        time.sleep(60)
+        os._exit(0)
+"""
+
+
 @pytest.mark.parametrize("isolate", WALLS)
 def test_an_answer_does_not_hide_too_many_processes(tmp_path, isolate):
     """It may come before anybody has counted them, and then the end of a fork bomb was another from run to run."""
     file = tmp_path / "layers.py"
-    file.write_text("import os, time\nchildren = []\ndef affine_forward(x, w, b):\n    while len(children) < 9:\n"
-                    "        children.append(os.fork())\n        if not children[-1]:\n            time.sleep(60)\n"
-                    "            os._exit(0)\n    return x.reshape(len(x), -1) @ w + b, (x, w, b)\n")
+    file.write_text(FORKS + "def affine_forward(x, w, b):\n    while len(children) < 9:\n        fork()\n"
+                    "    return x.reshape(len(x), -1) @ w + b, (x, w, b)\n")
     [result] = running.check_file(file, ["affine_forward"], Limits(processes=6), isolate).results
-    # Where the system's own limit is met first, fork fails.
-    assert (result.status, result.mistake) in {("crashed", "too-many-processes"), ("crashed", None)}
+    assert (result.status, result.mistake) == ("crashed", "too-many-processes")
+
+
+@pytest.mark.parametrize("when", ["import", "call"])
+@pytest.mark.parametrize("isolate", WALLS)
+def test_a_fork_that_the_system_refuses_is_too_many_processes(tmp_path, isolate, when):
+    """The end of a fork bomb that meets the system's limit is that of one whose processes were counted."""
+    file = tmp_path / "layers.py"
+    refuse = "children or fork()\n    raise BlockingIOError(11, 'Resource temporarily unavailable')\n"
+    file.write_text(f"{FORKS}\ndef affine_forward(x, w, b):\n    {refuse}\n"
+                    + (f"if True:\n    {refuse}" if when == "import" else ""))
+    [result] = running.check_file(file, ["affine_forward"], Limits(processes=6), isolate).results
+    file.write_text(FORKS + "def affine_forward(x, w, b):\n    while len(children) < 9:\n        fork()\n"
+                    "    time.sleep(60)\n" + ("affine_forward(0, 0, 0)\n" if when == "import" else ""))
+    [counted] = running.check_file(file, ["affine_forward"], Limits(processes=6), isolate).results
+    assert result == counted and (result.status, result.mistake) == ("crashed", "too-many-processes")
+
+
+@pytest.mark.parametrize("isolate", WALLS)
+def test_too_many_processes_that_answer_in_one_heap(tmp_path, isolate):
+    """What they write at once is no answer, and it is not they who wanted to answer by themselves."""
+    file = tmp_path / "layers.py"
+    file.write_text(FORKS + "def affine_forward(x, w, b):\n    while len(children) < 9:\n        fork()\n"
+                    "    for number in range(3, 64):\n        try:\n            os.write(number, b'x' * 64)\n"
+                    "        except OSError:\n            pass\n    time.sleep(60)\n")
+    [result] = running.check_file(file, ["affine_forward"], Limits(processes=6), isolate).results
+    assert (result.status, result.mistake) == ("crashed", "too-many-processes")
 
 
 def test_a_call_that_waits(tmp_path):

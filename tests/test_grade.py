@@ -105,9 +105,12 @@ def test_hostile_submissions_change_nobodys_grade(folder, capsys):
     pytest.importorskip("junitparser")
     Path("S/good.py").write_text(GOOD)
     Path("S/averaged.py").write_text(AVERAGED)
+    # On a busy machine whatever else may take long before it ends by itself.
+    Path("rubric.toml").write_text(RUBRIC.replace("seconds = 1.5", "seconds = 60"))
+    hostile = {name: does for name, does in HOSTILE.items() if name != "endless loop"}
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0)
-        for name, does in HOSTILE.items():
+        for name, does in hostile.items():
             text = does.format(outside=str(folder / "outside"), rubric=str(folder / "rubric.toml"),
                                port=server.getsockname()[1])
             Path(f"S/{name}.py").write_text(f"{GOOD}\ndef relu_forward(x):\n    {text}\n")
@@ -115,12 +118,11 @@ def test_hostile_submissions_change_nobodys_grade(folder, capsys):
         with pytest.raises(BlockingIOError):
             server.accept()
     assert not Path("outside").exists() and not Path("grades.csv.state").exists()
-    assert sorted(os.listdir("S")) == sorted([*(f"{name}.py" for name in HOSTILE), "good.py", "averaged.py"])
+    assert sorted(os.listdir("S")) == sorted([*(f"{name}.py" for name in hostile), "good.py", "averaged.py"])
     assert (found["good"]["points"], found["averaged"]["points"]) == ("12.5", "8.75")
-    for name in HOSTILE:
+    for name in hostile:
         assert (name, found[name]["Affine"], found[name]["ReLU"]) == (name, "10.0", "0.0")
     assert "mean is taken twice" in found["averaged"]["why: Affine"]
-    assert "relu_forward: no answer in time." in found["endless loop"]["why: ReLU"]
     assert "relu_forward raised ValueError, line 20. " in found["tells"]["why: ReLU"]
     # Neither a hidden input nor the rubric is told.
     written = [Path(name).read_text() for name in ("grades.csv", "page.html", "junit.xml")]
@@ -129,18 +131,23 @@ def test_hostile_submissions_change_nobodys_grade(folder, capsys):
     page = written[1]
     assert "Assignment &lt;2&gt;" in page and "<2>" not in page and page.count("<section") == len(found)
     suites = ElementTree.parse("junit.xml").getroot()
-    assert (suites.get("tests"), suites.get("failures")) == (str(2 * len(found)), str(1 + len(HOSTILE)))
+    assert (suites.get("tests"), suites.get("failures")) == (str(2 * len(found)), str(1 + len(hostile)))
     scope = json.loads(Path("scope/averaged/results.json").read_text())
     assert scope["score"] == 8.75 and [test["score"] for test in scope["tests"]] == [6.25, 2.5]
     assert [test["max_score"] for test in scope["tests"]] == [10, 2.5]
     capsys.readouterr()
     before = Path("grades.csv").read_bytes()
-    # The slow ones apart, so that the suite need not wait for them again.
-    for name in ("endless loop", "prints"):
-        Path(f"S/{name}.py").unlink()
+    Path("S/prints.py").unlink()  # the slow one, so that the suite need not wait for it again
     again = grades("--jobs", "3")
-    assert again == {name: found[name] for name in again} and len(again) == len(found) - 2
+    assert again == {name: found[name] for name in again} and len(again) == len(found) - 1
     assert before != Path("grades.csv").read_bytes()
+
+
+def test_a_submission_that_does_not_end(folder):
+    Path("S/endless loop.py").write_text(f"{GOOD}\ndef relu_forward(x):\n    {HOSTILE['endless loop']}\n")
+    [found] = grades(*WALLS).values()
+    assert (found["Affine"], found["ReLU"]) == ("10.0", "0.0")
+    assert "relu_forward: no answer in time." in found["why: ReLU"]
 
 
 @pytest.mark.skipif(stranger() is None, reason="root alone can run code as another user, who must reach this Python")

@@ -222,8 +222,9 @@ class Room:
                     self._ended = fault
                     self.close()
                     raise fault from None
-        if not isinstance(answer, Ended):  # what many processes answer at once may come before the next look at them
-            answer = self._crowd() or answer
+        if not isinstance(answer, Ended) or answer.kind == "forged":
+            # What many processes answer at once may come before the next look at them, and in one heap.
+            answer = self._crowd() or self._refused(answer) or answer
         if isinstance(answer, Ended):
             self._ended = answer
             self.close()
@@ -247,8 +248,14 @@ class Room:
         return self._crowd() or (Ended("timeout", f"no answer within {seconds:g} seconds") if late else None)
 
     def _crowd(self) -> Ended | None:
-        if len(_descendants(self._process.pid)) <= self.limits.processes:
-            return None
+        return self._too_many() if len(_descendants(self._process.pid)) > self.limits.processes else None
+
+    def _refused(self, answer: Any) -> Ended | None:
+        """The system's own limit may be met before that many are counted: then fork raises what nothing else does."""
+        error = answer.get("error") if isinstance(answer, dict) else None
+        return self._too_many() if isinstance(error, dict) and error.get("type") == "BlockingIOError" else None
+
+    def _too_many(self) -> Ended:
         return Ended("processes", f"it started more than {self.limits.processes} processes")
 
     def _too_much(self) -> Ended:
