@@ -1,6 +1,6 @@
 """Long runs of the same trials as test_fuzz_functions.py, their calls drawn by plain random numbers:
 
-    python tests/fuzz_trials.py --examples 20000 [--seed 1] [FUNCTION ...]
+    python tests/fuzz_trials.py --examples 20000 [--seed 1] [--first 500] [FUNCTION ...]
 
 Drawing by hypothesis takes several times as long as the calls themselves. Example number K of a function is the same
 in every run with that seed: `--only K FUNCTION` prints its call and tries it again. The functions take turns, some
@@ -77,11 +77,11 @@ def in_its_own_process(name, seed, numbers):
     return 0, [said(name, seed, int.from_bytes(at[:8], "little"), f"exit status {status}")]
 
 
-def trial(names, examples, seed):
+def trial(names, first, examples, seed):
     """Counts of each function, and the number of wrong examples; Ctrl-C and SIGTERM end it earlier."""
     counts = {name: [0, 0, 0.0, 0] for name in names}  # examples, with a result, seconds, wrong
     try:
-        for start in range(0, examples, BLOCK):
+        for start in range(first, examples, BLOCK):
             numbers = range(start, min(start + BLOCK, examples))
             for name, count in counts.items():
                 if count[3] >= WRONG:
@@ -91,7 +91,7 @@ def trial(names, examples, seed):
                 for k, new in enumerate((len(numbers), results, time.perf_counter() - began, len(wrong))):
                     count[k] += new
                 print(*wrong, sep="\n\n", end="\n" * bool(wrong), flush=True)
-            print(f"{numbers.stop} examples of each function", file=sys.stderr, flush=True)
+            print(f"{numbers.stop:,} examples of each function", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         print("ended early", file=sys.stderr)
     return counts
@@ -102,6 +102,7 @@ def main():
     parser.add_argument("functions", nargs="*")
     parser.add_argument("--examples", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="goes on where an earlier run was ended")
     parser.add_argument("--only", type=int)
     args = parser.parse_args()
     names = args.functions or list(FUNCTIONS)
@@ -113,7 +114,7 @@ def main():
     faulthandler.enable()
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    counts = trial(names, args.examples, args.seed)
+    counts = trial(names, args.first, args.examples, args.seed)
     print("| Function | Examples | with a result | s |\n|---|---|---|---|")
     for name, (tried, results, seconds, wrong) in sorted(counts.items()):
         print(f"| `{name}` | {tried:,} | {results:,} | {seconds:.0f} |", f"{wrong} wrong" * bool(wrong))

@@ -168,6 +168,16 @@ def test_same_bits_for_any_number_of_threads(kernels, dtype, geometry):
     assert len(ends) == 1
 
 
+def test_zero_times_nan_is_nan_with_one_filter_of_one_number(backend, dtype):
+    x = np.array([1, np.nan, np.inf], dtype).reshape(1, 1, 1, 3)
+    with np.errstate(invalid="ignore"):
+        out, cache = conv_forward_fast(x, np.zeros((1, 1, 1, 1), dtype), np.ones(1, dtype), {"stride": 1, "pad": 0})
+        dx, dw, _ = conv_backward_fast(-x, cache)
+    np.testing.assert_array_equal(out.ravel(), [1, np.nan, np.nan])
+    np.testing.assert_array_equal(dx.ravel(), [0, np.nan, np.nan])
+    assert np.isnan(dw).all()
+
+
 def test_an_image_alone_gives_the_same_bits(level, dtype):
     """An output does not depend on the images around it."""
     x, w, b, _, param = inputs((7, 20, 9, 9), (13, 3, 3), 1, 1, dtype)

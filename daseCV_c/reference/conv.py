@@ -1,5 +1,6 @@
 """Convolution in plain NumPy: once in the loops of its definition, once as a product with a column matrix."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,16 @@ def _out_shape(x: Array, w: Array, conv_param: Params) -> tuple[int, int, int, i
     N, _, H, W = x.shape
     F, _, HH, WW = w.shape
     return N, F, (H + 2 * pad - HH) // stride + 1, (W + 2 * pad - WW) // stride + 1
+
+
+def _contracted(a: Array, b: Array, a_axes: tuple[int, ...], b_axes: tuple[int, ...]) -> Array:
+    """``np.tensordot``, which loses 0 times NaN where a factor is a single number: ``@`` does not."""
+    a_left, b_left = ([k for k in range(array.ndim) if k not in axes] for array, axes in ((a, a_axes), (b, b_axes)))
+    shape = [a.shape[k] for k in a_left], [b.shape[k] for k in b_left]
+    size = math.prod(a.shape[k] for k in a_axes)
+    a_rows = a.transpose(*a_left, *a_axes).reshape(math.prod(shape[0]), size)
+    b_columns = b.transpose(*b_axes, *b_left).reshape(size, math.prod(shape[1]))
+    return (a_rows @ b_columns).reshape(*shape[0], *shape[1])
 
 
 def conv_forward_naive(x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params) -> tuple[Array, Cache]:
@@ -74,7 +85,7 @@ def _windows(x: Array, w: Array, conv_param: Params) -> Array:
 def conv_forward_fast(x: ArrayLike, w: ArrayLike, b: ArrayLike, conv_param: Params) -> tuple[Array, Cache]:
     """The windows as columns of a matrix, and its product with the filters as rows of another."""
     x_, w_, b_ = as_float(x, w, b)
-    out_nijf = np.tensordot(_windows(x_, w_, conv_param), w_, axes=((1, 4, 5), (1, 2, 3))) + b_
+    out_nijf = _contracted(_windows(x_, w_, conv_param), w_, (1, 4, 5), (1, 2, 3)) + b_
     return np.ascontiguousarray(out_nijf.transpose(0, 3, 1, 2)), (x, w, b, conv_param)
 
 
@@ -87,14 +98,14 @@ def conv_backward_dx(dout: Array, w: Array, x_shape: tuple[int, ...], conv_param
     dpadded = np.zeros((N, C, H + 2 * pad, W + 2 * pad), dout.dtype)
     for i in range(HH):
         for j in range(WW):
-            passed_on = np.tensordot(dout, w[:, :, i, j], axes=(1, 0)).transpose(0, 3, 1, 2)
+            passed_on = _contracted(dout, w[:, :, i, j], (1,), (0,)).transpose(0, 3, 1, 2)
             dpadded[:, :, i:i + stride * out_h:stride, j:j + stride * out_w:stride] += passed_on
     return dpadded[:, :, pad:pad + H, pad:pad + W].copy()
 
 
 def conv_backward_dw(dout: Array, x: Array, w: Array, conv_param: Params) -> tuple[Array, Array]:
     """dw = dout as rows of a matrix times the column matrix, db = the sums of those rows."""
-    dw = np.tensordot(dout, _windows(x, w, conv_param), axes=((0, 2, 3), (0, 2, 3)))
+    dw = _contracted(dout, _windows(x, w, conv_param), (0, 2, 3), (0, 2, 3))
     return np.ascontiguousarray(dw), dout.sum(axis=(0, 2, 3))
 
 
