@@ -1,13 +1,13 @@
 """Mutation testing of the Python layer: Cosmic Ray makes one change at a time, and the module's tests must notice.
 
-    python .ci/mutants_python.py FOLDER [GROUP ...] [--sample N] [--seed N] [--survivors]
+    python .ci/mutants_python.py FOLDER [GROUP ...] [--sample N] [--share F] [--seed N] [--survivors]
 
 Needs `pip install cosmic-ray coverage` beside what the tests need, and bubblewrap: a changed module may do anything,
 so its tests can write to nothing but their copy of the tree, and see none of the machine's other processes. The group's
-tests run once with nothing changed, which tells which of them come past a line; these are asked about its changes.
-FOLDER gets the copy and the results, GROUP.sqlite; a run that was ended goes on where it was. `--survivors` takes the
-tests as they are now and asks them again about what had survived, or what the comparison with the kernels alone had
-shown. Groups and their tests are in mutants_python.toml.
+tests, or a share of them, run once with nothing changed, which tells which of them come past a line; these are asked
+about its changes. FOLDER gets the copy and the results, GROUP.sqlite; a run that was ended goes on where it was.
+`--survivors` takes the tests as they are now and asks them again, from the start, about what had survived, or what the
+comparison with the kernels alone had shown. Groups and their tests are in mutants_python.toml.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ class Tests:
         self._process = None
         return None
 
-    def passed(self, modules: list[Path]) -> list[Test]:
-        """Every test that passes with nothing changed, and which lines of the modules it comes past."""
-        found = self._answer({"modules": [str(path) for path in modules]}, 3600)
+    def passed(self, modules: list[Path], share: float) -> list[Test]:
+        """Tests that pass with nothing changed, and which lines of the modules each comes past."""
+        found = self._answer({"modules": [str(path) for path in modules], "share": share}, 3600)
         if found is None:
             raise RuntimeError("the tests end without a word")
         return [Test(*each) for each in found]
@@ -113,7 +113,7 @@ class Serving:
             pid = os.fork()
             if not pid:
                 if "modules" in asked:
-                    self._pass(session, asked["modules"])
+                    self._pass(session, asked["modules"], asked["share"])
                     os._exit(0)
                 resource.setrlimit(resource.RLIMIT_CPU, (asked["limit"], asked["limit"]))
                 if asked["source"] is None:
@@ -132,8 +132,11 @@ class Serving:
                 self._answers.flush()
         os._exit(0)
 
-    def _pass(self, session: Any, modules: list[str]) -> None:
+    def _pass(self, session: Any, modules: list[str], share: float) -> None:
         import coverage
+
+        chance = random.Random(1)
+        session.items[:] = [item for item in session.items if chance.random() < share]
 
         self._coverage = coverage.Coverage(data_file=None, include=[os.path.abspath(path) for path in modules])
         for item, after in zip(session.items, [*session.items[1:], None], strict=True):
@@ -275,8 +278,9 @@ def asked_about(path: Path, line: int, tests: list[Test], own: list[str]) -> lis
     return [test for test, end in zip(tests, ends, strict=True) if end <= BUDGET] or tests[:1]
 
 
-def tried(mutation: Any, server: Tests, asked: list[Test], alone: bool) -> Any:
-    """The tests' verdict on one change. What they do not notice is put into the file, and they are asked anew."""
+def tried(mutation: Any, server: Tests, asked: list[Test], alone: bool, anew: bool) -> Any:
+    """The tests' verdict on one change. `anew`: what they do not notice is put into the file, and they are asked again,
+    from the start, which also shows what happens when modules are imported."""
     from cosmic_ray.mutating import _make_diff, mutate_code
     from cosmic_ray.plugins import get_operator
     from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
@@ -293,7 +297,7 @@ def tried(mutation: Any, server: Tests, asked: list[Test], alone: bool) -> Any:
         if turn and end == 0:
             end = server.run(turn, module, after)
             said = how if end else ""
-    if end == 0 and asked:
+    if end == 0 and asked and anew:
         path.write_text(after)
         try:
             end = server.run(asked)
@@ -325,13 +329,13 @@ def run(folder: Path, name: str, group: dict[str, Any], leave_out: list[str], op
         print(f"{name}: {len(waiting)} to run", flush=True)
         files = files_of(dict.fromkeys(name for part in group["parts"] for name in part["tests"]))
         server = Tests(folder / "tree", files)
-        tests = server.passed(list(asked))
+        tests = server.passed(list(asked), options.share)
         print(f"{len(tests)} tests pass, {sum(test.seconds for test in tests):.0f} s", flush=True)
         for item in waiting:
             mutation = item.mutations[0]
             own = files_of(asked[mutation.module_path]["tests"])
             them = asked_about(mutation.module_path, mutation.start_pos[0], tests, own)
-            result = tried(mutation, server, them, alone)
+            result = tried(mutation, server, them, alone, options.survivors)
             db.set_result(item.job_id, result)
             if result.test_outcome != TestOutcome.KILLED:
                 print(f"{mutation.module_path}:{mutation.start_pos[0]} {mutation.operator_name} {result.test_outcome}",
@@ -362,6 +366,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("groups", nargs="*")
     parser.add_argument("--sample", type=int, help="so many changes of each group")
+    parser.add_argument("--share", type=float, default=1.0, help="so large a share of the tests")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--survivors", action="store_true")
     options = parser.parse_args()

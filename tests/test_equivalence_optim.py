@@ -222,6 +222,15 @@ def test_defaults(backend, rule, defaults):
     assert {key: value for key, value in config.items() if key not in STATES[rule]} == defaults
 
 
+@pytest.mark.parametrize("rule", COUNTING)
+def test_a_beta_whose_power_no_float_holds(backend, rule):
+    """It is infinite, so what is divided by it vanishes."""
+    config = {"beta1": 2.0**31, "t": 1000, "weight_decay": 0.0}
+    with np.errstate(over="ignore"):
+        w, config = getattr(optim, rule)(np.ones(3), np.ones(3), config)
+    assert w.tolist() == [1, 1, 1] and config["t"] == 1001
+
+
 @RULES
 def test_entries_work_in_place(kernels, dtype, rule):
     """The next arrays may be the old ones."""

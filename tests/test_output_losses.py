@@ -172,6 +172,7 @@ def test_an_unknown_loss_in_a_file(tmp_path, monkeypatch):
     ("squared", np.zeros(9), r"y has shape \(9,\), expected \(9, 3\)"),
     ("squared", np.full((9, 3), np.nan), "y holds a NaN or an infinity"),
     ("logistic", np.full((9, 3), 1.5), "y holds 1.5, expected numbers from 0 to 1"),
+    ("logistic", np.linspace(0.5, 2, 27).reshape(9, 3), "y holds 2.0, expected numbers from 0 to 1"),
     ("logistic", np.full((9, 3), -1), "y holds -1, expected numbers from 0 to 1"),
     ("poisson", np.full((9, 3), -0.5), "y holds -0.5, expected no negative number"),
     ("softmax", np.full(9, 3), "y holds the label 3"),

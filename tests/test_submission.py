@@ -101,15 +101,23 @@ def test_nothing_to_zip():
     assert files() == ["output/phase_2/prediction.npy"]
 
 
-@pytest.mark.parametrize(("preds", "said"), [
-    ([0, 1, float("nan")], "has nan at position 2"), ([0.0, float("inf")], "has inf at position 1"),
-    ([1.5, 2], "has 1.5 at position 0"), ([3, -1], "has -1 at position 1"), ([0, 10], "has 10 at position 1.* 0 to 9"),
-    ([0, 1, 2], "has 3 rows, expected 2"),
+@pytest.mark.parametrize(("preds", "rows", "classes", "said"), [
+    ([0, 1, float("nan")], None, None, "has nan at position 2"),
+    ([0.0, float("inf")], 2, None, "has inf at position 1"),
+    ([1.5, 2], 2, 3, "has 1.5 at position 0"), ([3, -1], None, None, "has -1 at position 1"),
+    ([0, 10], None, 10, "has 10 at position 1.* 0 to 9"), ([0, 1, 2], 2, None, "has 3 rows, expected 2"),
+    ([0], 2, None, "has 1 rows, expected 2"), ([[0, 1]], None, None, r"has shape \(1, 2\), expected \(N,\)"),
+    ([[0, 1]] * 2, 2, None, r"has shape \(2, 2\), expected \(2,\)"),
 ])
-def test_what_cannot_be_predictions(preds, said):
+def test_what_cannot_be_predictions(preds, rows, classes, said):
     with pytest.raises(ValueError, match=f"output_file: preds {said}"):
-        output_file(preds, rows=2 if "rows" in said else None, classes=10 if "0 to 9" in said else None)
+        output_file(preds, rows=rows, classes=classes)
     assert files() == []
+
+
+def test_as_many_predictions_as_are_expected():
+    path = output_file(PREDS, rows=len(PREDS), classes=max(PREDS) + 1)
+    np.testing.assert_array_equal(np.load(path), PREDS)
 
 
 @pytest.mark.parametrize("name", ["rows", "classes"])

@@ -78,8 +78,9 @@ def adam(w: Array, dw: Array, config: Params | None = None) -> tuple[Array, Para
     t = config.get("t", 0) + 1
     m = np.asarray(beta1 * m + (1 - beta1) * dw)
     v = np.asarray(beta2 * v + (1 - beta2) * (dw * dw))
-    mhat = m / (1 - beta1**t)
-    vhat = v / (1 - beta2**t)
+    # A float of Python raises where the power is too large.
+    mhat = m / (1 - float(np.float64(beta1)**t))
+    vhat = v / (1 - float(np.float64(beta2)**t))
     config.update(m=m, v=v, t=t)
     next_w = w - config["learning_rate"] * mhat / (np.sqrt(vhat) + config["epsilon"])
     return np.asarray(next_w), config
