@@ -51,6 +51,13 @@ def dasecv(sizes, threads):
     return net.predict_proba
 
 
+def predictor(sizes, threads):
+    """The same network as it is now, laid out once, as onnxruntime does it with its graph."""
+    from daseCV_c.models import Predictor
+
+    return Predictor(dasecv(sizes, threads).__self__).predict_proba
+
+
 def torch_eager(sizes, threads):
     import torch
     from torch import nn
@@ -121,10 +128,14 @@ def sklearn(sizes, threads):
 
 CONTESTANTS = {
     "daseCV_c": (dasecv, ()),
+    "Predictor": (predictor, ()),
     "PyTorch": (torch_eager, ("torch",)),
     "onnxruntime": (onnxruntime, ("onnx", "onnxruntime")),
     "scikit-learn": (sklearn, ("sklearn",)),
 }
+
+
+OURS = ("daseCV_c", "Predictor")
 
 
 def cases(name, sizes, threads):
@@ -139,11 +150,11 @@ def measure(network, threads, samples, rounds, seconds):
     results = []
     for n in samples:
         times = arena.interleave_case(workers, n, rounds, seconds)
-        peers = {name: t for name, t in times.items() if name != "daseCV_c"}
+        peers = {name: t for name, t in times.items() if name not in OURS}
         fastest = min(peers, key=peers.get, default=None)
         results.append({
             "network": network, "threads": threads, "samples": n, "microseconds": times, "fastest_peer": fastest,
-            "ratio_to_fastest_peer": peers[fastest] / times["daseCV_c"] if peers else None})
+            "ratio_to_fastest_peer": {name: peers[fastest] / times[name] for name in OURS} if peers else None})
     for worker in workers.values():
         worker.close()
     return results
@@ -154,15 +165,18 @@ def report(results):
     rows = []
     for r in results:
         times, ours = r["microseconds"], r["microseconds"]["daseCV_c"]
-        fastest = f"{r['ratio_to_fastest_peer']:.2f} {r['fastest_peer']}" if r["fastest_peer"] else "-"
+        fastest = "-"
+        if r["fastest_peer"]:
+            fastest = " ".join([*(f"{ratio:.2f}" for ratio in r["ratio_to_fastest_peer"].values()), r["fastest_peer"]])
         rows.append([r["network"], r["threads"], r["samples"], output.microseconds(ours),
                      *(output.microseconds(times.get(name), ours) for name in names[1:]), fastest])
     output.table(["network", "threads", "samples", *names, "fastest peer"], rows)
     print("microseconds a call; in brackets the ratio to daseCV_c")
-    ratios = [r["ratio_to_fastest_peer"] for r in results if r["fastest_peer"]]
-    if ratios:
-        print(f"the fastest peer takes {statistics.median(ratios):.2f} times as long in the median, "
-              f"{min(ratios):.2f} at least")
+    for name in OURS:
+        ratios = [r["ratio_to_fastest_peer"][name] for r in results if r["fastest_peer"]]
+        if ratios:
+            print(f"the fastest peer takes {statistics.median(ratios):.2f} times as long as {name} in the median, "
+                  f"{min(ratios):.2f} at least")
     for network, threads in dict.fromkeys((r["network"], r["threads"]) for r in results):
         each = {r["samples"]: r["microseconds"]["daseCV_c"] / r["samples"] for r in results
                 if (r["network"], r["threads"]) == (network, threads)}

@@ -31,6 +31,7 @@ class Network:
     # Also of networks from pickles that were written before there were these.
     mean_image: Array | None = None
     loss_function = "softmax"
+    _packed: Any = None  # of a Predictor's copy: its parameters as the prediction kernel reads them
     loss: Callable[..., Any]
     _own_loss: Callable[..., Any]  # as the package defines it
     _chosen: Chosen  # the functions of the layers that it computes with

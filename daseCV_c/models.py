@@ -1,4 +1,4 @@
-"""Model files: a network that lives without the run that trained it."""
+"""A network that lives without the run that trained it: as a file, and laid out for prediction."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import numpy as np
 
 from daseCV_c import _checks
 from daseCV_c._files import replacing
+from daseCV_c._predictor import Predictor
 from daseCV_c._runtime import precision as _precision
 from daseCV_c._training import archive, networks
 from daseCV_c._types import Array, ArrayLike
 from daseCV_c._version import __version__
 from daseCV_c.datasets import pickles
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["Predictor", "load_model", "save_model"]
 
 _FORMATS = ("npz", "safetensors")
 _KEY = "daseCV_c"  # in the metadata of a safetensors file

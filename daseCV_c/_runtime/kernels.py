@@ -126,7 +126,9 @@ class Pool(_Family):
 
 class Predict(_Family):
     if TYPE_CHECKING:
+        pack = staticmethod(_predict.pack)
         scores = staticmethod(_predict.scores)
+        scores_packed = staticmethod(_predict.scores_packed)
 
 
 class Spatial(_Family):

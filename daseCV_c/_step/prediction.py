@@ -49,6 +49,33 @@ def _laid_out(X: Array, dtype: DType) -> Array:
     return X if X.ndim == 2 else X.reshape(len(X), -1)
 
 
+def _affine_layers(
+    kernels: Kernels, model: Any, images: Array, mean: Array | None, names: list[tuple[str, ...]], out: Array,
+    output: str, threads: int,
+) -> None:
+    """Images, or what convolution made of them, through the affine layers."""
+    if model._packed is not None:
+        kernels.predict.scores_packed(images, mean, model._packed, out, output, threads)
+        return
+    norm = getattr(model, "normalization", None)
+    entries = None if norm is None else model.bn_params
+    kernels.predict.scores(images, mean, model.params, names, entries, norm, out, output, threads)
+
+
+def packed(model: Any) -> Any:
+    """The parameters of a copy that nobody changes, as the kernel reads them; None where the layers compute."""
+    dtype = np.dtype(model.dtype)
+    kernels = _backend.kernels_of(dtype)
+    if kernels is None or _precision.reduced(dtype) or model._chosen.changed():
+        return None
+    try:
+        norm = getattr(model, "normalization", None)  # the convolutional network has none
+        names = _names(model.num_layers, norm is not None) if hasattr(model, "num_layers") else _names(3, False)[1:]
+        return kernels.predict.pack(model.params, names, None if norm is None else model.bn_params, norm)
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError):
+        return None  # as in _by_kernel
+
+
 def _by_kernel(model: Any, X: Array, mean: Array | None, output: str, batch_size: int | None) -> Array | None:
     dtype = np.dtype(model.dtype)
     kernels = _backend.kernels_of(dtype)
@@ -64,17 +91,15 @@ def _fully_connected(
     kernels: Kernels, model: Any, X: Array, mean: Array | None, output: str, batch_size: int | None,
     dtype: DType,
 ) -> Array:
-    params, norm, threads, n = model.params, model.normalization, _threads.effective(), len(X)
-    names, entries = _names(model.num_layers, norm is not None), None if norm is None else model.bn_params
-    out = np.empty((n, params[names[-1][1]].shape[0]), dtype)
+    threads, n, names = _threads.effective(), len(X), _names(model.num_layers, model.normalization is not None)
+    out = np.empty((n, model.params[names[-1][1]].shape[0]), dtype)
     if batch_size is None and _ready(X):
-        kernels.predict.scores(X if X.ndim == 2 else X.reshape(n, -1), mean, params, names, entries, norm, out,
-                               output, threads)
+        _affine_layers(kernels, model, X if X.ndim == 2 else X.reshape(n, -1), mean, names, out, output, threads)
         return out
     step = batch_size or ROWS
     for start in range(0, n, step):
-        kernels.predict.scores(_laid_out(X[start:start + step], dtype), mean, params, names, entries, norm,
-                               out[start:start + step], output, threads)
+        _affine_layers(kernels, model, _laid_out(X[start:start + step], dtype), mean, names, out[start:start + step],
+                       output, threads)
     return out
 
 
@@ -104,8 +129,8 @@ def _convolutional(
             kernels.batch.gather(_laid_out(block, dtype), every[:m], mean, images.reshape(m, -1), threads)
         kernels.conv.conv_forward(images, W1, b1, convolved[:m], 1, W1.shape[2] // 2, True, threads)
         kernels.pool.max_pool_forward(convolved[:m], pooled[:m], place[:m], *_POOL, threads)
-        kernels.predict.scores(pooled[:m].reshape(m, -1), None, params, _names(3, False)[1:], None, None,
-                               out[start:start + m], output, threads)
+        _affine_layers(kernels, model, pooled[:m].reshape(m, -1), None, _names(3, False)[1:], out[start:start + m],
+                       output, threads)
     return out
 
 

@@ -1,13 +1,13 @@
 # A network's layers, block of rows by block of rows: what predict.pyx works on, and the loops. See README.md.
 from libc.math cimport sqrt
 from libc.stdint cimport uint8_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from activations cimport RELU, SOFTMAX, activate
 from arithmetic cimport LANES, ceil_div, lane_total, part_start
 from product.grid cimport Area
-from product.plan cimport ROW_TILES, Product, packed_stride, plan_product, product_of
-from product.product cimport Run, part_of, rectangle
+from product.plan cimport ROW_TILES, Plan, Product, packed_stride, plan_packed, plan_product, product_of
+from product.product cimport Run, pack_whole, part_of, rectangle
 from product.tiles cimport MR, TILE_ADD, TILE_BIAS, TILE_GAIN, TILE_RELU, VECTOR_BYTES, tile_args
 from real cimport real
 from threads.threads cimport scratch_give, scratch_take, share_out
@@ -52,8 +52,9 @@ cdef struct Layer:
     const void *mean          # batch norm; NULL: zeros
     const void *var
     double eps
-    void *gain                # scratch: batch norm as a factor of the product and a bias
-    void *shift
+    const void *gain          # batch norm as a factor of the product and a bias: see fold_layers
+    const void *shift
+    const void *packed        # the weights as a product reads them, or NULL: see ../product
 
 cdef struct Job:
     const void *images        # IN, rows of numbers
@@ -66,6 +67,7 @@ cdef struct Job:
     void *out                 # OUT, (n, classes)
     int activation            # of hidden layers without a normalization
     int output                # what the scores become: IDENTITY, LOGISTIC, EXP or SOFTMAX
+    bint folded               # batch norm is folded already
     int blocks, parts
     bint failed               # OUT: out of memory
 
@@ -99,6 +101,26 @@ cdef inline bint fold(Layer *layer, real *gain, real *shift) noexcept nogil:
         zero += 0 * gain[j] + 0 * shift[j]
     layer.gain, layer.shift = gain, shift
     return zero == 0
+
+
+cdef inline size_t folded_bytes(const Job *job, int l) noexcept nogil:
+    """Of the gain of a hidden layer, and of its shift: whole cache lines."""
+    return ceil_div(job.layer[l].fan_out * job.itemsize, 64) * 64
+
+
+cdef inline bint fold_layers(const Job *job, char *at) noexcept nogil:
+    """Batch norm of every hidden layer as a gain and a shift, which lie at `at`, 64-byte aligned."""
+    cdef bint finite = True
+    cdef size_t bytes_
+    cdef int l
+    for l in range(job.layers - 1):
+        bytes_ = folded_bytes(job, l)
+        if job.itemsize == sizeof(float):
+            finite = fold(&job.layer[l], <float *> at, <float *> (at + bytes_)) and finite
+        else:
+            finite = fold(&job.layer[l], <double *> at, <double *> (at + bytes_)) and finite
+        at += 2 * bytes_
+    return finite
 
 
 cdef inline void gather_pixels(const pixel *from_nd, const double *mean, Py_ssize_t rows, Py_ssize_t d, real *to,
@@ -168,9 +190,17 @@ cdef inline Product product_for(const Job *job, int l, Py_ssize_t rows, Py_ssize
     return p
 
 
-cdef inline bint is_flat(const Product *p, size_t itemsize) noexcept nogil:
+cdef inline bint is_flat(const Product *p, const Layer *layer, size_t itemsize) noexcept nogil:
     cdef int rows = FLAT_ROWS_STRIPS if VECTOR_BYTES == 32 else FLAT_ROWS
-    return HAVE_FLAT and p.m <= rows and p.k * p.n * <Py_ssize_t> itemsize >= FLAT_BYTES
+    return HAVE_FLAT and layer.packed == NULL and p.m <= rows and p.k * p.n * <Py_ssize_t> itemsize >= FLAT_BYTES
+
+
+cdef inline void plan_either(const Product *p, const Layer *layer, Plan *plan, size_t itemsize,
+                             int num_threads) noexcept nogil:
+    if layer.packed != NULL:
+        plan_packed(p, plan, itemsize, num_threads)
+    else:
+        plan_product(p, plan, itemsize, num_threads)
 
 
 cdef inline void flat_part(const Flat *f, int part, real *scratch) noexcept nogil:
@@ -226,11 +256,11 @@ cdef inline void multiply(const Job *job, int l, const real *a, Py_ssize_t lda, 
     cdef int parts
     f.run.product = product_for(job, l, rows, lda, ldc)
     f.run.itemsize = sizeof(real)
-    f.run.a, f.run.b, f.run.c, f.run.column_sums, f.run.scratch = a, layer.w, c, NULL, pack
+    f.run.a, f.run.b, f.run.packed, f.run.c, f.run.column_sums, f.run.scratch = a, layer.w, layer.packed, c, NULL, pack
     f.run.bias, f.run.gain = layer.bias, NULL
     if f.run.product.flags & TILE_GAIN:
         f.run.bias, f.run.gain = layer.shift, layer.gain
-    if is_flat(&f.run.product, sizeof(real)):
+    if is_flat(&f.run.product, layer, sizeof(real)):
         plan_product(&f.run.product, &f.run.plan, sizeof(real), 1)
         f.units = ceil_div(f.run.product.n, 2 * VECTOR_BYTES // <Py_ssize_t> sizeof(real))
         f.lds = packed_stride(f.run.product.n, sizeof(real))
@@ -240,12 +270,61 @@ cdef inline void multiply(const Job *job, int l, const real *a, Py_ssize_t lda, 
         else:
             share_out(flat_part_of_either, &f, f.parts, num_threads)
         return
-    plan_product(&f.run.product, &f.run.plan, sizeof(real), num_threads)
+    plan_either(&f.run.product, layer, &f.run.plan, sizeof(real), num_threads)
     parts = f.run.plan.grid.rows * f.run.plan.grid.cols
     if parts == 1:
         part_of(&f.run, 0, <real *> pack)
     else:
         share_out(tiles_part_of_either, &f.run, parts, num_threads)
+
+
+# A network's parameters in memory of their own, as products read them.
+
+cdef inline size_t pack_weights(const Layer *layer, real *packed) noexcept nogil:
+    """Bytes that the packed weights take, whole cache lines; packed may be NULL."""
+    cdef Run run
+    run.product = product_of(1, layer.fan_out, layer.fan_in, False, False, 0)
+    run.b = layer.w
+    plan_product(&run.product, &run.plan, sizeof(real), 1)
+    return pack_whole(&run, packed) * sizeof(real)
+
+
+cdef inline void keep(const void **vector, size_t bytes_, char *at) noexcept nogil:
+    memcpy(at, vector[0], bytes_)
+    vector[0] = at
+
+
+cdef inline bint pack_network(Job *job, char *at, size_t *bytes_) noexcept nogil:
+    """The bytes that it takes; and unless `at` is NULL, the parameters are there from now on, 64-byte aligned. False
+    where a batch norm is not finite: see fold."""
+    cdef Layer *layer
+    cdef bint hidden, finite = True
+    cdef size_t all_bytes = 0, vector, size
+    cdef char *here
+    cdef int l
+    for l in range(job.layers):
+        layer = &job.layer[l]
+        hidden = l + 1 < job.layers
+        here = at + all_bytes if at != NULL else NULL
+        size = pack_weights(layer, <float *> here) if job.itemsize == sizeof(float) else pack_weights(
+            layer, <double *> here)
+        vector = folded_bytes(job, l)
+        if here != NULL:
+            layer.packed, layer.w = here, NULL
+            here += size
+            if not hidden or job.norm != BATCH_NORM:
+                keep(&layer.bias, layer.fan_out * job.itemsize, here)
+            elif job.itemsize == sizeof(float):
+                finite = fold(layer, <float *> here, <float *> (here + vector)) and finite
+            else:
+                finite = fold(layer, <double *> here, <double *> (here + vector)) and finite
+            if hidden and job.norm == LAYER_NORM:
+                keep(&layer.gamma, layer.fan_out * job.itemsize, here + vector)
+                keep(&layer.beta, layer.fan_out * job.itemsize, here + 2 * vector)
+        all_bytes += size + 3 * vector
+    bytes_[0] = all_bytes
+    job.folded = at != NULL
+    return finite
 
 
 # Rows through all layers.
@@ -256,13 +335,15 @@ cdef inline size_t pack_size(const Job *job, Py_ssize_t rows, int num_threads) n
     cdef Py_ssize_t lda
     cdef Product p
     cdef Run run
+    cdef bint flat
     cdef int l
     for l in range(job.layers):
         lda = job.layer[0].fan_in if l == 0 and direct(job) else packed_stride(job.layer[l].fan_in, job.itemsize)
         p = product_for(job, l, rows, lda, 0)
-        plan_product(&p, &run.plan, job.itemsize, 1 if is_flat(&p, job.itemsize) else num_threads)
+        flat = is_flat(&p, &job.layer[l], job.itemsize)
+        plan_either(&p, &job.layer[l], &run.plan, job.itemsize, 1 if flat else num_threads)
         size = run.plan.scratch * run.plan.grid.rows * run.plan.grid.cols
-        if is_flat(&p, job.itemsize):
+        if flat:
             size += rows * packed_stride(p.n, job.itemsize)
         most = max(most, size)
     return most
@@ -349,30 +430,20 @@ cdef inline int blocks_for(const Job *job, int num_threads) noexcept nogil:
 
 cdef inline int run(Job *job, int num_threads) noexcept nogil:
     """All rows. -1: out of memory; -2: batch norm of something that is not finite, and nothing was done."""
-    cdef bint finite = True
     cdef size_t folded = 0
-    cdef Py_ssize_t line = 64 // <Py_ssize_t> job.itemsize
     cdef char *vectors = NULL
-    cdef char *at
     cdef void *scratch
     cdef int l
     job.failed = False
-    if job.norm == BATCH_NORM:
+    if job.norm == BATCH_NORM and not job.folded:
         for l in range(job.layers - 1):
-            folded += 2 * ceil_div(job.layer[l].fan_out, line) * 64
-        at = vectors = <char *> scratch_take(folded)
+            folded += 2 * folded_bytes(job, l)
+        vectors = <char *> scratch_take(folded)
         if vectors == NULL:
             return -1
-        for l in range(job.layers - 1):
-            folded = ceil_div(job.layer[l].fan_out, line) * 64
-            if job.itemsize == sizeof(float):
-                finite = fold(&job.layer[l], <float *> at, <float *> (at + folded)) and finite
-            else:
-                finite = fold(&job.layer[l], <double *> at, <double *> (at + folded)) and finite
-            at += 2 * folded
-    if not finite:
-        scratch_give(vectors)
-        return -2
+        if not fold_layers(job, vectors):
+            scratch_give(vectors)
+            return -2
     job.blocks = blocks_for(job, num_threads)
     if job.blocks == 1:
         scratch = scratch_take(scratch_size(job, job.n, num_threads))

@@ -94,3 +94,18 @@ cdef inline void plan_product(const Product *p, Plan *plan, Py_ssize_t itemsize,
         plan.scratch_a = tiles * (MR * plan.kc + PAD if p.trans_a else MR * packed_stride(plan.kc, itemsize))
     plan.scratch_a = ceil_div(plan.scratch_a, line) * line  # what follows stays aligned
     plan.scratch = plan.scratch_a + ceil_div(kept * width * plan.kc, line) * line
+
+
+cdef inline void plan_packed(const Product *p, Plan *plan, Py_ssize_t itemsize, int num_threads) noexcept nogil:
+    """The same where all of B is packed already: see pack_whole."""
+    cdef Py_ssize_t width = 2 * (VECTOR_BYTES // itemsize)
+    plan_product(p, plan, itemsize, num_threads)
+    plan.pack_b = True
+    plan.strip = width * (STRIP if VECTOR_BYTES == 32 else 1)
+    plan.scratch = plan.scratch_a
+
+
+cdef inline Py_ssize_t packed_columns(const Product *p, Py_ssize_t itemsize) noexcept nogil:
+    """Columns of B when all of it is packed: whole panels."""
+    cdef Py_ssize_t width = 2 * (VECTOR_BYTES // itemsize)
+    return ceil_div(p.n, width) * width

@@ -6,7 +6,7 @@ from libc.string cimport memcpy, memset
 
 from arithmetic cimport ceil_div, part_start
 from product.grid cimport Area, area_of
-from product.plan cimport COLUMNS, PAD, ROW_TILES, Plan, Product, packed_stride, plan_product
+from product.plan cimport COLUMNS, PAD, ROW_TILES, Plan, Product, packed_columns, packed_stride, plan_product
 from product.tiles cimport (
     MR, PREFETCH_NEAR, TILE_ADD, TILE_GAIN, VECTOR_BYTES, leftover_product, narrow_product, pack_columns, pack_leftover,
     pack_panels, pack_rows, prefetch_list, prefetch_rows, tile_args, tile_product)
@@ -26,6 +26,7 @@ cdef struct Run:              # a product, its plan and its operands, as the par
     size_t itemsize           # of a number: 4 or 8
     const void *a             # IN
     const void *b
+    const void *packed        # all of B, packed by pack_whole, and then b is not read; or NULL
     const void *bias
     const void *gain          # read when the flags have TILE_GAIN
     void *c                   # OUT
@@ -270,6 +271,18 @@ cdef inline void pack_strip(const Run *run, Py_ssize_t j0, Py_ssize_t j1, Py_ssi
         panel.j += panel.cols
 
 
+cdef inline Py_ssize_t pack_whole(const Run *run, real *packed) noexcept nogil:
+    """All of B for products with any number of rows: block of k after block of k, panel after panel. Returns the
+    elements that it takes; packed may be NULL."""
+    cdef const Product *p = &run.product
+    cdef Py_ssize_t columns = packed_columns(p, sizeof(real)), blocks = ceil_div(p.k, run.plan.kc), block, k
+    if packed != NULL:
+        for block in range(blocks):
+            k = block * run.plan.kc
+            pack_strip(run, 0, p.n, k, packed + k * columns)
+    return blocks * run.plan.kc * columns
+
+
 cdef inline void multiply_strip(const Run *run, Rectangle *r, const Rows *rows, const real *a, Py_ssize_t j0,
                                 Py_ssize_t j1, Py_ssize_t k, const real *packed) noexcept nogil:
     """Each tile of rows over all panels of a strip: its part of A stays in the first-level cache."""
@@ -305,11 +318,16 @@ cdef inline void multiply_strips(const Run *run, Rectangle *r, const Rows *rows,
                                  real *packed) noexcept nogil:
     """The strips of B over one block of rows. Where there are several blocks, there is one strip for all."""
     cdef Py_ssize_t j = r.j0, past
+    cdef const real *whole
     while j < r.j1:
         past = min(r.j1, j + run.plan.strip)
-        if rows.packs_b:
-            pack_strip(run, j, past, k, packed)
-        multiply_strip(run, r, rows, a, j, past, k, packed)
+        if run.packed != NULL:
+            whole = <const real *>run.packed + k * packed_columns(&run.product, sizeof(real)) + j * run.plan.kc
+            multiply_strip(run, r, rows, a, j, past, k, whole)
+        else:
+            if rows.packs_b:
+                pack_strip(run, j, past, k, packed)
+            multiply_strip(run, r, rows, a, j, past, k, packed)
         j = past
 
 
@@ -445,6 +463,7 @@ cdef inline int multiply(const Product *p, const real *a, const real *b, real *c
     run.product = p[0]
     run.itemsize = sizeof(real)
     run.a, run.b, run.bias, run.c, run.column_sums = a, b, bias, c, column_sums
+    run.packed = NULL
     plan_product(p, &run.plan, sizeof(real), num_threads)
     parts = run.plan.grid.rows * run.plan.grid.cols
     run.scratch = scratch_take(parts * run.plan.scratch * sizeof(real))
