@@ -4,8 +4,10 @@
                                      [--threads 1 2] [--solver adam] [--dtype float64] [--rounds 5] [--quick]
                                      [--out FOLDER]
 
-A round is one `fit` of a fixed number of epochs with scikit-learn's defaults (solver adam, batches of 200). Prints the
-medians over the rounds, their ratio, and what both score on samples held out. With --out, writes sklearn_fit.json.
+A round is one `fit` of a fixed number of epochs with scikit-learn's defaults (solver adam, batches of 200).
+Prints the medians over the rounds, their ratio, and what both score on samples held out. The limit is the fit's
+multiply-adds at the speed of the best large matrix product of the same run, and `at most` the ratio that a fit
+of nothing but these would have. With --out, writes sklearn_fit.json.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import arena, output
+from benchmarks.step import peak
 
 EPOCHS = {"digits": 30, "cancer": 60, "regression": 8, "images": 2}
 HIDDEN = ("100", "100,100", "512,256")
@@ -49,6 +52,13 @@ def data(row, dtype):
     return X.astype(dtype), y, kind
 
 
+def multiply_adds(X, hidden, outputs, epochs):
+    """Of a fit's products: forward, the gradients of the weights, and those of the activations."""
+    widths = [X.shape[1], *map(int, hidden.split(",")), outputs]
+    layers = [fan_in * fan_out for fan_in, fan_out in zip(widths, widths[1:], strict=False)]
+    return epochs * (len(X) - len(X) // 5) * (3 * sum(layers) - layers[0])
+
+
 def serve(name, row, hidden, solver, dtype):
     """A worker: for each line that it reads, one fit; answers seconds and score."""
     import importlib
@@ -74,7 +84,7 @@ def serve(name, row, hidden, solver, dtype):
               flush=True)
 
 
-def measure(row, hidden, threads, solver, dtype, rounds):
+def measure(row, hidden, threads, solver, dtype, rounds, speed):
     workers = {name: arena.Worker("benchmarks.sklearn_fit", ["--serve", name, row, hidden, solver, dtype], threads)
                for name in MODULES}
     seconds = {name: [] for name in MODULES}
@@ -89,19 +99,25 @@ def measure(row, hidden, threads, solver, dtype, rounds):
             assert name == "scikit-learn" or by == "kernel", by
     for worker in workers.values():
         worker.close()
+    X, y, kind = data(row, dtype)
+    classes = len(np.unique(y)) if kind == "MLPClassifier" else 1
+    limit = multiply_adds(X, hidden, 1 if classes == 2 else classes, EPOCHS[row]) / speed / 1e3
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     return {"row": row, "hidden": hidden, "threads": threads, "epochs": EPOCHS[row], "solver": solver, "dtype": dtype,
             "milliseconds": {name: 1e3 * taken for name, taken in medians.items()}, "score": score,
+            "limit": limit, "at_most": 1e3 * medians["scikit-learn"] / limit,
             "ratio": medians["scikit-learn"] / medians["daseCV_c"]}
 
 
 def report(results):
     rows = [[r["row"], r["hidden"], r["threads"], r["epochs"], *(f"{r['milliseconds'][name]:.1f}" for name in MODULES),
-             f"{r['ratio']:.2f}", *(f"{r['score'][name]:.4f}" for name in MODULES)] for r in results]
-    output.table(["row", "hidden", "threads", "epochs", *MODULES, "ratio", "score", "ours"], rows)
+             f"{r['limit']:.1f}", f"{r['ratio']:.2f}", f"{r['at_most']:.1f}",
+             *(f"{r['score'][name]:.4f}" for name in MODULES)] for r in results]
+    output.table(["row", "hidden", "threads", "epochs", *MODULES, "limit", "ratio", "at most", "score", "ours"], rows)
     ratios = [r["ratio"] for r in results]
     print(f"milliseconds of a fit, {results[0]['solver']}, {results[0]['dtype']}; ratio: least {min(ratios):.2f}, "
-          f"median {statistics.median(ratios):.2f}")
+          f"median {statistics.median(ratios):.2f}; at most {min(r['at_most'] for r in results):.2f} and "
+          f"{statistics.median(r['at_most'] for r in results):.2f}")
 
 
 def main(argv=None):
@@ -120,9 +136,10 @@ def main(argv=None):
         return serve(*args.serve)
     if args.quick:
         args.rows, args.hidden, args.threads, args.rounds = ["digits", "cancer"], ["100"], [1], 3
-    results = []
+    results, speeds = [], {threads: peak(args.dtype, threads, 3, 0.3) for threads in args.threads}
     for row, hidden, threads in itertools.product(args.rows, args.hidden, args.threads):
-        results.append(measure(row, hidden, threads, args.solver, args.dtype, args.rounds))
+        results.append(measure(row, hidden, threads, args.solver, args.dtype, args.rounds,
+                               speeds[threads]))
         print(f"{row} {hidden} on {threads}: {results[-1]['ratio']:.2f}", file=sys.stderr, flush=True)
     report(results)
     if args.out:
