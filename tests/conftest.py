@@ -122,10 +122,15 @@ def kernels(request):
     })
 
 
+@pytest.fixture(scope="session")
+def entries_by_dtype(kernels):
+    return specialised(vars(kernels))
+
+
 @pytest.fixture
-def level(kernels, monkeypatch):
+def level(entries_by_dtype, monkeypatch):
     """The layers use each instruction-set level in turn."""
-    monkeypatch.setattr(_backend, "_kernels", specialised(vars(kernels)))
+    monkeypatch.setattr(_backend, "_kernels", entries_by_dtype)
     daseCV_c.use_backend("compiled")
 
 
@@ -134,6 +139,13 @@ def here(tmp_path, monkeypatch):
     """An empty current folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """`train` draws none: they take nearly all of the time of a short run."""
+    monkeypatch.setattr("daseCV_c.cli.plots.save_curves", lambda rows, path: False)
+    monkeypatch.setattr("daseCV_c.cli.plots.save_filters", lambda w, path: False)
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def broken_copy(run, folder, **files):
 
 # ---- train
 
+@pytest.mark.usefixtures("no_pictures")
 def test_train_defaults_learn_the_digits(here, capsys):
     assert main(["train"]) == 0
     out = capsys.readouterr().out
@@ -50,12 +51,14 @@ def test_train_defaults_learn_the_digits(here, capsys):
     assert {"config.json", "best.npz", "history.csv"} <= set(os.listdir(here / "runs" / "digits-1"))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_train_takes_a_fresh_name_each_time(here):
     for _ in range(2):
         assert main(["train", *QUICK]) == 0
     assert sorted(p.name for p in (here / "runs").iterdir()) == ["digits-1", "digits-2"]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_same_seed_same_bits_for_any_thread_count(here):
     for name, options in (("a", ["--threads", "1"]), ("b", ["--threads", "2"]), ("c", ["--seed", "7"])):
         assert main(["train", *QUICK, *options, "--out", name]) == 0
@@ -66,6 +69,7 @@ def test_same_seed_same_bits_for_any_thread_count(here):
     assert not np.array_equal(a["W1"], c["W1"])
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_options_win_over_the_recipe(here):
     assert main(["train", "--recipe", "best-cifar10", "--dataset", "digits", "--hidden", "12", "11",
                  "--epochs", "1", "--dtype", "float64", "--norm", "none", "--out", "r"]) == 0
@@ -78,6 +82,7 @@ def test_options_win_over_the_recipe(here):
         assert "gamma1" not in arrays.files
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("options", [
     ["--norm", "layernorm"], ["--norm", "none", "--dropout", "0.5"], ["--update-rule", "sgd", "--lr", "1e-3"],
     ["--update-rule", "sgd_momentum", "--lr", "1e-3"], ["--update-rule", "rmsprop", "--lr", "1e-4"],
@@ -104,6 +109,7 @@ def test_every_recipe_has_every_setting():
             assert (recipes.RECIPES[name]["dataset"], recipes.RECIPES[name]["model"]) == (dataset, model)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_cifar10_goes_through_the_same_commands(here, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     asked = []

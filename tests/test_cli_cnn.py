@@ -35,6 +35,7 @@ def changed_copy(run, folder, change, **arrays):
     return folder
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_digits_are_learnt(here, capsys):
     assert main(["train", "--model", "cnn"]) == 0
     found = accuracies(capsys.readouterr().out)
@@ -56,6 +57,7 @@ def test_config_and_arrays(run):
         assert arrays["mean_image"].shape == (1, 8, 8)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_same_seed_same_bits_for_any_thread_count(here):
     for name, options in (("a", ["--threads", "1"]), ("b", ["--threads", "2"]), ("c", ["--seed", "7"])):
         assert main(["train", *QUICK, *options, "--out", name]) == 0
@@ -93,6 +95,7 @@ def test_predict_and_submit(run, here):
     assert np.load("preds.npy").shape == (0,)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_cifars_images(here, monkeypatch, capsys):
     """The recipe of CIFAR-10 on images of its shape; the option --data is not needed to read them."""
     rng = np.random.default_rng(0)
@@ -172,6 +175,7 @@ def test_wrong_arguments(here, capsys, argv, words):
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_recipe_brings_its_model(here):
     assert main(["train", "--recipe", "cnn-digits", *QUICK[2:], "--out", "r"]) == 0
     assert json.loads((here / "r" / "config.json").read_text())["network"]["model"] == "cnn"
@@ -194,6 +198,7 @@ def test_arrays_that_do_not_fit(run, here, capsys, name, array):
     fails(capsys, ["evaluate", changed_copy(run, here / "r", {}, **{name: array})], "best.npz")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_runs_from_before_there_was_a_choice(here, capsys):
     """Their network does not name a model."""
     assert main(["train", "--hidden", "5", "--epochs", "1", "--out", "new"]) == 0

@@ -94,6 +94,7 @@ def test_evaluate_on_files(table, here, capsys):
     fails(capsys, ["evaluate", run, "--images", "X.npy", "--data", "x"], "--data")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_digits_are_evaluated_on_files_too(here, capsys):
     assert main(["train", "--hidden", "20", "--epochs", "2", "--out", "r"]) == 0
     test = accuracies(capsys.readouterr().out)["test"]
@@ -110,6 +111,7 @@ def test_digits_are_evaluated_on_files_too(here, capsys):
     fails(capsys, ["evaluate", "r", "--raw"], "--images")
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("model", ["fc", "cnn"])
 def test_images_of_an_npz(here, capsys, model):
     data = load_digits_images(dtype=np.uint8)

@@ -32,7 +32,7 @@ def python2_folder(root):
 def python3_folder(root):
     folder = root / "cifar-10-batches-py"
     folder.mkdir()
-    for protocol, (name, pixels, labels) in zip((1, 2, 3, 4, 5, 5), batches(), strict=True):
+    for protocol, (name, pixels, labels) in zip((2, 1, 3, 4, 5, 5), batches(), strict=True):
         with open(folder / name, "wb") as file:
             pickle.dump({"data": pixels, "labels": labels}, file, protocol)
 
@@ -55,6 +55,8 @@ def cifar(request, tmp_path_factory):
     """The folder above the batches."""
     if SOURCES[request.param] is None:
         return os.environ["DASECV_DATA"]
+    if request.param == "python2":
+        return request.getfixturevalue("python2").parent
     root = tmp_path_factory.mktemp(request.param)
     SOURCES[request.param](root)
     return root
@@ -85,7 +87,8 @@ def plain(cifar, num_training, num_validation, num_test):
     """The course's split of the first two training files in float64 NumPy; and the mean image."""
     paths = _cifar.find_batches("plain", cifar)
     (X1, y1), (X2, y2), (X_test, y_test) = (load_CIFAR_batch(paths[k]) for k in (0, 1, 5))
-    X, y = np.concatenate([X1, X2]), np.concatenate([y1, y2])
+    more = num_training + num_validation - len(X1)
+    X, y = np.concatenate([X1, X2[:more]]), np.concatenate([y1, y2[:more]])
     rows = {"train": slice(0, num_training), "val": slice(num_training, num_training + num_validation)}
     data = {f"{name}_{split}": part[s] for split, s in rows.items() for name, part in (("X", X), ("y", y))}
     data |= {"X_test": X_test[:num_test], "y_test": y_test[:num_test]}
