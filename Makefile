@@ -6,19 +6,25 @@ VENV ?= .venv
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
-# As many tests at a time as there are processors; those that build, or run the notebook, one after the other.
+# Python compiles what it imports at its first import; pip would compile all that it installs.
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile
+# As many tests at a time as there are processors, those of a file one after the other: tests/conftest.py.
 PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 8 --dist loadgroup
 
-.PHONY: train test check lint bench build docs linkcheck sanitize
+.PHONY: train test test-build check lint bench build docs linkcheck sanitize
 
 train: build $(VENV)/plot.installed
 	@echo "--- training on the bundled digits"
 	@$(PY) -m daseCV_c train
 
 test: build $(VENV)/test.installed
-	@echo "--- all tests, the ones that build the package among them: this takes the most time"
-	@$(PYTEST)
+	@echo "--- all tests but those of \"make test-build\": this takes the most time"
+	@$(PYTEST) -m "not build"
+
+# The source distribution, a wheel of all kernels from it, and what setup.py builds and says.
+test-build: build $(VENV)/test.installed
+	@echo "--- the tests that build the package: a whole build among them"
+	@$(PYTEST) -m build
 
 # What to run before each commit.
 check: lint

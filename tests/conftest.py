@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,12 +28,16 @@ from daseCV_c._runtime.kernels import families_of, specialised  # noqa: E402
 
 
 def usable_levels():
-    """Levels that are built and that this CPU runs; 'missing' fails a test that needs one."""
+    """Levels that are built and that this CPU runs; 'missing' fails a test that needs one.
+
+    `DASECV_TEST_LEVELS`, separated by commas, are those to test where others have been tested already.
+    """
     if _backend.runtime is None:
         return ["missing"]
     highest = _backend.LEVELS.index(_backend.runtime.cpu_level())
     usable = [level for level in _backend._built_levels() if _backend.LEVELS.index(level) <= highest]
-    return usable or ["missing"]
+    asked = os.environ.get("DASECV_TEST_LEVELS")
+    return [level for level in usable if asked is None or level in asked.split(",")] or ["missing"]
 
 
 def share_small_work():
@@ -47,17 +52,52 @@ def share_small_work():
 share_small_work()
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks for groups when it is its turn, and then no more
+# Files whose tests take the longest: begun first, so that no processor waits for them at the end.
+LONG = ("test_build", "test_build_choices", "test_notebook_run", "test_whole_step", "test_step", "test_check_room")
+# Files whose tests share what takes long to make.
+WHOLE = ("test_build", "test_build_choices", "test_cli", "test_cli_cnn", "test_cli_files", "test_cli_report",
+         "test_cli_resume", "test_data_utils")
+TOGETHER = 8
+
+
+def group_of(item, ahead):
+    """The name of what runs on one of pytest-xdist's processes, one test after the other. `ahead` counts tests by file.
+
+    Notebooks wait for each other: each fills a machine. Other tests go in handfuls: pytest-xdist goes through the list
+    of its groups at each test.
+    """
+    if item.get_closest_marker("notebook"):
+        return "notebook"
+    if item.path.stem in WHOLE:
+        return item.path.stem
+    ahead[item.path] += 1
+    return f"{item.path.stem}-{(ahead[item.path] - 1) // TOGETHER}"
+
+
+def place_of(item):
+    """Where a test comes: the long ones, then the others as they were."""
+    return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+
+
+def pytest_configure(config):
+    # pytest-xdist would begin with the groups of most tests, and end with a build.
+    if config.pluginmanager.hasplugin("xdist"):
+        config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(hookwrapper=True)  # before pytest-xdist looks for groups, and after pytest has put tests in its order
 def pytest_collection_modifyitems(config, items):
+    spread = config.getoption("loadgroup", False)  # which pytest-xdist sets in its processes
+    ahead = Counter()
     for item in items:
         if {"kernels", "level"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.compiled)
             item.add_marker(pytest.mark.each_level)
-        if config.pluginmanager.hasplugin("xdist"):
-            # One after the other, on one of the processes: what they have built is shared, and they fill a machine.
-            for heavy in ("build", "notebook"):
-                if item.get_closest_marker(heavy):
-                    item.add_marker(pytest.mark.xdist_group(heavy))
+        if spread and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(group_of(item, ahead)))
+    yield
+    if spread:
+        items.sort(key=place_of)
     if not NO_EXTENSION:
         return
     kept, dropped = [], []
