@@ -182,6 +182,7 @@ def test_x_read_only(name):
         CALLS[name](x)
 
 
-def test_sparse_shape():
-    with pytest.raises(ValueError, match=r"analytic_grad has shape \(3,\), but x has shape \(2,\)"):
-        grad_check_sparse(np.sum, np.ones(2), np.ones(3))
+@pytest.mark.parametrize("shape", [(3,), (1,), (), (2, 1)])
+def test_sparse_shape(shape):
+    with pytest.raises(ValueError, match=rf"analytic_grad has shape {re.escape(str(shape))}, but x has shape \(2,\)"):
+        grad_check_sparse(np.sum, np.ones(2), np.ones(shape))
