@@ -323,6 +323,11 @@ def without_last(net, name):
     setattr(net, name, getattr(net, name)[:-1])
 
 
+def read_only(array):
+    array.setflags(write=False)
+    return array
+
+
 WRONG = {
     "index": (IndexError, lambda net: net.index.__setitem__(3, 53)),
     "negative index": (IndexError, lambda net: net.index.__setitem__(3, -1)),
@@ -337,6 +342,15 @@ WRONG = {
     "a state": (ValueError, lambda net: net.states.__setitem__(1, net.states[1][:1])),
     "a width": (ValueError, lambda net: net.weights.__setitem__(1, net.weights[1][:-1].copy())),
     "read-only": (ValueError, lambda net: net.weights[1].setflags(write=False)),
+    "bias read-only": (ValueError, lambda net: net.biases[2].setflags(write=False)),
+    "state read-only": (ValueError, lambda net: net.states[5][1].setflags(write=False)),
+    "states of one rule too many": (ValueError, lambda net: net.states.__setitem__(2, net.states[2] * 2)),
+    "done read-only": (ValueError, lambda net: net.options.update(done=read_only(np.zeros(1, np.int64)))),
+    "done of two": (ValueError, lambda net: net.options.update(done=np.zeros(2, np.int64))),
+    "done of another type": (TypeError, lambda net: net.options.update(done=np.zeros(1, np.int32))),
+    "negative label": (ValueError, lambda net: net.targets.__setitem__(3, -1)),
+    "no layer": (ValueError, lambda net: [held.clear() for held in (net.weights, net.biases, net.states)]),
+    "too many steps": (ValueError, lambda net: net.options.update(t=2**31)),
     "batch_size": (ValueError, lambda net: setattr(net, "batch_size", 0)),
     "activation": (ValueError, lambda net: net.options.update(activation="gelu")),
     "loss": (ValueError, lambda net: net.options.update(loss="hinge")),
