@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Tests that call kernels; others come to no other lines of them.
 TESTS = (
     "bad_kernel", "chance", "conv_", "equivalence", "few_threads", "fused_step", "gradients", "integers",
-    "memory_order", "output_losses", "prediction", "spatial_norms", "step", "threads", "workers",
+    "memory_order", "output_losses", "prediction", "predictor", "spatial_norms", "step", "threads", "workers",
 )
 FIRST = 6  # seconds of tests that a mutant gets at first
 FAST_BUILD = '"-O1", "-fexpensive-optimizations", "-g0"'  # the second fuses multiply-adds, as -O3 does

@@ -39,8 +39,8 @@ BY_HAND = {
          True, "the last lane of each vector is not updated"),
     ),
     "predict": (
-        ("predict/network.pxd", "plan_product(&f.run.product, &f.run.plan, sizeof(real), num_threads)",
-         "plan_product(&f.run.product, &f.run.plan, sizeof(real), num_threads); "
+        ("predict/network.pxd", "plan_either(&f.run.product, layer, &f.run.plan, sizeof(real), num_threads)",
+         "plan_either(&f.run.product, layer, &f.run.plan, sizeof(real), num_threads); "
          "f.run.plan.kc = max(<Py_ssize_t> 16, f.run.plan.kc // (1 if num_threads < 2 else 2) // 16 * 16)",
          True, "shorter blocks of k on several threads"),
     ),
