@@ -16,6 +16,12 @@ NO_EXTENSION = os.environ.get("DASECV_TEST_NO_EXT") == "1"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background so. Tests send Ctrl-C, to themselves and to programs they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Copied beside an installed package, tests have no tree to read: what it takes to build, the pages, SECURITY.md.
+NO_TREE = not (Path(__file__).resolve().parents[1] / "setup.py").is_file()
+collect_ignore = [f"test_{name}.py" for name in (
+    "answers", "benchmarks", "build", "build_choices", "docs_pages", "docs_reference", "notebook_run", "notebook_years",
+    "security",
+)] if NO_TREE else []
 pytest.register_assert_rewrite("commands", "comparing", "entries")
 
 from bf16_kernels import INSTRUCTIONS, V4  # noqa: E402
@@ -85,6 +91,11 @@ def pytest_configure(config):
         config.option.loadscopereorder = False
 
 
+def pytest_report_header():
+    if NO_TREE:
+        return f"no tree here: {', '.join(collect_ignore)} and tests marked `tree` are left out"
+
+
 @pytest.hookimpl(hookwrapper=True)  # before pytest-xdist looks for groups, and after pytest has put tests in its order
 def pytest_collection_modifyitems(config, items):
     spread = config.getoption("loadgroup", False)  # which pytest-xdist sets in its processes
@@ -98,11 +109,10 @@ def pytest_collection_modifyitems(config, items):
     yield
     if spread:
         items.sort(key=place_of)
-    if not NO_EXTENSION:
-        return
+    out = [marker for marker, lacks in (("compiled", NO_EXTENSION), ("tree", NO_TREE)) if lacks]
     kept, dropped = [], []
     for item in items:
-        (dropped if item.get_closest_marker("compiled") else kept).append(item)
+        (dropped if any(map(item.get_closest_marker, out)) else kept).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept

@@ -1,10 +1,12 @@
 """The artefacts: sdist, a wheel from it without OpenMP, no build at all, the choice of a level."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -60,7 +62,7 @@ def test_sdist_holds_every_source(artefacts):
     with tarfile.open(artefacts[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {str(p.relative_to(ROOT)) for p in (ROOT / "src").rglob("*") if p.is_file()}
-    wanted |= {"setup.py", "pyproject.toml", "LICENSE", "README.md", "Makefile", "CONTRIBUTING.md",
+    wanted |= {"setup.py", "pyproject.toml", ".ci/oldest.txt", "LICENSE", "README.md", "Makefile", "CONTRIBUTING.md",
                "daseCV_c/datasets/digits.npz", "daseCV_c/cli/report/page.html.j2", "daseCV/py.typed"}
     wanted |= {str(p.relative_to(ROOT)) for name in ("daseCV", "daseCV_c") for p in (ROOT / name).rglob("*.py*")
                if p.suffix in (".py", ".pyi")}
@@ -94,6 +96,18 @@ def test_installed_wheel_trains_from_an_empty_folder(site, tmp_path):
 
 @pytest.mark.build
 @pytest.mark.timeout(600)
+def test_tests_beside_an_installed_wheel_leave_out_what_reads_the_tree(site, tmp_path):
+    """`.ci/wheel try` runs all others there."""
+    shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=LEFT_BEHIND)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/test_import_name.py",
+             "tests/test_loading.py::test_one_list_of_families", "-k", "families or typed"]
+    done = subprocess.run(words, cwd=tmp_path, env=clean_env(PYTHONPATH=str(site)), capture_output=True, text=True)
+    assert "no tree here: test_answers.py, " in done.stdout and "1 passed, " in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.build
+@pytest.mark.timeout(600)
 def test_a_students_way_with_the_installed_wheel(site, tmp_path):
     """In Chinese; `python tests/student_way.py` goes it in both languages, and through the notebooks."""
     way = Way(sys.executable, tmp_path / "我的 作业", "zh", clean_env(PYTHONPATH=str(site)))
@@ -110,6 +124,17 @@ def test_serial_build_says_so_and_works(artefacts, site, tmp_path):
             "assert facts['openmp'] is None and facts['backend'] == 'compiled' and facts['threads'] == 1, facts\n"
             "x = np.ones((300, 400)); print(affine_forward(x, x.T, np.zeros(300))[0][0, 0])")
     assert run(["-c", code], tmp_path, PYTHONPATH=str(site)).stdout.strip() == "400.0"
+
+
+def test_the_oldest_releases_that_are_tried_are_those_asked_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [lines for extra, lines in project["optional-dependencies"].items()
+              if extra not in ("bench", "dev", "docs", "torch")]
+    asked = {tuple(re.match(r"([\w-]+)>=([\d.]+)", line).groups()) for line in sum(extras, project["dependencies"])}
+    lines = (ROOT / ".ci" / "oldest.txt").read_text().splitlines()
+    tried = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert {name for name, _ in asked} == tried.keys()
+    assert [f"{name}>={least}" for name, least in asked if not f"{tried[name]}.".startswith(f"{least}.")] == []
 
 
 def test_without_kernels_one_warning_names_the_build_command(tmp_path):

@@ -93,6 +93,7 @@ def test_a_clone_is_built_in_place(monkeypatch, tmp_path):
     assert _backend.build_command() == "python setup.py build_ext --inplace"
 
 
+@pytest.mark.tree
 def test_one_list_of_families():
     root = Path(__file__).resolve().parents[1]
     assert set(FAMILIES) | {"runtime"} == {path.stem for path in (root / "src").glob("*.pyx")}

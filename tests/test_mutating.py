@@ -69,6 +69,7 @@ def test_statements_and_expressions_are_chosen_at_run_time():
     assert [number for _, _, numbers in places for number in numbers] == list(mutants)
 
 
+@pytest.mark.tree
 def test_a_draw_is_the_same_each_time_and_has_every_barrier():
     sources = {file: (SRC / file).read_text() for files in SOURCES.values() for file in files}
     first, second = (drawn(sources, ["step"], 10, random.Random(1)) for _ in range(2))
