@@ -2,12 +2,14 @@
 
 import ast
 import importlib
+import warnings
 from pathlib import Path
 
 import pytest
 
 import daseCV
 import daseCV_c
+from daseCV_c._course import names
 
 FOLDER = Path(daseCV.__file__).parent
 OURS = Path(daseCV_c.__file__).parent
@@ -175,7 +177,7 @@ def test_editable_installs_give_the_same_modules(script, folder, init):
     """Their finder, the last one, gives files of the clone for names that a folder of somebody else's lacks."""
     layers = folder(init=init, layers=MINE) / "layers.py"
     printed = script(
-        "import importlib.util, os, sys\n"
+        "import importlib.util, os, sys, numpy\n"  # it may lie beside an installed package
         "clone = os.environ['PYTHONPATH'].split(os.pathsep)[0]\n"
         "sys.path.remove(clone)\n"
         "class Finder:\n"
@@ -204,6 +206,15 @@ def test_a_folder_of_data_is_no_package(script, folder, tmp_path):
            "daseCV_c.alias('cs231n')\n"
            "import cs231n.datasets, daseCV.datasets\n"
            "assert cs231n.datasets is daseCV.datasets is daseCV_c.datasets\n")
+
+
+def test_a_folder_that_was_looked_into_is_closed(tmp_path):
+    for name in ("layers.py", "optim.py"):
+        (tmp_path / name).touch()
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert names._holds_modules(str(tmp_path))
+    assert seen == []
 
 
 # Other names

@@ -81,6 +81,7 @@ def plain_training(model, data, rule, config, batch_size, epochs, decay, train_s
     return losses, train, val
 
 
+@pytest.mark.filterwarnings("ignore:Solver. after 3 epochs")  # sgd has learnt nothing by then
 @pytest.mark.parametrize("rule", optim.__all__)
 @pytest.mark.parametrize("samples", [(20, 5), (1000, None), (None, None)], ids=str)
 def test_same_numbers_as_a_plain_loop(backend, rule, samples):

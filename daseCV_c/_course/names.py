@@ -33,7 +33,8 @@ def _is_ours(folder: str) -> bool:
 def _holds_modules(folder: str) -> bool:
     """Whether Python files lie in a folder: one of data alone is no package."""
     try:
-        return any(entry.name.endswith(".py") for entry in os.scandir(folder))
+        with os.scandir(folder) as entries:
+            return any(entry.name.endswith(".py") for entry in entries)
     except OSError:
         return False
 
