@@ -13,7 +13,9 @@ enum { IDENTITY, LOGISTIC, TANH, RELU, EXP, SOFTMAX };
 #define EACH_TYPE "activations.h"
 #include "each_type.h"
 #undef activate /* from here on the argument chooses the type */
+#undef exp_below
 #undef times_derivative
+#define exp_below(x, n, top) BY_TYPE(x, exp_below)(x, n, top)
 #define activate(activation, x, n) BY_TYPE(x, activate)(activation, x, n)
 #define times_derivative(activation, out, x, n) BY_TYPE(x, times_derivative)(activation, out, x, n)
 
@@ -22,7 +24,7 @@ enum { IDENTITY, LOGISTIC, TANH, RELU, EXP, SOFTMAX };
 
 #define FLOAT (sizeof(real) == 4)
 
-#ifdef HAVE_VECTORS
+#if HAVE_VECTORS
 
 /* x = n log 2 + r, and the series of exp(r): |r| is at most log(2) / 2. */
 #define vec_reduced TYPED(vec_reduced)
@@ -62,9 +64,6 @@ static inline vec vec_exp(vec x)
     return (vec)((vec_int)(vec_series(r, 0) * vec_power(n)) & ~zero);
 }
 
-#define vec_choose TYPED(vec_choose)
-static inline vec vec_choose(vec_int mask, vec a, vec b) { return (vec)(((vec_int)a & mask) | ((vec_int)b & ~mask)); }
-
 /* 1 / (1 + exp(-x)), from the exponential of -|x|, which never overflows. */
 #define vec_logistic TYPED(vec_logistic)
 static inline vec vec_logistic(vec x)
@@ -93,6 +92,19 @@ static inline vec vec_activation(int activation, vec x)
     return activation == LOGISTIC ? vec_logistic(x) : activation == TANH ? vec_tanh(x) : vec_relu(x);
 }
 
+#else /* the same of one number */
+
+#define vec_exp TYPED(vec_exp)
+static inline vec vec_exp(vec x) { return (real)exp((double)x); }
+
+#define vec_activation TYPED(vec_activation)
+static inline vec vec_activation(int activation, vec x)
+{
+    const real power = (real)exp(-fabs((double)x));
+    if (activation == LOGISTIC) return (x < 0 ? power : 1) / (1 + power);
+    return activation == TANH ? (real)tanh((double)x) : vec_relu(x);
+}
+
 #endif
 
 /* n numbers side by side, in place. */
@@ -104,41 +116,34 @@ static void activate(int activation, real *x, ptrdiff_t n)
         for (ptrdiff_t j = 0; j < n; j++) x[j] = FLOAT ? expf((float)x[j]) : (real)exp(x[j]);
         return;
     }
-#ifdef HAVE_VECTORS
-    for (ptrdiff_t j = 0; j < n; j += VL) {
-        const int lanes = n - j < VL ? (int)(n - j) : VL;
+    for (ptrdiff_t j = 0; j < n; j += VEC_LANES) {
+        const int lanes = n - j < VEC_LANES ? (int)(n - j) : VEC_LANES;
         vec_store(x + j, vec_activation(activation, vec_load(x + j, lanes)), lanes);
     }
-#else
-    for (ptrdiff_t j = 0; j < n; j++) {
-        if (activation == LOGISTIC) {
-            const real power = (real)exp(-fabs((double)x[j]));
-            x[j] = (x[j] < 0 ? power : 1) / (1 + power);
-        } else if (activation == TANH) {
-            x[j] = (real)tanh((double)x[j]);
-        } else if (x[j] <= 0) { /* a comparison with NaN is false: it stays */
-            x[j] = 0;
-        }
+}
+
+/* exp(x - top) of n numbers side by side, none of them above top; in place. */
+#define exp_below TYPED(exp_below)
+static void exp_below(real *x, ptrdiff_t n, real top)
+{
+    for (ptrdiff_t j = 0; j < n; j += VEC_LANES) {
+        const int lanes = n - j < VEC_LANES ? (int)(n - j) : VEC_LANES;
+        vec_store(x + j, vec_exp(vec_load(x + j, lanes) - top), lanes);
     }
-#endif
 }
 
 /* x times the derivative of LOGISTIC or TANH, which each has in terms of its output. */
 #define times_derivative TYPED(times_derivative)
 static void times_derivative(int activation, const real *out, real *x, ptrdiff_t n)
 {
-#ifdef HAVE_VECTORS
     const vec one = vec_fill(1);
-    for (ptrdiff_t j = 0; j < n; j += VL) {
-        const int lanes = n - j < VL ? (int)(n - j) : VL;
+    for (ptrdiff_t j = 0; j < n; j += VEC_LANES) {
+        const int lanes = n - j < VEC_LANES ? (int)(n - j) : VEC_LANES;
         const vec h = vec_load(out + j, lanes);
         vec slope = vec_fma(-h, h, one);
         if (activation == LOGISTIC) slope = h * (one - h);
         vec_store(x + j, vec_load(x + j, lanes) * slope, lanes);
     }
-#else
-    for (ptrdiff_t j = 0; j < n; j++) x[j] *= activation == LOGISTIC ? out[j] * (1 - out[j]) : 1 - out[j] * out[j];
-#endif
 }
 
 #undef FLOAT

@@ -8,5 +8,7 @@ cdef extern from "activations.h" nogil:
         EXP
         SOFTMAX
     void activate(int activation, void *x, Py_ssize_t n) noexcept
+    # exp(x - top); none is above top.
+    void exp_below(void *x, Py_ssize_t n, double top) noexcept
     # x times the derivative, of an activation whose output is `out`.
     void times_derivative(int activation, const void *out, void *x, Py_ssize_t n) noexcept

@@ -6,7 +6,8 @@ built() is true. Legend: N samples, D input features, M output features. Outputs
 inputs. The bits of a result do not depend on num_threads.
 """
 
-from bf16.product cimport HAVE_AMX, HAVE_BF16, multiply
+from bf16.product cimport multiply
+from bf16.rounding cimport HAVE_AMX, HAVE_BF16
 from checks cimport matrix, matrix_start, vector, vector_start
 from product.plan cimport Product, product_of
 from product.tiles cimport TILE_BIAS, TILE_RELU

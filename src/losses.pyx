@@ -8,9 +8,7 @@ from arithmetic cimport part_start
 from checks cimport aligned, matrix
 from real cimport real
 from sharing cimport set_serial_picoseconds, threads_for
-
-cdef extern from "step/softmax.h" nogil:
-    double softmax_row(const void* x_c, int64_t y, Py_ssize_t c, double n, void* dx_c) noexcept
+from step.output_loss cimport softmax_row
 
 
 def share_from(double picoseconds):
@@ -50,7 +48,7 @@ cdef void _rows(
     cdef Py_ssize_t i
     for i in range(first, last):
         if softmax:
-            loss_n[i] = softmax_row(x_nc + i * c, y_n[i], c, n, dx_nc + i * c)
+            loss_n[i] = softmax_row(x_nc + i * c, y_n[i], c, <real> n, dx_nc + i * c)
         else:
             loss_n[i] = svm_row(x_nc + i * c, y_n[i], c, <real> n, dx_nc + i * c)
 

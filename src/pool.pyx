@@ -18,6 +18,8 @@ from sharing cimport set_serial_picoseconds, threads_for
 from windows cimport Windows, set_windows
 
 cdef extern from "pool_rows.h" nogil:
+    enum:
+        HAVE_SHUFFLES
     void pool_row(const void *x, Py_ssize_t w, Py_ssize_t fh, Py_ssize_t fw, Py_ssize_t s, Py_ssize_t n,
                   void *out, unsigned char *bytes, int32_t *words) noexcept
     void pool_2x2(const void *upper, const void *lower, Py_ssize_t n, void *out, unsigned char *arg) noexcept
@@ -56,10 +58,36 @@ cdef inline bint _halves(Windows *p) noexcept nogil:
     return p.fh == 2 and p.fw == 2 and p.stride == 2
 
 
+cdef inline void _plain_pool_row(const real *x, real *out, place *arg, Windows *p) noexcept nogil:
+    """A row of windows, where the compiler has no vectors."""
+    cdef Py_ssize_t j, ii, jj, which
+    cdef real best, value
+    for j in range(p.ow):
+        best, which = x[j * p.stride], 0
+        for ii in range(p.fh):
+            for jj in range(p.fw):
+                value = x[ii * p.w + jj + j * p.stride]
+                if not value <= best and best == best:
+                    best, which = value, ii * p.fw + jj
+        out[j], arg[j] = best, <place> which
+
+
+cdef inline void _plain_unpool_2x2(const real *dout, const uint8_t *arg, Py_ssize_t n, real *upper,
+                                   real *lower) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n):
+        upper[2 * j] = dout[j] if arg[j] == 0 else 0
+        upper[2 * j + 1] = dout[j] if arg[j] == 1 else 0
+        lower[2 * j] = dout[j] if arg[j] == 2 else 0
+        lower[2 * j + 1] = dout[j] if arg[j] == 3 else 0
+
+
 cdef void _pool_plane(const real *x, real *out, place *arg, Windows *p) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(p.oh):
-        if place is uint8_t:
+        if not HAVE_SHUFFLES:
+            _plain_pool_row(x + i * p.stride * p.w, out + i * p.ow, arg + i * p.ow, p)
+        elif place is uint8_t:
             if _halves(p):
                 pool_2x2(x + 2 * i * p.w, x + (2 * i + 1) * p.w, p.ow, out + i * p.ow, arg + i * p.ow)
             else:
@@ -81,7 +109,10 @@ cdef void _unpool_plane(const real *dout, const place *arg, real *dx, const Py_s
     if place is uint8_t:
         if _halves(p):
             for i in range(p.oh):
-                unpool_2x2(dout + i * p.ow, arg + i * p.ow, p.ow, dx + 2 * i * p.w, dx + (2 * i + 1) * p.w)
+                if HAVE_SHUFFLES:
+                    unpool_2x2(dout + i * p.ow, arg + i * p.ow, p.ow, dx + 2 * i * p.w, dx + (2 * i + 1) * p.w)
+                else:
+                    _plain_unpool_2x2(dout + i * p.ow, arg + i * p.ow, p.ow, dx + 2 * i * p.w, dx + (2 * i + 1) * p.w)
                 if p.w % 2:
                     dx[2 * i * p.w + p.w - 1] = dx[(2 * i + 1) * p.w + p.w - 1] = 0
             if p.h % 2:

@@ -1,4 +1,4 @@
-/* Max pooling, one row of windows at a time: any window, and 2 x 2 two apart in fewer steps.
+/* Max pooling by vectors, one row of windows at a time: any window, and 2 x 2 two apart in fewer steps.
 
    The place of a maximum is counted row by row within its window: ii * fw + jj. */
 
@@ -16,9 +16,15 @@
 #undef pool_row /* from here on the first argument chooses the type */
 #undef pool_2x2
 #undef unpool_2x2
+#if HAVE_SHUFFLES
 #define pool_row(x, ...) BY_TYPE(x, pool_row)(x, __VA_ARGS__)
 #define pool_2x2(upper, ...) BY_TYPE(upper, pool_2x2)(upper, __VA_ARGS__)
 #define unpool_2x2(dout, ...) BY_TYPE(dout, unpool_2x2)(dout, __VA_ARGS__)
+#else
+#define pool_row(...) stand_in(0, __VA_ARGS__)
+#define pool_2x2(...) stand_in(0, __VA_ARGS__)
+#define unpool_2x2(...) stand_in(0, __VA_ARGS__)
+#endif
 
 #endif
 #else /* ---- once per type ---- */
@@ -27,7 +33,7 @@
 #define pool_2x2 TYPED(pool_2x2)
 #define unpool_2x2 TYPED(unpool_2x2)
 
-#if defined(HAVE_VECTORS) && defined(HAVE_SHUFFLES)
+#if HAVE_SHUFFLES
 
 #define vec_uint8 TYPED(vec_uint8)
 #define vec_int32 TYPED(vec_int32)
@@ -37,11 +43,6 @@ typedef int vec_int32 __attribute__((vector_size(4 * VL)));
 /* Lanes in which b takes the place of a: b is larger, or the first NaN. */
 #define replaces TYPED(replaces)
 static inline vec_int replaces(vec a, vec b) { return (vec_int)(~(vec_int)(b <= a) & (vec_int)(a == a)); }
-#define choose TYPED(choose)
-static inline vec choose(vec_int mask, vec a, vec b)
-{
-    return (vec)(((vec_int)b & mask) | ((vec_int)a & ~mask));
-}
 
 /* x[0], x[s], ..., m of them; nothing else is read but what lies between. */
 #define every TYPED(every)
@@ -70,7 +71,7 @@ static void pool_row(const real *x, ptrdiff_t w, ptrdiff_t fh, ptrdiff_t fw, ptr
             for (ptrdiff_t jj = 0; jj < fw; jj++) {
                 const vec v = every(x + ii * w + jj + j * s, s, m);
                 const vec_int mask = replaces(best, v);
-                best = choose(mask, best, v);
+                best = vec_choose(mask, v, best);
                 which = (which & ~mask) | (mask & (lane_int)(ii * fw + jj));
             }
         vec_store(out + j, best, m);
@@ -99,11 +100,11 @@ static void pool_2x2(const real *upper, const real *lower, ptrdiff_t n, /* IN */
         const vec c = __builtin_shufflevector(l0, l1, LANES(EVEN, 0));
         const vec d = __builtin_shufflevector(l0, l1, LANES(EVEN, 1));
         const vec_int ab = replaces(a, b), cd = replaces(c, d);
-        const vec high = choose(ab, a, b), low = choose(cd, c, d);
+        const vec high = vec_choose(ab, b, a), low = vec_choose(cd, d, c);
         const vec_int down = replaces(high, low);
         const vec_int k = (ab & ~down & (lane_int)1) | (down & ((cd & (lane_int)1) | (lane_int)2));
         const vec_uint8 bytes = __builtin_convertvector(k, vec_uint8);
-        vec_store(out + j, choose(down, high, low), m);
+        vec_store(out + j, vec_choose(down, low, high), m);
         if (m == VL) memcpy(arg + j, &bytes, VL);
         else for (int i = 0; i < m; i++) arg[j + i] = bytes[i];
     }
@@ -132,50 +133,6 @@ static void unpool_2x2(const real *dout, const unsigned char *arg, ptrdiff_t n, 
             vec_store(upper + 2 * j + VL, (vec)(g1 & (k1 == side)), second);
             vec_store(lower + 2 * j + VL, (vec)(g1 & (k1 == side + (lane_int)2)), second);
         }
-    }
-}
-
-#else /* no vector extensions: the same functions in plain loops */
-
-static void pool_row(const real *x, ptrdiff_t w, ptrdiff_t fh, ptrdiff_t fw, ptrdiff_t s, ptrdiff_t n,
-                     real *out, unsigned char *bytes, int32_t *words)
-{
-    for (ptrdiff_t j = 0; j < n; j++) {
-        real best = x[j * s];
-        ptrdiff_t which = 0;
-        for (ptrdiff_t ii = 0; ii < fh; ii++)
-            for (ptrdiff_t jj = 0; jj < fw; jj++) {
-                const real v = x[ii * w + jj + j * s];
-                if (!(v <= best) && best == best) {
-                    best = v;
-                    which = ii * fw + jj;
-                }
-            }
-        out[j] = best;
-        if (bytes != NULL) bytes[j] = (unsigned char)which;
-        else words[j] = (int32_t)which;
-    }
-}
-
-static void pool_2x2(const real *upper, const real *lower, ptrdiff_t n, real *out, unsigned char *arg)
-{
-    for (ptrdiff_t j = 0; j < n; j++) {
-        const real v[4] = {upper[2 * j], upper[2 * j + 1], lower[2 * j], lower[2 * j + 1]};
-        int best = 0;
-        for (int k = 1; k < 4; k++)
-            if (!(v[k] <= v[best]) && v[best] == v[best]) best = k;
-        out[j] = v[best];
-        arg[j] = (unsigned char)best;
-    }
-}
-
-static void unpool_2x2(const real *dout, const unsigned char *arg, ptrdiff_t n, real *upper, real *lower)
-{
-    for (ptrdiff_t j = 0; j < n; j++) {
-        upper[2 * j] = arg[j] == 0 ? dout[j] : 0;
-        upper[2 * j + 1] = arg[j] == 1 ? dout[j] : 0;
-        lower[2 * j] = arg[j] == 2 ? dout[j] : 0;
-        lower[2 * j + 1] = arg[j] == 3 ? dout[j] : 0;
     }
 }
 

@@ -6,20 +6,27 @@ before a module of a higher level is loaded.
 
 from cpython.pycapsule cimport PyCapsule_New
 
+from threads.scratch cimport cache_give, cache_take, count_slots, kept_bytes
+
 cdef extern from "threads/pool.h" nogil:
     const char *SHARED_NAME
+    ctypedef struct SharedFunctions:
+        void (*share_out)(void (*body)(void *, int) noexcept nogil, void *arg, int parts, int threads) noexcept nogil
+        void *(*scratch_take)(size_t size) noexcept nogil
+        void (*scratch_give)(void *scratch) noexcept nogil
+        int (*grant_threads)(int wanted) noexcept nogil
     int processors
+    void pool_share_out(void (*body)(void *, int) noexcept nogil, void *arg, int parts, int threads) noexcept
+    void forget_workers() noexcept
 
 cdef extern from "threads/granted.h" nogil:
-    pass
+    int grant_threads(int wanted) noexcept
+    void forget_region() noexcept
 
 cdef extern from "cpu.h" nogil:
     int level_number()
     int cpu_has_bf16()
     int process_has_amx()
-
-cdef extern from "threads/scratch.h" nogil:
-    size_t kept_bytes() noexcept
 
 cdef extern from *:
     """
@@ -53,29 +60,30 @@ cdef extern from *:
     static long long tick_ns(void) { return 0; }
     #endif
 
-    static int is_child = 0;
     #ifndef _WIN32
     #include <pthread.h>
-    static void in_child(void) {
-        is_child = 1;
-        forget_workers();
-        forget_region();
-        count_slots();
-    }
-    static int watch_forks(void) { return pthread_atfork(NULL, NULL, in_child); }
+    static int watch_forks(void (*in_child)(void)) { return pthread_atfork(NULL, NULL, in_child); }
     #else
-    static int watch_forks(void) { return 0; }
+    static int watch_forks(void (*in_child)(void)) { return 0; }
     #endif
-
-    static const SharedFunctions own_functions = {pool_share_out, cache_take, cache_give, grant_threads};
     """
     int openmp_date() nogil
     int openmp_threads() nogil
     int affinity() nogil
     long long tick_ns() nogil
-    int is_child
-    int watch_forks() nogil
-    const void *own_functions "&own_functions"
+    int watch_forks(void (*in_child)() noexcept nogil) nogil
+
+cdef bint is_child = False
+cdef SharedFunctions own_functions
+
+
+cdef void in_child() noexcept nogil:
+    """In a child of fork, which has one thread."""
+    global is_child
+    is_child = True
+    forget_workers()
+    forget_region()
+    count_slots()
 
 
 def openmp_version():
@@ -135,10 +143,12 @@ def has_amx():
 
 def forked():
     """True in a child of fork, where a parallel region could wait for threads that were not copied."""
-    return is_child != 0
+    return is_child
 
 
 threads_for(None)  # libomp reads its settings at its first call, and while this is imported they are set
-shared = PyCapsule_New(<void *>own_functions, SHARED_NAME, NULL)
-if watch_forks() != 0:
+own_functions.share_out, own_functions.grant_threads = pool_share_out, grant_threads
+own_functions.scratch_take, own_functions.scratch_give = cache_take, cache_give
+shared = PyCapsule_New(&own_functions, SHARED_NAME, NULL)
+if watch_forks(in_child) != 0:
     raise ImportError("daseCV_c: pthread_atfork failed, so a forked child could not be told apart")

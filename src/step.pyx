@@ -20,7 +20,8 @@ from sharing cimport serial_picoseconds, set_serial_picoseconds
 from step.arguments cimport matrix, readable, set_layer, set_source, take_numbers, writable
 from step.arrays cimport check, check_out, check_size, real_type
 from step.layout cimport BATCH_NORM, LAYER_NORM, NO_NORM, image_source, lay_out, step_layer, step_state
-from step.phases cimport LOGISTIC_LOSS, POISSON_LOSS, SOFTMAX_LOSS, SQUARED_LOSS, run_step
+from step.output_loss cimport LOGISTIC_LOSS, POISSON_LOSS, SOFTMAX_LOSS, SQUARED_LOSS
+from step.phases cimport run_step
 from step.rules cimport (
     STORE, rule_param, rule_update, rules, rules_by_name, set_numbers, set_update, update_vector)
 from threads.threads cimport granted, scratch_give, scratch_take

@@ -1,7 +1,8 @@
 /* Vectors of numbers in registers: their types, and what every kernel does with them.
 
    The width follows the instruction set that the file is compiled for. Compilers without GCC's vector
-   extensions get plain loops instead of kernels made of these; -DPLAIN_LOOPS asks for these. */
+   extensions get plain loops instead of kernels made of these; -DPLAIN_LOOPS asks for these. What only adds,
+   multiplies, loads and stores has one version for both: a vector is a number there (VEC_LANES). */
 
 #ifndef real /* ---- once: what both types share ---- */
 #ifndef VECTORS_H
@@ -23,10 +24,21 @@
 
 #if defined(__GNUC__) && !defined(PLAIN_LOOPS)
 #define HAVE_VECTORS 1
+#define VEC_LANES VL
+#define VECS 1
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#else
+#define HAVE_VECTORS 0
+#define VEC_LANES 1
+#define VECS VL /* that hold the VL numbers of a vector */
+#define ALWAYS_INLINE static inline
 #endif
+
+/* Stands in for a function whose instructions a level or a compiler lacks; nobody calls it then. */
+static inline int stand_in(int nothing, ...) { (void)nothing; return 0; }
 
 /* What happens to sums on their way to memory. */
 #define TILE_ADD 1  /* add what is there: partial sums of earlier blocks of k */
@@ -41,7 +53,7 @@
 #endif
 #else /* ---- once per type ---- */
 
-#ifdef HAVE_VECTORS
+#if HAVE_VECTORS
 
 #define vec TYPED(vec)
 #define vec_at TYPED(vec_at)           /* at any address that an element may have */
@@ -137,14 +149,51 @@ static inline vec vec_fma(vec a, vec b, vec c)
 #endif
 }
 
-/* The sum of the lanes, first to last, in double. */
+/* a where all bits of the mask are set, b where none is. */
+#define vec_choose TYPED(vec_choose)
+static inline vec vec_choose(vec_int mask, vec a, vec b) { return (vec)(((vec_int)a & mask) | ((vec_int)b & ~mask)); }
+
+/* x where m is positive, else 0. */
+#define vec_where_positive TYPED(vec_where_positive)
+static inline vec vec_where_positive(vec m, vec x) { return (vec)((vec_int)x & (vec_int)(m > (vec){0})); }
+
+/* Squares are added up lane by lane; vec_total is the sum of the lanes, first to last, in double. */
+#define vec_squares TYPED(vec_squares)
+typedef vec vec_squares;
+#define vec_add_squares TYPED(vec_add_squares)
+static inline void vec_add_squares(vec v, vec_squares *sum) { *sum = vec_fma(v, v, *sum); }
 #define vec_total TYPED(vec_total)
-static inline double vec_total(vec v)
+static inline double vec_total(vec_squares v)
 {
     double total = 0;
     for (int i = 0; i < VL; i++) total += v[i];
     return total;
 }
+
+#else /* a number instead of a vector: what is written with these functions needs no second version */
+
+#define vec TYPED(vec)
+#define vec_load TYPED(vec_load)
+#define vec_store TYPED(vec_store)
+#define vec_relu TYPED(vec_relu)
+#define vec_fill TYPED(vec_fill)
+#define vec_sqrt TYPED(vec_sqrt)
+#define vec_fma TYPED(vec_fma)
+#define vec_where_positive TYPED(vec_where_positive)
+#define vec_squares TYPED(vec_squares)
+#define vec_add_squares TYPED(vec_add_squares)
+#define vec_total TYPED(vec_total)
+typedef real vec;
+typedef double vec_squares;
+static inline vec vec_load(const real *p, int n) { (void)n; return *p; }
+static inline void vec_store(real *p, vec v, int n) { (void)n; *p = v; }
+static inline vec vec_relu(vec v) { return v <= 0 ? 0 : v; }
+static inline vec vec_fill(real x) { return x; }
+static inline vec vec_sqrt(vec v) { return (real)sqrt(v); }
+static inline vec vec_fma(vec a, vec b, vec c) { return a * b + c; }
+static inline vec vec_where_positive(vec m, vec x) { return m > 0 ? x : 0; }
+static inline void vec_add_squares(vec v, vec_squares *sum) { *sum += (double)v * v; }
+static inline double vec_total(vec_squares v) { return v; }
 
 #endif
 #endif

@@ -23,22 +23,23 @@ SOURCES = {  # of each family, in src
     "normalization": ("normalization.pyx",),
     "optim": ("optim.pyx", "step/rules.h"),
     "pool": ("pool.pyx", "pool_rows.h"),
-    "predict": ("predict.pyx", "predict/flat.h", "predict/network.pxd", "predict/probabilities.h"),
+    "predict": ("predict.pyx", "predict/flat.h", "predict/network.pxd"),
     "product": ("product/grid.pxd", "product/leftover.h", "product/microkernel.h", "product/narrow.h",
-                "product/packing.h", "product/plan.pxd", "product/product.pxd", "product/shuffles.h", "vectors.h"),
+                "product/packing.h", "product/plan.pxd", "product/product.pxd", "product/rows.h", "product/shuffles.h",
+                "product/tiles.pxd", "vectors.h"),
     "spatial": ("spatial.pyx", "plane_sums.h"),
     "step": ("step.pyx", "step/activating.pxd", "step/arguments.pxd", "step/arrays.pxd", "step/layout.pxd",
-             "step/operands.pxd", "step/output_loss.h", "step/panels.pxd", "step/phases.pxd", "step/products.pxd",
-             "step/softmax.h", "step/update.pxd", "step/updating.h"),
+             "step/operands.pxd", "step/output_loss.pxd", "step/panels.pxd", "step/phases.pxd", "step/products.pxd",
+             "step/rules.pxd", "step/update.pxd", "step/updating.h"),
     "threads": ("arithmetic.pxd", "runtime.pyx", "sharing.pxd", "threads/barrier.h", "threads/granted.h",
-                "threads/pool.h", "threads/scratch.h", "threads/wait.h"),
+                "threads/pool.h", "threads/scratch.h", "threads/scratch.pxd", "threads/wait.h"),
 }
 
 # What the compiler knows where level v3 is built by GCC on Linux: other branches hold no mutants.
 KNOWN = {
     "__GNUC__": 12, "__SSE2__": 1, "__AVX2__": 1, "__AVX512F__": 0, "__AVX512BF16__": 0, "__linux__": 1,
     "__x86_64__": 1, "__i386__": 0, "__aarch64__": 0, "__clang__": 0, "_WIN32": 0, "_MSC_VER": 0, "_M_X64": 0,
-    "PLAIN_LOOPS": 0, "PLAIN_LANES": 0, "HAVE_VECTORS": 1, "_OPENMP": 1, "DASE_THREADS": 1,
+    "PLAIN_LOOPS": 0, "HAVE_VECTORS": 1, "_OPENMP": 1, "DASE_THREADS": 1,
     "MADV_HUGEPAGE": 1, "DASECV_AMX": 0,
 }
 

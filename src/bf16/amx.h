@@ -26,13 +26,12 @@
 
 #if !HAVE_AMX
 
-static inline void amx_tile(int rows, int cols, ptrdiff_t pairs, const unsigned *a, ptrdiff_t pitch,
-                                 const unsigned *b, float *c, ptrdiff_t ldc, const float *bias, int flags,
-                                 int *configured) {}
-static inline void amx_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
-                                           unsigned *packed, ptrdiff_t pitch) {}
-static inline void amx_pad(unsigned *panel, ptrdiff_t pairs, int cols) {}
-static inline void amx_done(void) {}
+#define amx_sums(...) stand_in(0, __VA_ARGS__)
+#define amx_tile(...) stand_in(0, __VA_ARGS__)
+#define amx_pack_a_columns(...) stand_in(0, __VA_ARGS__)
+#define transpose_pairs(...) stand_in(0, __VA_ARGS__)
+#define amx_pad(...) stand_in(0, __VA_ARGS__)
+#define amx_done() stand_in(0)
 
 #else
 
@@ -77,7 +76,7 @@ AMX_CODE static void amx_configure(int rows)
 
 /* Rows of `tile`, `apart` numbers apart, = A B, while the lines are prefetched. The registers are configured for
    these rows. */
-AMX_CODE static inline __attribute__((always_inline)) void
+AMX_CODE ALWAYS_INLINE void
 amx_sums_by(int rows, const int tall, const int nv, ptrdiff_t pairs, const unsigned *a, ptrdiff_t pitch,
                  const unsigned *b, float *tile, ptrdiff_t apart, const prefetch_list *w)
 {
@@ -133,22 +132,20 @@ BF16_CODE static inline void amx_pad(unsigned *panel, ptrdiff_t pairs, int cols)
         _mm512_store_si512(panel + at, _mm512_setzero_si512());
 }
 
-/* C(rows x cols) = A B, and what the flags tell. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
-AMX_CODE static void amx_tile(int rows, int cols, ptrdiff_t pairs,
-                                        const unsigned *a, ptrdiff_t pitch, const unsigned *b, /* IN */
-                                        float *c, ptrdiff_t ldc,                               /* INOUT */
-                                        const float *bias, int flags,                          /* IN */
-                                        int *configured)                                       /* INOUT */
+/* C(rows x cols) = A B, and what the flags tell. A's pairs lie side by side. Where no lines
+   are listed, C's own are prefetched.
+   1 <= rows <= AMX_MR, 1 <= cols <= 2 VL. */
+static inline void amx_tile(const tile_args *args, float *c, int rows, int cols, ptrdiff_t pairs, int *configured)
 {
     __m512 tile[2 * AMX_MR];
     const int nv = cols > BF16_VL ? 2 : 1;
-    bf16_prefetch(rows, cols, c, ldc);
-    amx_sums(rows, nv, pairs, a, pitch, b, (float *)tile, nv * BF16_VL, NULL, configured);
-    bf16_out(rows, cols, tile, c, ldc, bias, flags);
+    if (args->prefetch == NULL) bf16_prefetch(rows, cols, c, args->ldc);
+    amx_sums(rows, nv, pairs, args->a, args->rs, args->b, (float *)tile, nv * BF16_VL, args->prefetch, configured);
+    tile_store_float(args, c, rows, cols, (const vec_float *)tile, nv);
 }
 
 /* 16 x 16 words, 16 pairs of 16 columns, as 16 rows of pairs, `pitch` words apart. */
-BF16_CODE static inline __attribute__((always_inline)) void
+BF16_CODE ALWAYS_INLINE void
 amx_turn(const __m512i *r, int rows, unsigned *to, ptrdiff_t pitch)
 {
     __m512i t[16];
@@ -174,6 +171,21 @@ BF16_CODE static void amx_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc, const flo
                                       at + 1 < kc ? _mm512_maskz_loadu_ps(mask, row + lda) : zero);
             }
             amx_turn(r, (int)some, packed + i * pitch + k / 2, pitch);
+        }
+}
+
+/* The left factor of a step's x^T dout: the first rows of a pair of panels of x, `width` words a pair of samples, as
+   rows of pairs, `pitch` words apart. */
+BF16_CODE static void transpose_pairs(const unsigned *across, ptrdiff_t width, ptrdiff_t n, ptrdiff_t rows,
+                                      unsigned *transposed, ptrdiff_t pitch)
+{
+    for (ptrdiff_t k = 0; k < (n + 1) / 2; k += AMX_PAIRS)
+        for (ptrdiff_t i = 0; i < rows; i += 16) {
+            const ptrdiff_t some = rows - i < 16 ? rows - i : 16;
+            __m512i r[16];
+            for (int p = 0; p < 16; p++)
+                r[p] = _mm512_maskz_loadu_epi32(bf16_mask(some), across + (k + p) * width + i);
+            amx_turn(r, (int)some, transposed + i * pitch + k, pitch);
         }
 }
 

@@ -8,14 +8,14 @@
    and out. NaN and infinities pass through; a float32 beyond the largest bfloat16 becomes infinite.
 
    The functions carry their instruction set themselves: a module for AVX-512 holds them, and they
-   may be called only where the CPU has AVX512_BF16. HAVE_BF16 is 0 where they cannot be compiled;
-   calls then do nothing, and whoever calls must have asked before. */
+   may be called only where the CPU has AVX512_BF16. HAVE_BF16 is 0 where they cannot be compiled:
+   nobody calls them then. */
 #ifndef BF16_H
 #define BF16_H
 
 #include "product/microkernel.h"
 
-#if defined(HAVE_VECTORS) && defined(__x86_64__) && defined(__AVX512F__) && defined(__AVX512BW__) \
+#if HAVE_VECTORS && defined(__x86_64__) && defined(__AVX512F__) && defined(__AVX512BW__) \
     && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 10
 #define HAVE_BF16 1
@@ -29,15 +29,11 @@
 #ifndef HAVE_BF16
 
 #define HAVE_BF16 0
-static inline void bf16_tile(int rows, int cols, ptrdiff_t pairs, const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,
-                                  const unsigned *b, float *c, ptrdiff_t ldc, const float *bias, int flags) {}
-static inline void bf16_pack_rows(ptrdiff_t kc, ptrdiff_t cols, const float *b, ptrdiff_t ldb,
-                                       unsigned *panel, ptrdiff_t pitch) {}
-static inline void bf16_pack_columns(ptrdiff_t kc, int cols, const float *b, ptrdiff_t ldb, unsigned *panel) {}
-static inline void bf16_pack_a(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
-                                    unsigned *packed, ptrdiff_t pitch) {}
-static inline void bf16_pack_a_columns(ptrdiff_t rows, ptrdiff_t kc, const float *a, ptrdiff_t lda,
-                                            unsigned *packed, ptrdiff_t pitch) {}
+#define bf16_tile(...) stand_in(0, __VA_ARGS__)
+#define bf16_pack_rows(...) stand_in(0, __VA_ARGS__)
+#define bf16_pack_columns(...) stand_in(0, __VA_ARGS__)
+#define bf16_pack_a(...) stand_in(0, __VA_ARGS__)
+#define bf16_pack_a_columns(...) stand_in(0, __VA_ARGS__)
 
 #else
 
@@ -58,44 +54,42 @@ static inline __mmask16 bf16_mask(ptrdiff_t n)
         c##i = _mm512_dpbf16_ps(c##i, s, b0);                                                \
         d##i = _mm512_dpbf16_ps(d##i, s, b1);                                                \
     }
-#define BF16_SAVE_1(i, p, r) tile[i] = c##i;
-#define BF16_SAVE_2(i, p, r) tile[2 * i] = c##i; tile[2 * i + 1] = d##i;
 #define BF16_LOAD_1 const __m512bh b0 = (__m512bh)_mm512_load_si512(b);
 #define BF16_LOAD_2 BF16_LOAD_1 const __m512bh b1 = (__m512bh)_mm512_load_si512(b + BF16_VL);
 
-/* tile = A B over the pairs: A(i, k) is a[i * rs + k * cs], B a panel of NV vectors a pair. */
+#define BF16_PAIR(ROWS, NV)                                                                  \
+    BF16_LOAD_##NV                                                                           \
+    ROWS_##ROWS(BF16_STEP_##NV)                                                              \
+    ROW_STEP(cs);                                                                            \
+    b += NV * BF16_VL;
+
+/* tile = A B over the pairs: A(i, k) is a[i * rs + k * cs], B a panel of NV vectors a pair. The listed lines are
+   prefetched meanwhile. */
 #define BF16_KERNEL(ROWS, NV)                                                                \
     BF16_CODE static void bf16_kernel_##ROWS##x##NV(                                         \
         ptrdiff_t pairs, const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,                      \
-        const unsigned *b, __m512 *tile)                                                     \
+        const unsigned *b, __m512 *tile, const prefetch_list *ahead)                         \
     {                                                                                        \
-        const unsigned *p0 = a, *p1 = a, *p2 = a, *p3 = a;                                   \
-        if (ROWS > 3) p1 = a + 3 * rs;                                                       \
-        if (ROWS > 6) p2 = a + 6 * rs;                                                       \
-        if (ROWS > 9) p3 = a + 9 * rs;                                                       \
+        const ptrdiff_t lines = ahead ? ahead->count : 0, early = lines < pairs ? lines : pairs; \
+        ptrdiff_t k = 0;                                                                     \
+        ROW_POINTERS(ROWS, unsigned)                                                         \
+        for (ptrdiff_t late = early; late < lines; late++) PREFETCH(ahead->at[late]);        \
         ROWS_##ROWS(BF16_ZERO_##NV)                                                          \
-        for (ptrdiff_t k = 0; k < pairs; k++) {                                              \
-            BF16_LOAD_##NV                                                                   \
-            ROWS_##ROWS(BF16_STEP_##NV)                                                      \
-            p0 += cs; p1 += cs; p2 += cs; p3 += cs;                                          \
-            b += NV * BF16_VL;                                                               \
+        for (; k < early; k++) {                                                             \
+            PREFETCH(ahead->at[k]);                                                          \
+            BF16_PAIR(ROWS, NV)                                                              \
         }                                                                                    \
-        (void)p1; (void)p2; (void)p3;                                                        \
-        ROWS_##ROWS(BF16_SAVE_##NV)                                                          \
+        for (; k < pairs; k++) { BF16_PAIR(ROWS, NV) }                                       \
+        ROWS_##ROWS(SAVE_##NV)                                                               \
     }
 #define BF16_KERNELS(ROWS) BF16_KERNEL(ROWS, 1) BF16_KERNEL(ROWS, 2)
-#define BF16_ENTRY(ROWS) {bf16_kernel_##ROWS##x1, bf16_kernel_##ROWS##x2}
+#define BF16_ENTRY(ROWS) {bf16_kernel_##ROWS##x1, bf16_kernel_##ROWS##x2},
 
-BF16_KERNELS(1) BF16_KERNELS(2) BF16_KERNELS(3) BF16_KERNELS(4)
-BF16_KERNELS(5) BF16_KERNELS(6) BF16_KERNELS(7) BF16_KERNELS(8)
-BF16_KERNELS(9) BF16_KERNELS(10) BF16_KERNELS(11) BF16_KERNELS(12)
+UP_TO(BF16_MR, BF16_KERNELS)
 
-typedef void (*bf16_kernel)(ptrdiff_t, const unsigned *, ptrdiff_t, ptrdiff_t, const unsigned *, __m512 *);
-static const bf16_kernel bf16_kernels[BF16_MR][2] = {
-    BF16_ENTRY(1), BF16_ENTRY(2), BF16_ENTRY(3), BF16_ENTRY(4),
-    BF16_ENTRY(5), BF16_ENTRY(6), BF16_ENTRY(7), BF16_ENTRY(8),
-    BF16_ENTRY(9), BF16_ENTRY(10), BF16_ENTRY(11), BF16_ENTRY(12),
-};
+typedef void (*bf16_kernel)(ptrdiff_t, const unsigned *, ptrdiff_t, ptrdiff_t, const unsigned *, __m512 *,
+                            const prefetch_list *);
+static const bf16_kernel bf16_kernels[BF16_MR][2] = {UP_TO(BF16_MR, BF16_ENTRY)};
 
 /* Prefetch the lines that a tile is written to, for the time when it is computed. */
 static inline void bf16_prefetch(int rows, int cols, const float *c, ptrdiff_t ldc)
@@ -105,42 +99,20 @@ static inline void bf16_prefetch(int rows, int cols, const float *c, ptrdiff_t l
             __builtin_prefetch(c + i * ldc + (at < cols ? at : cols - 1), 1);
 }
 
-/* Sums of one or two vectors a row on their way to C, with what the flags tell. */
-BF16_CODE static void bf16_out(int rows, int cols, const __m512 *tile, /* IN */
-                                         float *c, ptrdiff_t ldc,                /* INOUT */
-                                         const float *bias, int flags)           /* IN */
+/* The sums of a tile, one or two vectors a row. 1 <= rows <= BF16_MR, 1 <= cols <= 2 VL. */
+static inline int bf16_sums(const tile_args *args, int rows, int cols, ptrdiff_t pairs, __m512 *tile)
 {
-    const int nv = cols > BF16_VL ? 2 : 1;
-    const __m512 zero = _mm512_setzero_ps();
-    for (int v = 0; v < nv; v++) {
-        const int at = v * BF16_VL;
-        const __mmask16 mask = bf16_mask(cols - at);
-        const __m512 add = (flags & TILE_BIAS) ? _mm512_maskz_loadu_ps(mask, bias + at) : zero;
-        for (int i = 0; i < rows; i++) {
-            float *out = c + i * ldc + at;
-            __m512 sum = tile[i * nv + v];
-            if (flags & TILE_ADD) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, out));
-            if (flags & TILE_BIAS) sum = _mm512_add_ps(sum, add);
-            /* sum <= 0 is false for NaN, so NaN stays. */
-            if (flags & TILE_RELU)
-                sum = _mm512_mask_mov_ps(sum, _mm512_cmp_ps_mask(sum, zero, _CMP_LE_OQ), zero);
-            if (mask == 0xffff) _mm512_storeu_ps(out, sum);
-            else _mm512_mask_storeu_ps(out, mask, sum);
-        }
-    }
+    bf16_kernels[rows - 1][cols > BF16_VL](pairs, args->a, args->rs, args->cs, args->b, tile, args->prefetch);
+    return cols > BF16_VL ? 2 : 1;
 }
 
-/* C(rows x cols) = A B, and what the flags tell. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
-BF16_CODE static void bf16_tile(int rows, int cols, ptrdiff_t pairs,
-                                          const unsigned *a, ptrdiff_t rs, ptrdiff_t cs,   /* IN */
-                                          const unsigned *b,                               /* IN */
-                                          float *c, ptrdiff_t ldc,                         /* INOUT */
-                                          const float *bias, int flags)                    /* IN */
+/* C(rows x cols) = A B, and what the flags tell. Where no lines are listed, C's own are prefetched. */
+static inline void bf16_tile(const tile_args *args, float *c, int rows, int cols, ptrdiff_t pairs)
 {
     __m512 tile[2 * BF16_MR];
-    bf16_prefetch(rows, cols, c, ldc);
-    bf16_kernels[rows - 1][cols > BF16_VL](pairs, a, rs, cs, b, tile);
-    bf16_out(rows, cols, tile, c, ldc, bias, flags);
+    if (args->prefetch == NULL) bf16_prefetch(rows, cols, c, args->ldc);
+    const int nv = bf16_sums(args, rows, cols, pairs, tile);
+    tile_store_float(args, c, rows, cols, (const vec_float *)tile, nv);
 }
 
 /* 16 pairs of (low, high), lane by lane. */
@@ -198,7 +170,7 @@ BF16_CODE static void bf16_pack_rows(ptrdiff_t kc, ptrdiff_t cols, const float *
 #define BF16_LANES(l0, l1, l2, l3) ((l0) | (l1) << 2 | (l2) << 4 | (l3) << 6)
 
 /* to = the transpose of 16 x 16 words: first inside the four 128-bit lanes, then the lanes themselves. */
-BF16_CODE static inline __attribute__((always_inline)) void bf16_transpose(const __m512i *r, __m512i *to)
+BF16_CODE ALWAYS_INLINE void bf16_transpose(const __m512i *r, __m512i *to)
 {
     __m512i t[16]; /* t[4 g + w] holds, in lane l, word 4 l + w of rows 4 g to 4 g + 3 */
     _Pragma("GCC unroll 4")

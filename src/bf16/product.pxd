@@ -11,37 +11,14 @@
 from cython.parallel cimport prange
 
 from arithmetic cimport ceil_div, part_start
+from bf16.rounding cimport (
+    AMX_MR, BF16_MR, BF16_VL, amx_done, amx_pack_a_columns, amx_pad, amx_tile, bf16_pack_a, bf16_pack_a_columns,
+    bf16_pack_columns, bf16_pack_rows, bf16_tile)
 from product.grid cimport Area, Grid, area_of, grid_of
 from product.plan cimport Product
 from product.product cimport sum_columns
-from product.tiles cimport TILE_ADD
+from product.tiles cimport TILE_ADD, TILE_BIAS, tile_args
 from threads.threads cimport granted, scratch_give, scratch_take
-
-cdef extern from "bf16/microkernel.h" nogil:
-    enum:
-        HAVE_BF16
-        BF16_MR       # rows of a tile
-        BF16_VL       # columns of a vector of sums
-    void bf16_tile(int rows, int cols, Py_ssize_t pairs, const unsigned *a, Py_ssize_t rs, Py_ssize_t cs,
-                   const unsigned *b, float *c, Py_ssize_t ldc, const float *bias, int flags) noexcept
-    void bf16_pack_rows(Py_ssize_t kc, Py_ssize_t cols, const float *b, Py_ssize_t ldb,
-                        unsigned *panel, Py_ssize_t stride) noexcept
-    void bf16_pack_columns(Py_ssize_t kc, int cols, const float *b, Py_ssize_t ldb, unsigned *panel) noexcept
-    void bf16_pack_a(Py_ssize_t rows, Py_ssize_t kc, const float *a, Py_ssize_t lda,
-                     unsigned *packed, Py_ssize_t stride) noexcept
-    void bf16_pack_a_columns(Py_ssize_t rows, Py_ssize_t kc, const float *a, Py_ssize_t lda,
-                             unsigned *packed, Py_ssize_t stride) noexcept
-
-cdef extern from "bf16/amx.h" nogil:
-    enum:
-        HAVE_AMX
-        AMX_MR
-    void amx_tile(int rows, int cols, Py_ssize_t pairs, const unsigned *a, Py_ssize_t stride, const unsigned *b,
-                  float *c, Py_ssize_t ldc, const float *bias, int flags, int *configured) noexcept
-    void amx_pack_a_columns(Py_ssize_t rows, Py_ssize_t kc, const float *a, Py_ssize_t lda,
-                            unsigned *packed, Py_ssize_t stride) noexcept
-    void amx_pad(unsigned *panel, Py_ssize_t pairs, int cols) noexcept
-    void amx_done() noexcept
 
 cdef enum:
     KC = 512                # a panel streams from the second-level cache; fewer passes over C
@@ -115,7 +92,7 @@ cdef inline void multiply_rows(const Product *p, const Plan *plan, const float *
     cdef Py_ssize_t panel, tile, j, row, rs, cs, a_stride, tile_words
     cdef int flags = (TILE_ADD if k else 0) | (p.flags if k + depth == p.k else 0), cols, height, configured = 0
     cdef unsigned *packed
-    cdef const unsigned *tile_a
+    cdef tile_args args
     # Without AMX a transposed A lies tile by tile, a plain one row by row, as rows are read from memory.
     if p.trans_a and not plan.amx:
         rs, cs = 1, BF16_MR
@@ -124,6 +101,9 @@ cdef inline void multiply_rows(const Product *p, const Plan *plan, const float *
         rs, cs = ceil_div(pairs, 16) * 16 + PAD, 1
         tile_words, a_stride = plan.tile_rows * rs, rs
     pack_a(p, plan, a, i, rows, k, depth, scratch, a_stride)
+    args.rs, args.cs, args.flags = rs, cs, flags
+    args.ldc, args.cvs = p.n, BF16_VL
+    args.prefetch = NULL
     for panel in range(ceil_div(area.j1 - area.j0, WIDTH)):
         j = area.j0 + panel * WIDTH
         cols = <int>min(<Py_ssize_t>WIDTH, area.j1 - j)
@@ -131,14 +111,17 @@ cdef inline void multiply_rows(const Product *p, const Plan *plan, const float *
         if i == area.i0:
             pack_b(p, plan, b, j, cols, 0 if panel % GROUP else min(<Py_ssize_t>(GROUP * WIDTH), area.j1 - j), k, depth,
                    packed)
+        args.b = packed
+        if flags & TILE_BIAS:
+            args.bias = bias + j
         for tile in range(ceil_div(rows, plan.tile_rows)):
             row = i + tile * plan.tile_rows
             height = <int>min(plan.tile_rows, i + rows - row)
-            tile_a = scratch + tile * tile_words
+            args.a = scratch + tile * tile_words
             if plan.amx:
-                amx_tile(height, cols, pairs, tile_a, rs, packed, c + row * p.n + j, p.n, bias + j, flags, &configured)
+                amx_tile(&args, c + row * p.n + j, height, cols, pairs, &configured)
             else:
-                bf16_tile(height, cols, pairs, tile_a, rs, cs, packed, c + row * p.n + j, p.n, bias + j, flags)
+                bf16_tile(&args, c + row * p.n + j, height, cols, pairs)
     if configured:
         amx_done()
 

@@ -9,16 +9,11 @@
 #ifndef BF16_STEP_H
 #define BF16_STEP_H
 
-#include "bf16/amx_step.h"
-#include "bf16/prefetching.h"
+#include "bf16/amx.h"
 #include "step/panel.h"
 #include "step/rules.h"
 
-#define BF16_ROUNDED 8     /* panels rounded at a time */
-#define BF16_PAIR_PANELS 2 /* panels of the left factor of x^T dout that are cut into tiles together */
-#define BF16_CUTS 4        /* and into how many */
-
-enum { BY_AVX512 = 1, BY_AMX };
+#define BF16_ROUNDED 8 /* panels rounded at a time */
 
 typedef struct {
     unsigned *along;       /* pairs of features: rows of samples, row_stride words apart */
@@ -27,20 +22,11 @@ typedef struct {
     int amx;               /* zeros stand behind the last pair of `across` */
 } rounded_panels;
 
-/* A little more than is used, so that they begin in other sets of the cache. */
-static inline ptrdiff_t bf16_row_stride(ptrdiff_t features)
-{
-    return ((features + 2 * PANEL - 1) / (2 * PANEL) + 1) * 16;
-}
-static inline ptrdiff_t bf16_pair_stride(ptrdiff_t n)
-{
-    return (n + 2 * AMX_PAIRS - 1) / (2 * AMX_PAIRS) * AMX_PAIRS * 2 * PANEL + 16;
-}
-
 #if HAVE_BF16
 
 /* Both roundings of the samples i0..i1 of n, i0 even, in panels p0..p1 of a float32 activation that has `panels`
-   of them: a few panels at a time, because the samples of `along` lie pages apart. */
+   of them: a few panels at a time, because the samples of `along` lie pages apart. The loops are here, where the
+   instructions are: a function that carries its instruction set is not inlined into one that does not. */
 BF16_CODE static void round_panels(const rounded_panels *to, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,
                                    ptrdiff_t p1, ptrdiff_t panels, const void *activation)
 {
@@ -73,38 +59,19 @@ BF16_CODE static void round_panels(const rounded_panels *to, ptrdiff_t n, ptrdif
         }
 }
 
-/* C(rows x cols) = A B, and what the flags tell. A's pairs lie side by side, its rows `stride` words apart; B is
-   packed. 1 <= rows <= BF16_MR, 1 <= cols <= 2 VL. */
-static inline void bf16_tile_product(const tile_args *args, float *c, int rows, int cols, ptrdiff_t pairs,
-                                     const unsigned *a, ptrdiff_t stride, const unsigned *b)
+/* A tile of a gradient, and the update by it. Returns the sum of squares of the parameter before. */
+static inline double bf16_update_tile(const tile_args *args, int rows, int cols, ptrdiff_t pairs, const rule_update *u,
+                                      ptrdiff_t at, ptrdiff_t ld)
 {
     __m512 tile[2 * BF16_MR];
-    const int nv = cols > BF16_VL ? 2 : 1;
-    bf16_prefetching[rows - 1][nv - 1](pairs, a, stride, 1, b, tile, args->prefetch);
-    tile_store_float(args, c, rows, cols, (const vec_float *)tile, nv);
-}
-
-/* A tile of a gradient, and the update by it: its rows lie side by side in A, whose pairs are `stride` words apart.
-   Returns the sum of squares of the parameter before. */
-static inline double bf16_update_tile(const rule_update *u, int rows, int cols, ptrdiff_t pairs, const unsigned *a,
-                                      ptrdiff_t stride, const unsigned *b, ptrdiff_t at, ptrdiff_t ld,
-                                      const prefetch_list *lines)
-{
-    __m512 tile[2 * BF16_MR];
-    const int nv = cols > BF16_VL ? 2 : 1;
-    bf16_prefetching[rows - 1][nv - 1](pairs, a, 1, stride, b, tile, lines);
+    const int nv = bf16_sums(args, rows, cols, pairs, tile);
     return update_by_float(u, (const float *)tile, nv, rows, cols, at, ld);
 }
 
-#else /* never called: no step asks for bfloat16 then */
+#else
 
-static inline void round_panels(const rounded_panels *to, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,
-                                ptrdiff_t p1, ptrdiff_t panels, const void *activation) {}
-static inline void bf16_tile_product(const tile_args *args, float *c, int rows, int cols, ptrdiff_t pairs,
-                                     const unsigned *a, ptrdiff_t stride, const unsigned *b) {}
-static inline double bf16_update_tile(const rule_update *u, int rows, int cols, ptrdiff_t pairs, const unsigned *a,
-                                      ptrdiff_t stride, const unsigned *b, ptrdiff_t at, ptrdiff_t ld,
-                                      const prefetch_list *lines) { return 0; }
+#define round_panels(...) stand_in(0, __VA_ARGS__)
+#define bf16_update_tile(...) stand_in(0, __VA_ARGS__)
 
 #endif
 #endif

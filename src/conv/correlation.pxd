@@ -16,7 +16,7 @@ from threads.threads cimport scratch_give, scratch_take
 
 cdef extern from "conv/microkernel.h" nogil:
     enum:
-        TILE_ROWS
+        MR            # rows of a tile
         TILE_ADD
         TILE_BIAS
         TILE_RELU
@@ -76,7 +76,7 @@ cdef inline Py_ssize_t cut_scratch(const Plan *p, Py_ssize_t taps, int lanes, in
     bytes[0] = p.phases * sizeof(Phase)
     bytes[1] = bytes[2] = taps * sizeof(Py_ssize_t)
     bytes[3] = block_channels(&p.layout) * taps * sizeof(Py_ssize_t)
-    bytes[4] = ceil_div(p.m, TILE_ROWS) * TILE_ROWS * p.layout.channels * taps * p.itemsize
+    bytes[4] = ceil_div(p.m, MR) * MR * p.layout.channels * taps * p.itemsize
     bytes[5] = threads * planes_size(&p.layout, lanes) * p.itemsize
     bytes[6] = threads * phase_out_size(p) * p.itemsize
     for k in range(7):
@@ -93,7 +93,7 @@ cdef inline Py_ssize_t cut_scratch(const Plan *p, Py_ssize_t taps, int lanes, in
 cdef inline void pack_weights(const Plan *p, const Phase *phase, const real *w, const Py_ssize_t *weight_of,
                               real *a) noexcept nogil:
     """a[block][tile][channel, tap][row of the tile] = w[row][channel][weight of the tap]."""
-    cdef Py_ssize_t tiles = ceil_div(p.m, TILE_ROWS), block, t, c, k, i, i0, i1
+    cdef Py_ssize_t tiles = ceil_div(p.m, MR), block, t, c, k, i, i0, i1
     cdef real *to = a + phase.at_a
     for block in range(p.layout.blocks):
         for t in range(tiles):
@@ -102,7 +102,7 @@ cdef inline void pack_weights(const Plan *p, const Phase *phase, const real *w, 
                 for k in range(phase.taps):
                     for i in range(i0, i1):
                         to[i - i0] = w[i * p.w_row + c * p.w_channel + weight_of[phase.at_tap + k]]
-                    to += TILE_ROWS
+                    to += MR
 
 
 cdef inline void correlate_phase(const Plan *p, const Phase *phase, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t c0,
@@ -110,11 +110,11 @@ cdef inline void correlate_phase(const Plan *p, const Phase *phase, Py_ssize_t y
                                  const real *bias, real *out, int flags) noexcept nogil:
     """Rows y0..y1 of all output planes of one phase, for a block of channels that begins with c0."""
     cdef int lanes = VECTOR_BYTES // <int>sizeof(real), rows
-    cdef Py_ssize_t tiles = ceil_div(p.m, TILE_ROWS), kc = channels * phase.taps, last = min(y1, phase.rows)
+    cdef Py_ssize_t tiles = ceil_div(p.m, MR), kc = channels * phase.taps, last = min(y1, phase.rows)
     cdef Py_ssize_t vectors = vectors_of(&p.layout, last - y0, phase.cols, lanes) if last > y0 else 0
     cdef Py_ssize_t block, pair, v, t, i
     cdef const Py_ssize_t *taps = tap + phase.at_tap * block_channels(&p.layout)
-    cdef const real *weights = a + phase.at_a + c0 * phase.taps * tiles * TILE_ROWS
+    cdef const real *weights = a + phase.at_a + c0 * phase.taps * tiles * MR
     cdef Vector v0, v1
     for block in range(ceil_div(tiles, ROW_TILES)):
         for pair in range(ceil_div(vectors, 2)):
@@ -127,7 +127,7 @@ cdef inline void correlate_phase(const Plan *p, const Phase *phase, Py_ssize_t y
             for t in range(block * ROW_TILES, min(tiles, (block + 1) * ROW_TILES)):
                 i = part_start(p.m, tiles, t)
                 rows = <int>(part_start(p.m, tiles, t + 1) - i)
-                correlate_tile(weights + t * kc * TILE_ROWS, rows, kc, taps, planes + v0.at, planes + v1.at,
+                correlate_tile(weights + t * kc * MR, rows, kc, taps, planes + v0.at, planes + v1.at,
                                <int>v0.count, <int>v1.count, out + v0.to + i * p.phase_plane,
                                out + v1.to + i * p.phase_plane, p.phase_plane, bias + i, flags)
 
@@ -251,7 +251,7 @@ cdef inline void backward_phases(const Shape *s, const Plan *p, Scratch *scratch
             phase.rows, phase.cols = ceil_div(s.h - py, s.stride), ceil_div(s.w - px, s.stride)
             phase.first, phase.at_tap = py * s.w + px, k
             phase.to = (py * min(s.stride, s.w) + px) * p.m * p.phase_plane if p.step > 1 else 0
-            phase.at_a = k * layout.channels * ceil_div(p.m, TILE_ROWS) * TILE_ROWS
+            phase.at_a = k * layout.channels * ceil_div(p.m, MR) * MR
             i = (py + s.pad) % s.stride
             while i < s.fh:
                 j = (px + s.pad) % s.stride

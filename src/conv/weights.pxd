@@ -17,9 +17,9 @@ from threads.threads cimport scratch_give, scratch_take
 
 cdef extern from "conv/microkernel.h" nogil:
     enum:
+        HAVE_VECTORS
         DOT_ROWS
         DOT_COLS
-    void prefetch_lines(const void *start, const void *end) noexcept
     # One filter's part of dout: `nv` vectors from each of `images`, `step` apart in packed. Returns their sum.
     double pack_vectors(const void *dout, Py_ssize_t images, Py_ssize_t image, Py_ssize_t nv, const Py_ssize_t *to,
                         const Py_ssize_t *lanes, Py_ssize_t step, void *packed) noexcept
@@ -27,11 +27,15 @@ cdef extern from "conv/microkernel.h" nogil:
     void dot_tile(const void *dout, int rows, Py_ssize_t nv, const void *x, const Py_ssize_t *at,
                   const Py_ssize_t *lanes, bint masked, const Py_ssize_t *tap, void *sums) noexcept
 
+cdef extern from "product/prefetch.h" nogil:
+    void PREFETCH_NEAR(const void *line) noexcept
+
 cdef enum:
     BLOCK_VECTORS = 64        # of outputs in a block: the part of dout for a tile stays in the first-level cache
     BLOCK_BYTES = 384 << 10   # planes of a block: they stay in the second-level cache
     CHUNKS = 8                # partial sums of dw
     CHUNK_WEIGHTS = 1 << 20   # weights in all partial sums together
+    LANES_MOST = 16           # of a vector
     DOT_SUMS = 32             # room for the sums of a tile, as in microkernel.h
 
 
@@ -79,6 +83,41 @@ cdef inline Py_ssize_t cut_weights_scratch(const WeightsPlan *p, size_t itemsize
     return at
 
 
+# What the C does where it has vectors.
+
+cdef inline double plain_pack_vectors(const real *dout, Py_ssize_t images, Py_ssize_t image, Py_ssize_t nv,
+                                      const Py_ssize_t *to, const Py_ssize_t *count, Py_ssize_t step,
+                                      real *packed) noexcept nogil:
+    cdef double total = 0
+    cdef Py_ssize_t n, v, lane
+    for n in range(images):
+        for v in range(nv):
+            for lane in range(VECTOR_BYTES // <Py_ssize_t>sizeof(real)):
+                packed[lane] = dout[n * image + to[v] + lane] if lane < count[v] else 0
+                total += packed[lane]
+            packed += step
+    return total
+
+
+cdef inline void plain_dot_tile(const real *dout, int rows, Py_ssize_t nv, const real *x, const Py_ssize_t *at,
+                                const Py_ssize_t *count, const Py_ssize_t *tap, real *sums) noexcept nogil:
+    cdef int lanes = VECTOR_BYTES // <int>sizeof(real), i, j
+    cdef real[LANES_MOST] sum_of
+    cdef Py_ssize_t v, lane
+    cdef real total
+    for i in range(rows):
+        for j in range(DOT_COLS):
+            total = 0
+            for lane in range(lanes):
+                sum_of[lane] = 0
+            for v in range(nv):
+                for lane in range(count[v]):
+                    sum_of[lane] += dout[(v * rows + i) * lanes + lane] * x[at[v] + tap[j] + lane]
+            for lane in range(lanes):
+                total += sum_of[lane]
+            sums[i * DOT_COLS + j] = total
+
+
 cdef inline void add_block(const WeightsPlan *p, Py_ssize_t block, Py_ssize_t f0, Py_ssize_t f1, bint first,
                            const real *x, const real *dout, const Py_ssize_t *taps, Py_ssize_t *lists, real *packed,
                            real *planes, real *dw, double *db) noexcept nogil:
@@ -99,8 +138,11 @@ cdef inline void add_block(const WeightsPlan *p, Py_ssize_t block, Py_ssize_t f0
     cdef real[DOT_SUMS] sums
     cdef real *tile
     cdef real *to_dw
+    cdef const real *filter_dout
     cdef const real *ahead
     cdef const real *end
+    cdef const real *line
+    cdef double total
     for v in range(vectors):
         vector = vector_of(layout, v, y1 - y0, layout.out_cols, lanes, layout.out_cols)
         at[v], to[v], count[v] = vector.at, vector.to, vector.count
@@ -121,9 +163,14 @@ cdef inline void add_block(const WeightsPlan *p, Py_ssize_t block, Py_ssize_t f0
             tile = packed + (f - f0) * all_vectors * lanes
             if b == 0:
                 for i in range(rows):
-                    db[f + i] = (0 if first else db[f + i]) + pack_vectors(
-                        dout + (n0 * p.filters + f + i) * p.out_plane + y0 * layout.out_cols, images,
-                        p.filters * p.out_plane, vectors, to, count, rows * lanes, tile + i * lanes)
+                    filter_dout = dout + (n0 * p.filters + f + i) * p.out_plane + y0 * layout.out_cols
+                    if HAVE_VECTORS:
+                        total = pack_vectors(filter_dout, images, p.filters * p.out_plane, vectors, to, count,
+                                             rows * lanes, tile + i * lanes)
+                    else:
+                        total = plain_pack_vectors(filter_dout, images, p.filters * p.out_plane, vectors, to, count,
+                                                   rows * lanes, tile + i * lanes)
+                    db[f + i] = (0 if first else db[f + i]) + total
             # With whole images, what the next tile packs lies behind this one's part of dout.
             ahead = end = dout + (n0 * p.filters + f + rows) * p.out_plane
             if layout.blocks == 1 and layout.bands == 1 and images == 1:
@@ -131,9 +178,14 @@ cdef inline void add_block(const WeightsPlan *p, Py_ssize_t block, Py_ssize_t f0
             tap_tiles = ceil_div(kc, DOT_COLS)
             for v in range(tap_tiles):
                 k = v * DOT_COLS
-                prefetch_lines(ahead + part_start(end - ahead, tap_tiles, v),
-                               ahead + part_start(end - ahead, tap_tiles, v + 1))
-                dot_tile(tile, rows, all_vectors, planes, at, count, masked, taps + k, sums)
+                line = ahead + part_start(end - ahead, tap_tiles, v)
+                while line < ahead + part_start(end - ahead, tap_tiles, v + 1):
+                    PREFETCH_NEAR(line)
+                    line += 64 // sizeof(real)
+                if HAVE_VECTORS:
+                    dot_tile(tile, rows, all_vectors, planes, at, count, masked, taps + k, sums)
+                else:
+                    plain_dot_tile(tile, rows, all_vectors, planes, at, count, taps + k, sums)
                 for i in range(rows):
                     to_dw = dw + (f + i) * filter_taps + c0 * p.taps + k
                     for j in range(min(<Py_ssize_t>DOT_COLS, kc - k)):

@@ -1,7 +1,5 @@
-/* The product of a few rows with a large matrix: bound by how fast the matrix comes from memory, so its rows are read
-   as they lie, four at a time and to their ends.
-
-   A sum is the same chain of additions as in a tile (product/microkernel.h): k after k inside a block. */
+/* The product of a few rows with a large matrix, whose rows are read as they lie: see network.pxd. A sum is the same
+   chain of additions as in a tile (product/microkernel.h): k after k inside a block. */
 
 #ifndef real /* ---- once: what both types share ---- */
 #ifndef FLAT_H
@@ -9,34 +7,28 @@
 
 #include "product/microkernel.h"
 
-#ifdef HAVE_VECTORS
-#define HAVE_FLAT 1
-#else
-#define HAVE_FLAT 0
-#endif
 #define FLAT_STEPS 4 /* rows of the matrix at a time */
-#define FLAT_SUMS 16384 /* bytes of sums that stay in the first-level cache */
 #define FLAT_AHEAD 32768 /* bytes of the matrix, which stay in the second-level cache */
 
 #define EACH_TYPE "predict/flat.h"
 #include "each_type.h"
-#undef flat_sums /* from here on the argument chooses the type */
-#undef flat_store
-#define flat_sums(x, ...) BY_TYPE(x, flat_sums)(x, __VA_ARGS__)
-#define flat_store(args, c, ...) BY_TYPE(c, flat_store)(args, c, __VA_ARGS__)
+#undef flat_strip /* from here on the argument chooses the type */
+#if HAVE_VECTORS
+#define flat_strip(x, ...) BY_TYPE(x, flat_strip)(x, __VA_ARGS__)
+#define store_tile(args, c, rows, cols, sums, nv) BY_TYPE(c, tile_store)(args, c, rows, cols, (const void *)(sums), nv)
+#else
+#define flat_strip(...) stand_in(0, __VA_ARGS__)
+#define store_tile(...) stand_in(0, __VA_ARGS__)
+#endif
 
 #endif
 #else /* ---- once per type ---- */
 
-#define flat_strip TYPED(flat_strip)
-#define flat_sums TYPED(flat_sums)
-#define flat_store TYPED(flat_store)
-
-#if HAVE_FLAT
+#if HAVE_VECTORS
 
 /* `steps` rows of w, nv vectors of them, the last with n numbers: added to the sums of each row of x. */
 #define flat_steps TYPED(flat_steps)
-static inline __attribute__((always_inline)) void
+ALWAYS_INLINE void
 flat_steps(int steps, int nv, int n, const real *x, ptrdiff_t ldx, int rows, const real *w, ptrdiff_t ldw, real *sums,
            ptrdiff_t lds, int first)
 {
@@ -54,7 +46,9 @@ flat_steps(int steps, int nv, int n, const real *x, ptrdiff_t ldx, int rows, con
     }
 }
 
-/* sums(rows x cols) = x(rows x kc) w(kc x cols). Rows of the sums are lds apart, whole vectors; they are aligned. */
+/* sums(rows x cols) = x(rows x kc) w(kc x cols). Rows of the sums are lds apart, whole vectors; they are aligned. The
+   loops are here because they lose a twentieth where Cython writes them. */
+#define flat_strip TYPED(flat_strip)
 static void flat_strip(const real *x, ptrdiff_t ldx, int rows, const real *w, ptrdiff_t ldw, ptrdiff_t kc,
                       ptrdiff_t cols, real *sums, ptrdiff_t lds)
 {
@@ -76,34 +70,6 @@ static void flat_strip(const real *x, ptrdiff_t ldx, int rows, const real *w, pt
         for (j = 0; j < cols; j += VL)
             flat_steps(1, 1, cols - j < VL ? (int)(cols - j) : VL, x, ldx, rows, w + j, ldw, sums + j, lds, k == 0);
 }
-
-/* The same in strips of columns whose sums stay in the first-level cache. */
-static void flat_sums(const real *x, ptrdiff_t ldx, int rows, const real *w, ptrdiff_t ldw, ptrdiff_t kc,
-                      ptrdiff_t cols, real *sums, ptrdiff_t lds)
-{
-    const ptrdiff_t most = FLAT_SUMS / ((ptrdiff_t)sizeof(real) * rows * 2 * VL), strip = (most ? most : 1) * 2 * VL;
-    for (ptrdiff_t j = 0; j < cols; j += strip)
-        flat_strip(x, ldx, rows, w + j, ldw, kc, cols - j < strip ? cols - j : strip, sums + j, lds);
-}
-
-/* The sums on their way to C, with what the flags tell: as tile_store. */
-static void flat_store(const tile_args *p, real *c, int rows, ptrdiff_t cols, const real *sums, ptrdiff_t lds)
-{
-    for (ptrdiff_t at = 0; at < cols; at += VL) {
-        const int n = cols - at < VL ? (int)(cols - at) : VL;
-        tile_args args = *p;
-        args.bias = (p->flags & TILE_BIAS) ? (const real *)p->bias + at : NULL;
-        args.gain = (p->flags & TILE_GAIN) ? (const real *)p->gain + at : NULL;
-        for (int i = 0; i < rows; i++) tile_store(&args, c + i * p->ldc + at, 1, n, (const vec *)(sums + i * lds + at), 1);
-    }
-}
-
-#else /* no vector extensions: the products are made of tiles */
-
-static inline void flat_sums(const real *x, ptrdiff_t ldx, int rows, const real *w, ptrdiff_t ldw, ptrdiff_t kc,
-                             ptrdiff_t cols, real *sums, ptrdiff_t lds) {}
-static inline void flat_store(const tile_args *p, real *c, int rows, ptrdiff_t cols, const real *sums,
-                              ptrdiff_t lds) {}
 
 #endif
 #endif

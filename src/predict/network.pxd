@@ -3,7 +3,7 @@ from libc.math cimport sqrt
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
-from activations cimport RELU, SOFTMAX, activate
+from activations cimport RELU, SOFTMAX, activate, exp_below
 from arithmetic cimport LANES, ceil_div, lane_total, part_start
 from product.grid cimport Area
 from product.plan cimport ROW_TILES, Plan, Product, packed_stride, plan_packed, plan_product, product_of
@@ -14,14 +14,12 @@ from threads.threads cimport scratch_give, scratch_take, share_out
 
 cdef extern from "predict/flat.h" nogil:
     enum:
-        HAVE_FLAT
-    void flat_sums(const void *x, Py_ssize_t ldx, int rows, const void *w, Py_ssize_t ldw, Py_ssize_t kc,
-                   Py_ssize_t cols, void *sums, Py_ssize_t lds) noexcept
-    void flat_store(const tile_args *args, void *c, int rows, Py_ssize_t cols, const void *sums,
-                    Py_ssize_t lds) noexcept
-
-cdef extern from "predict/probabilities.h" nogil:
-    void softmax_rows(void *x, Py_ssize_t rows, Py_ssize_t c) noexcept
+        HAVE_VECTORS
+    # sums(rows x cols) = x(rows x kc) w(kc x cols); rows of the sums are lds apart, whole vectors, and aligned.
+    void flat_strip(const void *x, Py_ssize_t ldx, int rows, const void *w, Py_ssize_t ldw, Py_ssize_t kc,
+                    Py_ssize_t cols, void *sums, Py_ssize_t lds) noexcept
+    # Sums of so many vectors a row on their way to C.
+    void store_tile(const tile_args *args, void *c, int rows, int cols, const void *sums, int vectors) noexcept
 
 cdef enum:
     NO_NORM
@@ -32,9 +30,10 @@ cdef enum:
     BLOCK = ROW_TILES * MR    # rows of a block: their activations stay near the second-level cache
     LARGE_BLOCK = 792         # where a matrix does not stay there: it is read and packed once a block
     LARGE_BYTES = 524288
-    FLAT_ROWS = 32            # up to so many rows a large matrix is read row by row: see flat.h
+    FLAT_ROWS = 32            # up to so many rows a large matrix is read row by row: see README.md
     FLAT_ROWS_STRIPS = 12     # where it would be packed in strips: see ../product
     FLAT_BYTES = 131072       # how large
+    FLAT_SUMS = 16384         # bytes of sums that stay in the first-level cache
     LEAST_ROWS = 24           # rows that a thread is given rather than columns, if there are as many
     PARTS = 4                 # for each thread: one that is late leaves the last ones to others
 
@@ -178,6 +177,22 @@ cdef inline void layer_norm_row(Py_ssize_t d, const real *gamma, const real *bet
         h[i] = 0 if out <= 0 else out  # a comparison with NaN is false: it passes
 
 
+cdef inline void softmax_in_place(real *x_c, Py_ssize_t c) noexcept nogil:
+    """Scores of a row to probabilities: exp(x - top), divided by its sum, which is added up in order."""
+    cdef real top = x_c[0], total
+    cdef double sum = 0
+    cdef Py_ssize_t j
+    for j in range(1, c):
+        if x_c[j] > top or x_c[j] != x_c[j]:  # NaN stays: nothing compares with it
+            top = x_c[j]
+    exp_below(x_c, c, top)
+    for j in range(c):
+        sum += x_c[j]
+    total = <real> sum
+    for j in range(c):
+        x_c[j] /= total
+
+
 # The product of a layer.
 
 cdef inline Product product_for(const Job *job, int l, Py_ssize_t rows, Py_ssize_t lda, Py_ssize_t ldc) noexcept nogil:
@@ -192,7 +207,7 @@ cdef inline Product product_for(const Job *job, int l, Py_ssize_t rows, Py_ssize
 
 cdef inline bint is_flat(const Product *p, const Layer *layer, size_t itemsize) noexcept nogil:
     cdef int rows = FLAT_ROWS_STRIPS if VECTOR_BYTES == 32 else FLAT_ROWS
-    return HAVE_FLAT and layer.packed == NULL and p.m <= rows and p.k * p.n * <Py_ssize_t> itemsize >= FLAT_BYTES
+    return HAVE_VECTORS and layer.packed == NULL and p.m <= rows and p.k * p.n * <Py_ssize_t> itemsize >= FLAT_BYTES
 
 
 cdef inline void plan_either(const Product *p, const Layer *layer, Plan *plan, size_t itemsize,
@@ -201,6 +216,34 @@ cdef inline void plan_either(const Product *p, const Layer *layer, Plan *plan, s
         plan_packed(p, plan, itemsize, num_threads)
     else:
         plan_product(p, plan, itemsize, num_threads)
+
+
+cdef inline void flat_sums(const real *x, Py_ssize_t ldx, int rows, const real *w, Py_ssize_t ldw, Py_ssize_t kc,
+                           Py_ssize_t cols, real *sums, Py_ssize_t lds) noexcept nogil:
+    """The product in strips of columns whose sums stay in the first-level cache."""
+    cdef Py_ssize_t width = 2 * VECTOR_BYTES // <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t strip = max(<Py_ssize_t> 1, FLAT_SUMS // (<Py_ssize_t> sizeof(real) * rows * width)) * width, j = 0
+    while j < cols:
+        flat_strip(x, ldx, rows, w + j, ldw, kc, min(strip, cols - j), sums + j, lds)
+        j += strip
+
+
+cdef inline void flat_store(tile_args *args, real *c, int rows, Py_ssize_t cols, const real *sums,
+                            Py_ssize_t lds) noexcept nogil:
+    """The sums on their way to C, with what the flags tell, a vector of columns after the other."""
+    cdef Py_ssize_t lanes = VECTOR_BYTES // <Py_ssize_t> sizeof(real), at = 0
+    cdef const real *bias = <const real *> args.bias
+    cdef const real *gain = <const real *> args.gain
+    cdef int i
+    while at < cols:
+        if args.flags & TILE_BIAS:
+            args.bias = bias + at
+        if args.flags & TILE_GAIN:
+            args.gain = gain + at
+        for i in range(rows):
+            store_tile(args, c + i * args.ldc + at, 1, <int> min(lanes, cols - at), sums + i * lds + at, 1)
+        at += lanes
+    args.bias, args.gain = bias, gain
 
 
 cdef inline void flat_part(const Flat *f, int part, real *scratch) noexcept nogil:
@@ -390,7 +433,8 @@ cdef inline void run_rows(const Job *job, Py_ssize_t i0, Py_ssize_t i1, real *sc
                 activate(job.activation, c + i * ldc, layer.fan_out)
         a, lda = c, ldc
     if job.output == SOFTMAX:
-        softmax_rows(out, rows, classes)
+        for i in range(rows):
+            softmax_in_place(out + i * classes, classes)
     else:
         activate(job.output, out, rows * classes)
 

@@ -11,7 +11,7 @@
 #include "product/microkernel.h"
 #include "product/shuffles.h"
 
-#if defined(HAVE_VECTORS) && defined(HAVE_SHUFFLES) && defined(__AVX2__)
+#if HAVE_SHUFFLES && defined(__AVX2__)
 #define HAVE_LEFTOVER 1
 
 #define LEFTOVER_ZERO(i, p, r) vec c##i = {0};
@@ -25,25 +25,21 @@
         ptrdiff_t kc, const real *a, ptrdiff_t rs, ptrdiff_t chunk, ptrdiff_t jump,          \
         const real *b, vec *sums)                                                            \
     {                                                                                        \
-        const real *p0 = a, *p1 = a, *p2 = a, *p3 = a;                                       \
-        if (ROWS > 3) p1 = a + 3 * rs;                                                       \
-        if (ROWS > 6) p2 = a + 6 * rs;                                                       \
-        if (ROWS > 9) p3 = a + 9 * rs;                                                       \
+        ROW_POINTERS(ROWS, real)                                                             \
         ROWS_##ROWS(LEFTOVER_ZERO)                                                           \
         for (; kc >= 4; kc -= chunk) {                                                       \
             const ptrdiff_t n = kc < chunk ? kc : chunk;                                     \
             for (ptrdiff_t k = 4; k <= n; k += 4) {                                          \
                 const vec b0 = *(const vec *)b;                                              \
                 ROWS_##ROWS(LEFTOVER_STEP)                                                   \
-                p0 += 4; p1 += 4; p2 += 4; p3 += 4;                                          \
+                ROW_STEP(4);                                                                 \
                 b += VL;                                                                     \
             }                                                                                \
-            p0 += jump; p1 += jump; p2 += jump; p3 += jump;                                  \
+            ROW_STEP(jump);                                                                  \
         }                                                                                    \
-        (void)p1; (void)p2; (void)p3;                                                        \
         ROWS_##ROWS(LEFTOVER_SAVE)                                                           \
     }
-#define LEFTOVER_ENTRY(ROWS) PASTE(leftover_kernel, _##ROWS)
+#define LEFTOVER_ENTRY(ROWS) PASTE(leftover_kernel, _##ROWS),
 
 /* From the order in which the lanes are added up, column by column, to rows. */
 #define LEFTOVER_LANE(l, s) ((l) % (VL / 4) * 4 + (l) / (VL / 4))
@@ -54,10 +50,12 @@
 
 #define EACH_TYPE "product/leftover.h"
 #include "each_type.h"
-#undef pack_leftover /* from here on the argument chooses the type */
-#undef leftover_product
-#define pack_leftover(kc, cols, b, ...) BY_TYPE(b, pack_leftover)(kc, cols, b, __VA_ARGS__)
+#undef leftover_product /* from here on the argument chooses the type */
+#if HAVE_LEFTOVER
 #define leftover_product(tile, c, ...) BY_TYPE(c, leftover_product)(tile, c, __VA_ARGS__)
+#else
+#define leftover_product(...) stand_in(0, __VA_ARGS__)
+#endif
 
 #endif
 #else /* ---- once per type ---- */
@@ -81,41 +79,12 @@ static inline vec vec_repeat4(const real *p)
 #endif
 }
 
-LEFTOVER_KERNEL(1) LEFTOVER_KERNEL(2) LEFTOVER_KERNEL(3) LEFTOVER_KERNEL(4) LEFTOVER_KERNEL(5) LEFTOVER_KERNEL(6)
-#if MR > 6
-LEFTOVER_KERNEL(7) LEFTOVER_KERNEL(8) LEFTOVER_KERNEL(9) LEFTOVER_KERNEL(10) LEFTOVER_KERNEL(11)
-LEFTOVER_KERNEL(12)
-#endif
+UP_TO(MR, LEFTOVER_KERNEL)
 
-typedef void (*leftover_entry)(ptrdiff_t, const real *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
-                                       const real *, vec *);
-static const leftover_entry leftover_kernels[MR] = {
-    LEFTOVER_ENTRY(1), LEFTOVER_ENTRY(2), LEFTOVER_ENTRY(3), LEFTOVER_ENTRY(4), LEFTOVER_ENTRY(5),
-    LEFTOVER_ENTRY(6),
-#if MR > 6
-    LEFTOVER_ENTRY(7), LEFTOVER_ENTRY(8), LEFTOVER_ENTRY(9), LEFTOVER_ENTRY(10), LEFTOVER_ENTRY(11),
-    LEFTOVER_ENTRY(12),
-#endif
-};
+typedef void (*leftover_entry)(ptrdiff_t, const real *, ptrdiff_t, ptrdiff_t, ptrdiff_t, const real *, vec *);
+static const leftover_entry leftover_kernels[MR] = {UP_TO(MR, LEFTOVER_ENTRY)};
 
-/* packed[k / 4][column][k % 4] from B(k, column) = b[k * ks + column * cs]; zeros where there is none. */
-#define pack_leftover TYPED(pack_leftover)
-static void pack_leftover(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ks, ptrdiff_t cs,
-                                  real *packed)
-{
-    for (ptrdiff_t k = 0; k < kc; k += 4, packed += VL) {
-        if (cols == VL / 4 && kc - k >= 4) {
-            for (int c = 0; c < VL / 4; c++)
-                for (int q = 0; q < 4; q++) packed[4 * c + q] = b[(k + q) * ks + c * cs];
-            continue;
-        }
-        *(vec *)packed = (vec){0};
-        for (int c = 0; c < cols; c++)
-            for (int q = 0; q < 4 && q < kc - k; q++) packed[4 * c + q] = b[(k + q) * ks + c * cs];
-    }
-}
-
-/* C(rows x cols) = A B, and what the flags tell; B is packed by pack_leftover, A's k lies side by side. */
+/* C(rows x cols) = A B, and what the flags tell; B is packed by pack_leftover (tiles.pxd), A's k lies side by side. */
 #define leftover_product TYPED(leftover_product)
 static void leftover_product(const tile_args *p, real *c, int rows, int cols, ptrdiff_t kc)
 {
@@ -144,12 +113,5 @@ static void leftover_product(const tile_args *p, real *c, int rows, int cols, pt
     tile_store(p, c, rows, cols, tile, 1);
 }
 
-
-#else
-#define pack_leftover TYPED(pack_leftover)
-static inline void pack_leftover(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ks, ptrdiff_t cs,
-                                         real *packed) {}
-#define leftover_product TYPED(leftover_product)
-static inline void leftover_product(const tile_args *p, real *c, int rows, int cols, ptrdiff_t kc) {}
 #endif
 #endif

@@ -9,18 +9,8 @@
 #define PRODUCT_MICROKERNEL_H
 
 #include "product/prefetch.h"
+#include "product/rows.h"
 #include "vectors.h"
-
-/* Two vectors a row; the rest of the registers hold the inputs. */
-#if defined(__AVX512F__)
-#define MR 12
-#elif defined(__AVX2__)
-#define MR 6
-#elif defined(__aarch64__)
-#define MR 8
-#else
-#define MR 4
-#endif
 
 /* Where the operands of a tile lie; the numbers are of the type of C, which is given apart. B must be
    readable for whole halves of a vector: as it lies, or packed with zeros behind the last column. */
@@ -38,28 +28,8 @@ typedef struct {
     const void *gain;                        /* IN, as the bias; read with TILE_GAIN */
 } tile_args;
 
-/* X(row, pointer, row from the pointer): three rows a pointer, because rows are reached by
-   pointer + 0, 1, 2 strides, which leaves enough integer registers for 12 rows. */
-#define ROWS_1(X) X(0, p0, 0)
-#define ROWS_2(X) ROWS_1(X) X(1, p0, 1)
-#define ROWS_3(X) ROWS_2(X) X(2, p0, 2)
-#define ROWS_4(X) ROWS_3(X) X(3, p1, 0)
-#define ROWS_5(X) ROWS_4(X) X(4, p1, 1)
-#define ROWS_6(X) ROWS_5(X) X(5, p1, 2)
-#define ROWS_7(X) ROWS_6(X) X(6, p2, 0)
-#define ROWS_8(X) ROWS_7(X) X(7, p2, 1)
-#define ROWS_9(X) ROWS_8(X) X(8, p2, 2)
-#define ROWS_10(X) ROWS_9(X) X(9, p3, 0)
-#define ROWS_11(X) ROWS_10(X) X(10, p3, 1)
-#define ROWS_12(X) ROWS_11(X) X(11, p3, 2)
-
-/* Named accumulators: an array of them would be kept in memory. */
-#define ZERO_1(i, p, r) vec c##i = {0};
-#define ZERO_2(i, p, r) vec c##i = {0}, d##i = {0};
 #define STEP_1(i, p, r) c##i += p[(r) * rs] * b0;
 #define STEP_2(i, p, r) { const real s = p[(r) * rs]; c##i += s * b0; d##i += s * b1; }
-#define SAVE_1(i, p, r) tile[i] = c##i;
-#define SAVE_2(i, p, r) tile[2 * i] = c##i; tile[2 * i + 1] = d##i;
 #define LOAD_1 const vec b0 = *(const vec_at *)b;
 #define LOAD_2 const vec b0 = *(const vec_at *)b, b1 = *(const vec_at *)(b + bvs);
 
@@ -86,9 +56,6 @@ typedef struct {
 #define JOIN_H(i, p, r) *(half_vec_at *)(c + (i) * ldc) += c##i;
 #define JOIN_3(i, p, r) *(vec_at *)(c + (i) * ldc) += c##i; *(half_vec_at *)(c + (i) * ldc + cvs) += d##i;
 
-/* Where the hot loops lie in the lines of the cache shows in their speed: the same place in every module. */
-#define KERNEL_CODE __attribute__((aligned(64)))
-
 /* Four steps of k between two jumps are faster, as the processor fetches few instructions after a jump. Measured with
    AVX2; there not for a vector and a half, and not where B's rows lie whole pages apart, in one set of the cache. */
 #if defined(__AVX2__) && !defined(__AVX512F__)
@@ -104,7 +71,7 @@ typedef struct {
 #define KERNEL_STEP(ROWS, NV)                                                                \
     LOAD_##NV                                                                                \
     ROWS_##ROWS(STEP_##NV)                                                                   \
-    p0 += cs; p1 += cs; p2 += cs; p3 += cs;                                                  \
+    ROW_STEP(cs);                                                                            \
     b += ldb;
 
 /* tile = A(rows x kc) B(kc x NV vectors). A(i, k) is a[i * rs + k * cs] inside a chunk of k, and
@@ -121,10 +88,7 @@ typedef struct {
         const int chunks = ahead ? (int)((kc + chunk - 1) / chunk) : 1;                      \
         const int each = ahead ? (ahead->count + chunks - 1) / chunks : 0;                   \
         int done = 0;                                                                        \
-        const real *p0 = a, *p1 = a, *p2 = a, *p3 = a;                                       \
-        if (ROWS > 3) p1 = a + 3 * rs;                                                       \
-        if (ROWS > 6) p2 = a + 6 * rs;                                                       \
-        if (ROWS > 9) p3 = a + 9 * rs;                                                       \
+        ROW_POINTERS(ROWS, real)                                                             \
         ROWS_##ROWS(ZERO_##NV)                                                               \
         for (; kc > 0; kc -= chunk) {                                                        \
             const ptrdiff_t n = kc < chunk ? kc : chunk;                                     \
@@ -136,16 +100,18 @@ typedef struct {
             } else {                                                                         \
                 for (ptrdiff_t k = 0; k < n; k++) { KERNEL_STEP(ROWS, NV) }                  \
             }                                                                                \
-            p0 += jump; p1 += jump; p2 += jump; p3 += jump;                                  \
+            ROW_STEP(jump);                                                                  \
         }                                                                                    \
-        (void)p1; (void)p2; (void)p3; (void)bvs; (void)cvs;                                  \
+        (void)bvs; (void)cvs;                                                                \
         if (tile) { ROWS_##ROWS(SAVE_##NV) }                                                 \
         else if (add) { ROWS_##ROWS(JOIN_##NV) }                                             \
         else { ROWS_##ROWS(PUT_##NV) }                                                       \
     }
 #define KERNELS(ROWS) KERNEL(ROWS, H) KERNEL(ROWS, 1) KERNEL(ROWS, 3) KERNEL(ROWS, 2)
 #define ENTRY(ROWS) {PASTE(tile_kernel, _##ROWS##xH), PASTE(tile_kernel, _##ROWS##x1), \
-                          PASTE(tile_kernel, _##ROWS##x3), PASTE(tile_kernel, _##ROWS##x2)}
+                     PASTE(tile_kernel, _##ROWS##x3), PASTE(tile_kernel, _##ROWS##x2)},
+
+#define TILE_VECS (2 * MR * VECS) /* of a whole tile */
 
 #define EACH_TYPE "product/microkernel.h"
 #include "each_type.h"
@@ -155,70 +121,67 @@ typedef struct {
 #endif
 #else /* ---- once per type ---- */
 
-
-#ifdef HAVE_VECTORS
+#if HAVE_VECTORS
 
 #define tile_kernel TYPED(tile_kernel)
-KERNELS(1) KERNELS(2) KERNELS(3) KERNELS(4)
-#if MR > 4
-KERNELS(5) KERNELS(6)
-#endif
-#if MR > 6
-KERNELS(7) KERNELS(8)
-#endif
-#if MR > 8
-KERNELS(9) KERNELS(10) KERNELS(11) KERNELS(12)
-#endif
+UP_TO(MR, KERNELS)
 
 typedef void (*tile_kernel)(ptrdiff_t, const real *, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
                                   const real *, ptrdiff_t, ptrdiff_t, vec *,
                                   real *, ptrdiff_t, ptrdiff_t, int, const prefetch_list *);
 #define tile_kernels TYPED(tile_kernels)
-static const tile_kernel tile_kernels[MR][4] = {
-    ENTRY(1), ENTRY(2), ENTRY(3), ENTRY(4),
-#if MR > 4
-    ENTRY(5), ENTRY(6),
-#endif
-#if MR > 6
-    ENTRY(7), ENTRY(8),
-#endif
-#if MR > 8
-    ENTRY(9), ENTRY(10), ENTRY(11), ENTRY(12),
-#endif
-};
+static const tile_kernel tile_kernels[MR][4] = {UP_TO(MR, ENTRY)};
 
 /* Which kernel of a row: the columns in halves of a vector, rounded up. */
 #define tile_halves TYPED(tile_halves)
 static inline int tile_halves(int cols) { return (2 * cols + VL - 1) / VL - 1; }
 
-/* The sums of a tile, one or two vectors a row. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
+#endif
+
+/* The sums of a tile, one or two vectors a row; returns how many. 1 <= rows <= MR, 1 <= cols <= 2 VL. */
 #define tile_sums TYPED(tile_sums)
 static inline int tile_sums(const tile_args *p, int rows, int cols, ptrdiff_t kc, vec *tile)
 {
+    const int nv = cols > VL ? 2 : 1;
+#if HAVE_VECTORS
     tile_kernels[rows - 1][tile_halves(cols)](
         kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, tile, NULL, 0, 0, 0, p->prefetch);
-    return cols > VL ? 2 : 1;
+#else
+    const int width = (2 * cols + VL - 1) / VL * (VL / 2);
+    memset(tile, 0, TILE_VECS * sizeof(vec));
+    for (ptrdiff_t k = 0; k < kc; k++)
+        for (int i = 0; i < rows; i++) {
+            const real s = ((const real *)p->a)[i * p->rs + k * p->cs + k / p->chunk * p->jump];
+            const real *b = (const real *)p->b + k * p->ldb;
+            for (int j = 0; j < width; j++) tile[i * nv * VL + j] += s * b[j < VL ? j : j - VL + p->bvs];
+        }
+#endif
+    return nv;
 }
 
-/* Vector v of each row of sums, the first n lanes of it, on its way to C with what the flags tell. */
+/* Where column `from` of a tile lies in a row of C. */
+#define column_at TYPED(column_at)
+static inline ptrdiff_t column_at(const tile_args *p, int from) { return from / VL * p->cvs + from % VL; }
+
+/* n columns of each row of sums, the lanes of a vector, on their way to C with what the flags tell. */
 #define store_column TYPED(store_column)
-static inline __attribute__((always_inline)) void
-store_column(const tile_args *p, int flags, real *c, int rows, int n, const vec *tile, int nv, int v)
+ALWAYS_INLINE void
+store_column(const tile_args *p, int flags, real *c, int rows, int n, const vec *tile, int nv, int from)
 {
-    const vec add = (flags & TILE_BIAS) ? vec_load((const real *)p->bias + v * VL, n) : (vec){0};
-    const vec gain = (flags & TILE_GAIN) ? vec_load((const real *)p->gain + v * VL, n) : (vec){0};
-    for (int i = 0; i < rows; i++) {
-        real *out = c + i * p->ldc + v * p->cvs;
-        vec sum = tile[i * nv + v];
-        if (flags & TILE_ADD) sum += vec_load(out, n);
+    const vec add = (flags & TILE_BIAS) ? vec_load((const real *)p->bias + from, n) : (vec){0};
+    const vec gain = (flags & TILE_GAIN) ? vec_load((const real *)p->gain + from, n) : (vec){0};
+    const ptrdiff_t column = column_at(p, from);
+    tile += from / VEC_LANES;
+    for (int i = 0; i < rows; i++, tile += nv * VECS) {
+        const ptrdiff_t at = i * p->ldc + column;
+        vec sum = *tile;
+        if (flags & TILE_ADD) sum += vec_load(c + at, n);
         if (flags & TILE_GAIN) sum = vec_fma(sum, gain, add);
         else if (flags & TILE_BIAS) sum += add;
         if (flags & TILE_RELU) sum = vec_relu(sum);
-        if (flags & TILE_MASK) {
-            const vec m = vec_load((const real *)p->mask + i * p->ldc + v * p->cvs, n);
-            sum = (vec)((vec_int)(sum * (real)p->scale) & (vec_int)(m > (vec){0}));
-        }
-        vec_store(out, sum, n);
+        if (flags & TILE_MASK)
+            sum = vec_where_positive(vec_load((const real *)p->mask + at, n), sum * (real)p->scale);
+        vec_store(c + at, sum, n);
     }
 }
 
@@ -227,68 +190,34 @@ store_column(const tile_args *p, int flags, real *c, int rows, int n, const vec 
 #define tile_store TYPED(tile_store)
 static inline void tile_store(const tile_args *p, real *c, int rows, int cols, const vec *tile, int nv)
 {
-    for (int v = 0; v < nv; v++) {
-        const int n = cols - v * VL < VL ? cols - v * VL : VL;
-        if (n == VL && p->flags == (TILE_BIAS | TILE_GAIN | TILE_RELU))
-            store_column(p, TILE_BIAS | TILE_GAIN | TILE_RELU, c, rows, VL, tile, nv, v);
-        else if (n == VL && p->flags == (TILE_BIAS | TILE_RELU))
-            store_column(p, TILE_BIAS | TILE_RELU, c, rows, VL, tile, nv, v);
+    for (int from = 0; from < cols; from += VEC_LANES) {
+        const int n = cols - from < VEC_LANES ? cols - from : VEC_LANES;
+        if (n == VEC_LANES && p->flags == (TILE_BIAS | TILE_GAIN | TILE_RELU))
+            store_column(p, TILE_BIAS | TILE_GAIN | TILE_RELU, c, rows, VEC_LANES, tile, nv, from);
+        else if (n == VEC_LANES && p->flags == (TILE_BIAS | TILE_RELU))
+            store_column(p, TILE_BIAS | TILE_RELU, c, rows, VEC_LANES, tile, nv, from);
         else
-            store_column(p, p->flags, c, rows, n, tile, nv, v);
+            store_column(p, p->flags, c, rows, n, tile, nv, from);
     }
 }
 
 /* C(rows x cols) = A B, and what the flags tell. Inlined: multiplications of the tile before hide
    only so much of what leads to the next one. */
 #define tile_product TYPED(tile_product)
-static inline __attribute__((always_inline)) void
+ALWAYS_INLINE void
 tile_product(const tile_args *p, real *c, int rows, int cols, ptrdiff_t kc)
 {
+    vec tile[TILE_VECS];
+#if HAVE_VECTORS
     if ((p->flags & ~TILE_ADD) == 0 && 2 * cols % VL == 0) {
         tile_kernels[rows - 1][tile_halves(cols)](
             kc, p->a, p->rs, p->cs, p->chunk, p->jump, p->b, p->ldb, p->bvs, NULL, c, p->ldc, p->cvs, p->flags,
             p->prefetch);
         return;
     }
-    vec tile[2 * MR];
+#endif
     const int nv = tile_sums(p, rows, cols, kc, tile);
     tile_store(p, c, rows, cols, tile, nv);
 }
 
-#else /* no vector extensions: the same functions in plain loops, left to the compiler */
-
-#define tile_sums TYPED(tile_sums)
-static int tile_sums(const tile_args *p, int rows, int cols, ptrdiff_t kc, real *tile)
-{
-    const int nv = cols > VL ? 2 : 1, width = (2 * cols + VL - 1) / VL * (VL / 2);
-    memset(tile, 0, 2 * MR * VL * sizeof(real));
-    for (ptrdiff_t k = 0; k < kc; k++)
-        for (int i = 0; i < rows; i++) {
-            const real s = ((const real *)p->a)[i * p->rs + k * p->cs + k / p->chunk * p->jump];
-            const real *b = (const real *)p->b + k * p->ldb;
-            for (int j = 0; j < width; j++)
-                tile[i * nv * VL + j] += s * b[j < VL ? j : j - VL + p->bvs];
-        }
-    return nv;
-}
-
-#define tile_product TYPED(tile_product)
-static void tile_product(const tile_args *p, real *c, int rows, int cols, ptrdiff_t kc)
-{
-    real tile[2 * MR * VL];
-    const int nv = tile_sums(p, rows, cols, kc, tile), flags = p->flags;
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < cols; j++) {
-            const ptrdiff_t at = i * p->ldc + (j < VL ? j : j - VL + p->cvs);
-            real sum = tile[i * nv * VL + j];
-            if (flags & TILE_ADD) sum += c[at];
-            if (flags & TILE_GAIN) sum *= ((const real *)p->gain)[j];
-            if (flags & TILE_BIAS) sum += ((const real *)p->bias)[j];
-            if ((flags & TILE_RELU) && sum <= 0) sum = 0;
-            if (flags & TILE_MASK) sum = ((const real *)p->mask)[at] > 0 ? sum * (real)p->scale : 0;
-            c[at] = sum;
-        }
-}
-
-#endif
 #endif

@@ -9,21 +9,19 @@
 #include "product/microkernel.h"
 #include "product/shuffles.h"
 
-#if defined(HAVE_VECTORS) && defined(HAVE_SHUFFLES)
-#define HAVE_NARROW 1
-#else
-#define HAVE_NARROW 0
-#endif
-
 #define EACH_TYPE "product/narrow.h"
 #include "each_type.h"
 #undef narrow_product /* from here on the type of C chooses */
+#if HAVE_SHUFFLES
 #define narrow_product(tile, c, ...) BY_TYPE(c, narrow_product)(tile, c, __VA_ARGS__)
+#else
+#define narrow_product(...) stand_in(0, __VA_ARGS__)
+#endif
 
 #endif
 #else /* ---- once per type ---- */
 
-#if HAVE_NARROW
+#if HAVE_SHUFFLES
 
 /* C(rows x cols) = A B, 1 <= rows <= 2 VL, 1 <= cols <= 2 MR. To the micro-kernel the factors change
    places: p->a is B, its element (k, j) at a[j * rs + k * cs], and p->b is A's transpose, in rows ldb
@@ -57,9 +55,5 @@ static void narrow_product(const tile_args *p, real *c, int rows, int cols, ptrd
     }
 }
 
-#else
-#define narrow_product TYPED(narrow_product)
-static inline void narrow_product(const tile_args *p, real *c, int rows, int cols, ptrdiff_t kc) {}
 #endif
-
 #endif

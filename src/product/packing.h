@@ -13,21 +13,17 @@
 #include "each_type.h"
 #undef pack_rows /* from here on the argument chooses the type */
 #undef pack_columns
-#undef pack_panels
 #define pack_rows(kc, cols, b, ...) BY_TYPE(b, pack_rows)(kc, cols, b, __VA_ARGS__)
-#define pack_panels(kc, panels, b, ...) BY_TYPE(b, pack_panels)(kc, panels, b, __VA_ARGS__)
 #define pack_columns(kc, cols, b, ...) BY_TYPE(b, pack_columns)(kc, cols, b, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */
 
-
-#ifdef HAVE_VECTORS
+#if HAVE_VECTORS
 
 /* panel[k][0..2 VL) = b[k * ldb + 0..cols), zeros behind. A panel of one vector when it suffices. */
 #define pack_rows TYPED(pack_rows)
-static void pack_rows(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ldb,
-                                 real *panel)
+static void pack_rows(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ldb, real *panel)
 {
     const int first = cols < VL ? cols : VL, second = cols - first;
     if (second == 0)
@@ -43,8 +39,7 @@ static void pack_rows(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ldb,
 #else /* no vector extensions: plain loops, left to the compiler */
 
 #define pack_rows TYPED(pack_rows)
-static void pack_rows(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ldb,
-                                 real *panel)
+static void pack_rows(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ldb, real *panel)
 {
     const int width = cols > VL ? 2 * VL : VL;
     for (ptrdiff_t k = 0; k < kc; k++)
@@ -53,25 +48,12 @@ static void pack_rows(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ldb,
 
 #endif
 
-/* Whole panels side by side, each `apart` numbers behind the one before. A few rows of B at a time are read to their
-   ends: so few pages are needed at a time, and the processor looks ahead. */
-#define pack_panels TYPED(pack_panels)
-static void pack_panels(ptrdiff_t kc, ptrdiff_t panels, const real *b, ptrdiff_t ldb, real *packed, ptrdiff_t apart)
-{
-    enum { STEPS = 8 };
-    for (ptrdiff_t k = 0; k < kc; k += STEPS)
-        for (ptrdiff_t j = 0; j < panels; j++)
-            pack_rows(kc - k < STEPS ? kc - k : STEPS, 2 * VL, b + k * ldb + j * 2 * VL, ldb,
-                      packed + j * apart + k * 2 * VL);
-}
-
 /* The same panel from the transpose: panel[k][j] = b[j * ldb + k]. */
 #define pack_columns TYPED(pack_columns)
-static void pack_columns(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ldb,
-                                    real *panel)
+static void pack_columns(ptrdiff_t kc, int cols, const real *b, ptrdiff_t ldb, real *panel)
 {
     const int width = cols > VL ? 2 * VL : VL;
-#if defined(HAVE_VECTORS) && defined(HAVE_SHUFFLES)
+#if HAVE_SHUFFLES
     for (int at = 0; at < width; at += VL)
         for (ptrdiff_t k = 0; k < kc; k += VL) {
             const int n = kc - k < VL ? (int)(kc - k) : VL;

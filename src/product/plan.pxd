@@ -1,7 +1,7 @@
 # What is multiplied, and how: blocks of k, what is packed, which parts threads get. See README.md.
 from arithmetic cimport ceil_div
 from product.grid cimport Grid, grid_of
-from product.tiles cimport HAVE_LEFTOVER, HAVE_NARROW, MR, VECTOR_BYTES
+from product.tiles cimport HAVE_LEFTOVER, HAVE_SHUFFLES, MR, VECTOR_BYTES
 
 cdef enum:
     KC = 512                  # longer blocks of k pass over C less often
@@ -68,7 +68,7 @@ cdef inline void plan_product(const Product *p, Plan *plan, Py_ssize_t itemsize,
     if HAVE_LEFTOVER and not p.trans_a and p.n % lanes <= lanes // 4:
         plan.leftover = p.n % lanes
     # The rows of C fill vectors where the last columns would not; A is not read again from afar for that.
-    if (HAVE_NARROW and p.trans_a and last <= 2 * MR and (last == p.n or not plan.pack_a)
+    if (HAVE_SHUFFLES and p.trans_a and last <= 2 * MR and (last == p.n or not plan.pack_a)
             and 20 * last < 9 * ceil_div(2 * last, lanes) * lanes):
         plan.narrow = last
     if plan.narrow == p.n:

@@ -9,7 +9,7 @@ from product.grid cimport Area, area_of
 from product.plan cimport COLUMNS, PAD, ROW_TILES, Plan, Product, packed_columns, packed_stride, plan_product
 from product.tiles cimport (
     MR, PREFETCH_NEAR, TILE_ADD, TILE_GAIN, VECTOR_BYTES, leftover_product, narrow_product, pack_columns, pack_leftover,
-    pack_panels, pack_rows, prefetch_list, prefetch_rows, tile_args, tile_product)
+    pack_rows, prefetch_list, prefetch_rows, tile_args, tile_product)
 from real cimport real
 from threads.threads cimport scratch_give, scratch_take, share_out
 
@@ -17,6 +17,7 @@ cdef enum:
     PREFETCH_BYTES = 131072   # of B, from which memory is prefetched
     PREFETCH_STRIDE = 512     # bytes from row to row of a B that is read where it lies, likewise
     PREFETCH_CHUNK = 32       # steps along k between two turns of prefetching
+    PACKED_ROWS = 8           # rows of B that are packed together, through all panels of a strip
     SUM_ROWS = 64             # rows of one partial sum of a column
     SUM_COLUMNS = 64
 
@@ -252,6 +253,19 @@ cdef inline void multiply_rows(const Run *run, Rectangle *r, const Rows *rows, c
         multiply_panel(run, r, rows, &panel, &after, a, b + offset_of(p, after.panel.k, after.panel.j),
                        packed_b + place_of(run, r, width, after.panel.j), lines)
         panel = after.panel
+
+
+cdef inline void pack_panels(Py_ssize_t kc, Py_ssize_t panels, const real *b, Py_ssize_t ldb, real *packed,
+                             Py_ssize_t apart) noexcept nogil:
+    """Whole panels side by side, each `apart` numbers behind the one before. A few rows of B at a time are read to
+    their ends: so few pages are needed at a time, and the processor looks ahead."""
+    cdef int width = 2 * (VECTOR_BYTES // <int>sizeof(real))
+    cdef Py_ssize_t block, k, panel
+    for block in range(ceil_div(kc, PACKED_ROWS)):
+        k = block * PACKED_ROWS
+        for panel in range(panels):
+            pack_rows(min(<Py_ssize_t>PACKED_ROWS, kc - k), width, b + k * ldb + panel * width, ldb,
+                      packed + panel * apart + k * width)
 
 
 cdef inline void pack_strip(const Run *run, Py_ssize_t j0, Py_ssize_t j1, Py_ssize_t k, real *packed) noexcept nogil:

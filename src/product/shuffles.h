@@ -13,9 +13,12 @@
 #include "vectors.h"
 
 #if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
+#if HAVE_VECTORS && __has_builtin(__builtin_shufflevector)
 #define HAVE_SHUFFLES 1
 #endif
+#endif
+#ifndef HAVE_SHUFFLES
+#define HAVE_SHUFFLES 0
 #endif
 
 #define LANES_2(F, s) F(0, s), F(1, s)
@@ -80,13 +83,13 @@
 #endif
 #else /* ---- once per type ---- */
 
-#ifdef HAVE_VECTORS
+#if HAVE_VECTORS
 
 /* Lane l is the sum of the lanes of r[l], halves added to halves. r is overwritten. */
 #define vec_lane_sums TYPED(vec_lane_sums)
 static inline vec vec_lane_sums(vec *r)
 {
-#ifdef HAVE_SHUFFLES
+#if HAVE_SHUFFLES
     HALVINGS(FOLD, r)
     return r[0];
 #else

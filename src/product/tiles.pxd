@@ -1,6 +1,9 @@
 # What the C of this folder computes: tiles of C in registers, and the packing that needs vectors.
 #
 # The numbers are of the type of the pointer that takes the place of `c` or `b`: see each_type.h.
+from libc.string cimport memset
+
+from real cimport real
 
 cdef extern from "product/microkernel.h" nogil:
     enum:
@@ -38,18 +41,33 @@ cdef extern from "product/prefetch.h" nogil:
 cdef extern from "product/packing.h" nogil:
     # A panel of B from its rows, and from the rows of its transpose.
     void pack_rows(Py_ssize_t kc, int cols, const void *b, Py_ssize_t ldb, void *panel) noexcept
-    # Whole panels, each `apart` elements behind the one before.
-    void pack_panels(Py_ssize_t kc, Py_ssize_t panels, const void *b, Py_ssize_t ldb, void *packed,
-                     Py_ssize_t apart) noexcept
     void pack_columns(Py_ssize_t kc, int cols, const void *b, Py_ssize_t ldb, void *panel) noexcept
 
 cdef extern from "product/leftover.h" nogil:
     enum:
         HAVE_LEFTOVER
-    void pack_leftover(Py_ssize_t kc, int cols, const void *b, Py_ssize_t ks, Py_ssize_t cs, void *panel) noexcept
     void leftover_product(const tile_args *args, void *c, int rows, int cols, Py_ssize_t kc) noexcept
 
 cdef extern from "product/narrow.h" nogil:
     enum:
-        HAVE_NARROW
+        HAVE_SHUFFLES   # there is narrow_product then
     void narrow_product(const tile_args *args, void *c, int rows, int cols, Py_ssize_t kc) noexcept
+
+
+cdef inline void pack_leftover(Py_ssize_t kc, int cols, const real *b, Py_ssize_t ks, Py_ssize_t cs,
+                               real *packed) noexcept nogil:
+    """packed[k / 4][column][k % 4] from B(k, column) = b[k * ks + column * cs]; zeros where there is none."""
+    cdef int lanes = VECTOR_BYTES // <int> sizeof(real), c, q
+    cdef Py_ssize_t step, k
+    for step in range((kc + 3) // 4):
+        k = 4 * step
+        if cols == lanes // 4 and kc - k >= 4:
+            for c in range(lanes // 4):
+                for q in range(4):
+                    packed[4 * c + q] = b[(k + q) * ks + c * cs]
+        else:
+            memset(packed, 0, lanes * sizeof(real))
+            for c in range(cols):
+                for q in range(<int> min(<Py_ssize_t> 4, kc - k)):
+                    packed[4 * c + q] = b[(k + q) * ks + c * cs]
+        packed += lanes

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t
 
 from arithmetic cimport ceil_div
-from bf16.rounding cimport BF16_PAIR_PANELS, BY_AMX, amx_words, bf16_pair_stride, bf16_row_stride, rounded_panels
+from bf16.rounding cimport BF16_WIDTH, BY_AMX, amx_words, bf16_pair_stride, bf16_row_stride, rounded_panels
 from product.tiles cimport MR, VECTOR_BYTES
 from step.rules cimport rule_param
 from threads.threads cimport Barrier
@@ -62,7 +62,7 @@ cdef struct step_state:
     const int64_t *drawn      # where a sample has its label, target and weight; NULL: they lie as the batch does
     double total              # the number of samples, or the sum of their weights
     int loss
-    bint printed              # see output_loss.h
+    bint printed              # see output_loss.pxd
     int activation            # of hidden layers without a normalization
     void *dx                  # OUT, laid out as the images: their gradient where they are positive, else 0; or NULL
     int rule, norm, layers
@@ -113,7 +113,7 @@ cdef inline void reserve_rounded(step_state *s, size_t *taken, rounded_panels *t
     to.pair_stride = bf16_pair_stride(n)
     to.along = <unsigned *> reserve(s, taken, n * to.row_stride if s.bf16 else 0, sizeof(unsigned))
     to.across = <unsigned *> reserve(
-        s, taken, ceil_div(features, BF16_PAIR_PANELS * PANEL) * to.pair_stride if s.bf16 else 0, sizeof(unsigned))
+        s, taken, ceil_div(features, BF16_WIDTH) * to.pair_stride if s.bf16 else 0, sizeof(unsigned))
 
 
 cdef inline size_t lay_out(step_state *s, size_t itemsize, int num_threads) noexcept nogil:

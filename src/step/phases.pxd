@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from activations cimport RELU
 from arithmetic cimport ceil_div, part_start
-from bf16.rounding cimport BF16_CUTS, BF16_PAIR_PANELS, BY_AMX, HAVE_BF16, round_panels
+from bf16.rounding cimport BF16_CUTS, BF16_WIDTH, BY_AMX, HAVE_BF16, round_panels
 from bf16.step cimport rounded_input, update_weights_amx, update_weights_bf16
 from product.grid cimport Area, Grid, area_of, grid_of
 from product.tiles cimport TILE_BIAS, TILE_MASK, TILE_RELU
@@ -18,22 +18,13 @@ from step.layout cimport (
     BATCH_NORM, KC, LAYER_NORM, NO_NORM, PANEL, STRIPS, column_unit, lanes_of, panel_stride, splits_of, step_layer,
     step_state)
 from step.operands cimport product_of, step_product
+from step.output_loss cimport SOFTMAX_LOSS, loss_row, softmax_row
 from step.panels cimport (
     add_partials, batch_norm_panel, batch_norm_panel_backward, clear_rest, dropout_panel, features_in, gather,
     layer_norm_sample, layer_norm_sample_backward, norm_sums, prefetch_images)
 from step.products cimport multiply, share
 from step.update cimport tile_rows, update_first_weights, update_vectors, update_weights
 from threads.threads cimport barrier_wait, team
-
-cdef extern from "step/output_loss.h" nogil:
-    enum:
-        SOFTMAX_LOSS
-        LOGISTIC_LOSS
-        SQUARED_LOSS
-        POISSON_LOSS
-    double softmax_row(const void *x_c, int64_t y, Py_ssize_t c, double n, void *dx_c) noexcept
-    double loss_row(int loss, bint printed, const void *x_c, int64_t label, const void *y_c, Py_ssize_t c,
-                    double weight, double total, void *dx_c) noexcept
 
 cdef enum:
     GATHERED = 16  # panels gathered at once: their rows stay in the second-level cache
@@ -307,7 +298,7 @@ cdef inline double run_step(step_state *s, size_t itemsize, int num_threads) noe
         if layer.weights.reg == 0:
             continue
         if s.bf16:
-            sums = ceil_div(layer.fan_in, BF16_PAIR_PANELS * PANEL) * BF16_CUTS
+            sums = ceil_div(layer.fan_in, BF16_WIDTH) * BF16_CUTS
         else:
             sums = 2 * tile_rows(layer)
         squares = 0

@@ -11,11 +11,10 @@
 #ifndef RULES_H
 #define RULES_H
 
-#include <math.h>
 #include "product/microkernel.h"
 
 /* Every rule: X(NAME, arrays of state, picoseconds that an element of four bytes takes). In Python it is called by
-   its name in lower case. What it does stands in update_vec, and for compilers without vectors in update_element. */
+   its name in lower case. What it does stands in update_vec. */
 #define EACH_RULE(X)                                                                         \
     X(STORE, 0, 0)                                                                           \
     X(SGD, 0, 100)                                                                           \
@@ -48,19 +47,6 @@ typedef struct {
     double reg;                              /* the gradient gets reg * w on top */
 } rule_param;
 
-/* The numbers of a rule, from its settings. t: the number of the step, from 1; 0 for rules that do not count. Both
-   corrections of the moving averages are scalars: folded here, they cost no division per element. */
-static inline void set_numbers(rule_param *p, double rate, double keep1, double keep2, double eps, double weight_decay,
-                               double t)
-{
-    p->rate = t > 0 ? rate / (1 - pow(keep1, t)) : rate;
-    p->keep1 = keep1;
-    p->keep2 = keep2;
-    p->eps = eps;
-    p->scale = t > 0 ? 1 / (1 - pow(keep2, t)) : 1;
-    p->decay = rate * weight_decay;
-}
-
 /* The same in the type of the arrays; take: 1 - keep. */
 #define UPDATE_OF(type)                                                                      \
     struct {                                                                                 \
@@ -82,12 +68,10 @@ typedef union {
 #undef update_vector
 #undef update_tile
 #undef update_by
-#undef prefetch_update
 #define set_update(u, p, rule, w) BY_TYPE(w, set_update)(u, p, rule, w)
 #define update_vector(u, g, ...) BY_TYPE(g, update_vector)(u, g, __VA_ARGS__)
 #define update_tile(args, c, ...) BY_TYPE(c, update_tile)(args, c, __VA_ARGS__)
 #define update_by(u, tile, ...) BY_TYPE(tile, update_by)(u, tile, __VA_ARGS__)
-#define prefetch_update(u, lines, w, ...) BY_TYPE(w, prefetch_update)(u, lines, w, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */
@@ -108,26 +92,9 @@ static void set_update(rule_update *to, const rule_param *p, int rule, const rea
     to->of_type = u;
 }
 
-/* List the lines of a tile of the parameter and its state, which is updated next. */
-#define prefetch_update TYPED(prefetch_update)
-static inline void prefetch_update(const rule_update *from, prefetch_list *lines, const real *w, ptrdiff_t rows,
-                                   ptrdiff_t cols, ptrdiff_t at, ptrdiff_t ld)
-{
-    const update *u = &from->of_type;
-    const ptrdiff_t bytes = cols * (ptrdiff_t)sizeof(real);
-    if (u->rule == STORE) return;
-    for (ptrdiff_t i = 0; i < rows; i++, at += ld) {
-        prefetch_range(lines, w + at, bytes);
-        if (u->states > 0) prefetch_range(lines, u->first + at, bytes);
-        if (u->states > 1) prefetch_range(lines, u->second + at, bytes);
-    }
-}
-
-#ifdef HAVE_VECTORS
-
 /* The lines of one element. Always inlined: GCC takes a call that only prefetches for one without effect. */
 #define prefetch_element TYPED(prefetch_element)
-static inline __attribute__((always_inline)) void prefetch_element(const update *u, ptrdiff_t at)
+ALWAYS_INLINE void prefetch_element(const update *u, ptrdiff_t at)
 {
     if (u->rule == STORE) return;
     PREFETCH(u->w + at);
@@ -137,12 +104,13 @@ static inline __attribute__((always_inline)) void prefetch_element(const update 
 
 /* n elements at `at`, with gradient g. squares: INOUT, of the parameter; NULL where there is no reg. */
 #define update_vec TYPED(update_vec)
-static inline __attribute__((always_inline)) void update_vec(const update *u, int rule, vec g, ptrdiff_t at, int n, vec *squares)
+ALWAYS_INLINE void
+update_vec(const update *u, int rule, vec g, ptrdiff_t at, int n, vec_squares *squares)
 {
     vec w = {0}, s, t;
     if (rule != STORE || squares != NULL) w = vec_load(u->w + at, n);
     if (squares != NULL) {
-        *squares = vec_fma(w, w, *squares);
+        vec_add_squares(w, squares);
         g = vec_fma(vec_fill(u->reg), w, g);
     }
     if (rule == STORE) {
@@ -181,25 +149,25 @@ static inline __attribute__((always_inline)) void update_vec(const update *u, in
 
 /* A whole vector, whatever the rule. */
 #define update_whole_vec TYPED(update_whole_vec)
-static inline void update_whole_vec(const update *u, vec g, ptrdiff_t at, vec *squares)
+static inline void update_whole_vec(const update *u, vec g, ptrdiff_t at, vec_squares *squares)
 {
 #define CASE(RULE, ...)                                                                      \
     case RULE:                                                                               \
-        if (u->reg != 0) update_vec(u, RULE, g, at, VL, squares);                            \
-        else update_vec(u, RULE, g, at, VL, NULL);                                           \
+        if (u->reg != 0) update_vec(u, RULE, g, at, VEC_LANES, squares);                     \
+        else update_vec(u, RULE, g, at, VEC_LANES, NULL);                                    \
         break;
     switch (u->rule) { EACH_RULE(CASE) }
 #undef CASE
 }
 
 #define update_rows TYPED(update_rows)
-static inline __attribute__((always_inline)) void update_rows(const update *u, int rule, const vec *tile, int nv, int rows, int cols,
-                               ptrdiff_t at, ptrdiff_t ld, vec *squares)
+ALWAYS_INLINE void update_rows(const update *u, int rule, const real *tile, int nv, int rows, int cols, ptrdiff_t at,
+                               ptrdiff_t ld, vec_squares *squares)
 {
     for (int i = 0; i < rows; i++)
-        for (int v = 0; v < nv; v++) {
-            const int from = v * VL, n = cols - from < VL ? cols - from : VL;
-            update_vec(u, rule, tile[i * nv + v], at + i * ld + from, n, squares);
+        for (int from = 0; from < cols; from += VEC_LANES) {
+            const int n = cols - from < VEC_LANES ? cols - from : VEC_LANES;
+            update_vec(u, rule, *(const vec *)(tile + i * nv * VL + from), at + i * ld + from, n, squares);
         }
 }
 
@@ -210,11 +178,11 @@ static inline double update_by(const rule_update *by, const real *tile, int nv, 
                                ptrdiff_t at, ptrdiff_t ld)
 {
     const update *u = &by->of_type;
-    vec squares = {0};
+    vec_squares squares = {0};
 #define CASE(RULE, ...)                                                                      \
     case RULE:                                                                               \
-        if (u->reg != 0) update_rows(u, RULE, (const vec *)tile, nv, rows, cols, at, ld, &squares); \
-        else update_rows(u, RULE, (const vec *)tile, nv, rows, cols, at, ld, NULL);          \
+        if (u->reg != 0) update_rows(u, RULE, tile, nv, rows, cols, at, ld, &squares); \
+        else update_rows(u, RULE, tile, nv, rows, cols, at, ld, NULL);          \
         break;
     switch (u->rule) { EACH_RULE(CASE) }
 #undef CASE
@@ -226,13 +194,13 @@ static inline double update_by(const rule_update *by, const real *tile, int nv, 
 static double update_tile(const tile_args *p, const real *c, int rows, int cols, ptrdiff_t kc,
                           const rule_update *u, ptrdiff_t at, ptrdiff_t ld)
 {
-    vec tile[2 * MR];
+    vec tile[TILE_VECS];
     const int nv = tile_sums(p, rows, cols, kc, tile);
     if (p->flags & TILE_ADD)
         for (int i = 0; i < rows; i++)
-            for (int v = 0; v < nv; v++) {
-                const int from = v * VL, n = cols - from < VL ? cols - from : VL;
-                tile[i * nv + v] += vec_load(c + i * p->ldc + v * p->cvs, n);
+            for (int from = 0; from < cols; from += VEC_LANES) {
+                const int n = cols - from < VEC_LANES ? cols - from : VEC_LANES;
+                tile[i * nv * VECS + from / VEC_LANES] += vec_load(c + i * p->ldc + column_at(p, from), n);
             }
     return update_by(u, (const real *)tile, nv, rows, cols, at, ld);
 }
@@ -244,8 +212,8 @@ static void update_vector(const rule_update *by, const real *g, ptrdiff_t at, pt
     const update *u = &by->of_type;
 #define CASE(RULE, ...)                                                                      \
     case RULE:                                                                               \
-        for (; i + VL <= n; i += VL)                                                         \
-            update_vec(u, RULE, *(const vec_at *)(g + i), at + i, VL, NULL);                 \
+        for (; i + VEC_LANES <= n; i += VEC_LANES)                                           \
+            update_vec(u, RULE, vec_load(g + i, VEC_LANES), at + i, VEC_LANES, NULL);        \
         if (i < n)                                                                           \
             update_vec(u, RULE, vec_load(g + i, (int)(n - i)), at + i, (int)(n - i), NULL);  \
         break;
@@ -253,75 +221,5 @@ static void update_vector(const rule_update *by, const real *g, ptrdiff_t at, pt
     switch (u->rule) { EACH_RULE(CASE) }
 #undef CASE
 }
-
-#else /* no vector extensions */
-
-#define update_element TYPED(update_element)
-static void update_element(const update *u, real g, ptrdiff_t at)
-{
-    real s, t, w;
-    if (u->reg != 0) g += u->reg * u->w[at];
-    switch (u->rule) {
-    case STORE: u->grad[at] = g; break;
-    case SGD: u->next_w[at] = u->w[at] - u->rate * g; break;
-    case SGD_MOMENTUM:
-        s = u->next_first[at] = u->keep1 * u->first[at] - u->rate * g;
-        u->next_w[at] = u->w[at] + s;
-        break;
-    case NESTEROV:
-        t = u->first[at];
-        s = u->next_first[at] = u->keep1 * t - u->rate * g;
-        u->next_w[at] = u->w[at] - u->keep1 * t + (1 + u->keep1) * s;
-        break;
-    case RMSPROP:
-        s = u->next_first[at] = u->keep1 * u->first[at] + u->take1 * (g * g);
-        u->next_w[at] = u->w[at] - u->rate * g / ((real)sqrt(s) + u->eps);
-        break;
-    case ADAGRAD:
-        s = u->next_first[at] = u->first[at] + g * g;
-        u->next_w[at] = u->w[at] - u->rate * g / ((real)sqrt(s) + u->eps);
-        break;
-    default: /* ADAM, ADAMW */
-        w = u->rule == ADAMW ? u->w[at] - u->decay * u->w[at] : u->w[at];
-        s = u->next_first[at] = u->keep1 * u->first[at] + u->take1 * g;
-        t = u->next_second[at] = u->keep2 * u->second[at] + u->take2 * (g * g);
-        u->next_w[at] = w - u->rate * s / ((real)sqrt(t * u->scale) + u->eps);
-    }
-}
-
-/* The update by rows of a gradient, nv vectors apart. */
-#define update_by TYPED(update_by)
-static double update_by(const rule_update *by, const real *tile, int nv, int rows, int cols, ptrdiff_t at,
-                        ptrdiff_t ld)
-{
-    const update *u = &by->of_type;
-    double total = 0;
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < cols; j++) {
-            if (u->reg != 0) total += (double)u->w[at + i * ld + j] * u->w[at + i * ld + j];
-            update_element(u, tile[i * nv * VL + j], at + i * ld + j);
-        }
-    return total;
-}
-
-#define update_tile TYPED(update_tile)
-static double update_tile(const tile_args *p, const real *c, int rows, int cols, ptrdiff_t kc,
-                          const rule_update *u, ptrdiff_t at, ptrdiff_t ld)
-{
-    real tile[2 * MR * VL];
-    const int nv = tile_sums(p, rows, cols, kc, tile);
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < cols; j++)
-            if (p->flags & TILE_ADD) tile[i * nv * VL + j] += c[i * p->ldc + (j < VL ? j : j - VL + p->cvs)];
-    return update_by(u, tile, nv, rows, cols, at, ld);
-}
-
-#define update_vector TYPED(update_vector)
-static void update_vector(const rule_update *by, const real *g, ptrdiff_t at, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++) update_element(&by->of_type, g[i], at + i);
-}
-
-#endif
 
 #endif

@@ -1,5 +1,7 @@
 # Update rules: see rules.h. The numbers are of the type of w, of the gradient g, or of the tile.
-from product.tiles cimport prefetch_list, tile_args
+from libc.math cimport pow
+
+from product.tiles cimport tile_args
 
 cdef extern from "step/rules.h" nogil:
     enum:
@@ -18,11 +20,9 @@ cdef extern from "step/rules.h" nogil:
         void *next_first
         void *next_second
         void *grad
-        double reg
+        double rate, keep1, keep2, eps, scale, decay, reg
     ctypedef struct rule_update:
         pass
-    void set_numbers(rule_param *param, double rate, double keep1, double keep2, double eps, double weight_decay,
-                     double t) noexcept
     void set_update(rule_update *to, const rule_param *param, int rule, const void *w) noexcept
     # By n gradients in memory, from element `at` on.
     void update_vector(const rule_update *u, const void *g, Py_ssize_t at, Py_ssize_t n) noexcept
@@ -32,8 +32,16 @@ cdef extern from "step/rules.h" nogil:
                      Py_ssize_t ld) noexcept
     double update_tile(const tile_args *args, const void *c, int rows, int cols, Py_ssize_t kc, const rule_update *u,
                        Py_ssize_t at, Py_ssize_t ld) noexcept
-    void prefetch_update(const rule_update *u, prefetch_list *lines, const void *w, Py_ssize_t rows, Py_ssize_t cols,
-                         Py_ssize_t at, Py_ssize_t ld) noexcept
+
+
+cdef inline void set_numbers(rule_param *p, double rate, double keep1, double keep2, double eps, double weight_decay,
+                             double t) noexcept nogil:
+    """The numbers of a rule, from its settings. t: the number of the step, from 1; 0 for rules that do not count. Both
+    corrections of the moving averages are scalars: folded here, they cost no division per element."""
+    p.rate = rate / (1 - pow(keep1, t)) if t > 0 else rate
+    p.keep1, p.keep2, p.eps = keep1, keep2, eps
+    p.scale = 1 / (1 - pow(keep2, t)) if t > 0 else 1
+    p.decay = rate * weight_decay
 
 
 cdef inline dict rules_by_name():

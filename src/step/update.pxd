@@ -10,17 +10,21 @@ from step.products cimport multiply
 from step.rules cimport rule_update, set_update, update_by, update_tile, update_vector
 
 cdef extern from "step/updating.h" nogil:
+    enum:
+        HAVE_VECTORS
+        UPDATING_ROWS    # of a tile that may be pending, and one less
+        UPDATING_LEAST
     ctypedef struct pending_tile:
-        int count
+        int count        # vectors; 0: no tile is pending
         Py_ssize_t at
         double *squares
-    bint updates_while_multiplying(const void *c, Py_ssize_t rows, Py_ssize_t cols) noexcept
+    # A tile of the gradient, and the update by the pending one; its sums take that one's place.
     void multiply_and_update(const tile_args *args, const void *c, Py_ssize_t rows, Py_ssize_t kc, const rule_update *u,
-                             Py_ssize_t at, Py_ssize_t ld, Py_ssize_t next, double *squares, pending_tile *p,
-                             void *sums) noexcept
-    void flush_pending(pending_tile *p, const void *sums, const rule_update *u, Py_ssize_t ld) noexcept
-    bint leftover_gradient(const void *x, const void *dout, Py_ssize_t cols, Py_ssize_t n, Py_ssize_t kc,
-                           void *turned) noexcept
+                             Py_ssize_t ld, Py_ssize_t next, pending_tile *p, void *sums) noexcept
+
+
+cdef enum:
+    LEFTOVER_MOST = 4         # leftover columns: a quarter of the longest vector
 
 
 # The rows of a layer's weights are cut into rows of tiles, which are shared out: CUTS of them for each panel of x.
@@ -35,6 +39,30 @@ cdef inline Py_ssize_t tile_rows(const step_layer *layer) noexcept nogil:
 
 cdef inline Py_ssize_t first_row(Py_ssize_t tile_row) noexcept nogil:
     return tile_row // cuts() * PANEL + part_start(PANEL, cuts(), tile_row % cuts())
+
+
+cdef inline bint leftover_gradient(const real *x, const real *dout, Py_ssize_t cols, Py_ssize_t n, Py_ssize_t kc,
+                                   real *turned) noexcept nogil:
+    """The leftover columns of a panel's gradient, which would leave most of a vector empty: computed as dout^T x,
+    whose rows are whole. turned: OUT, a vector for each row of the panel. False where there are too many."""
+    cdef Py_ssize_t lanes = lanes_of(sizeof(real)), k = 0, i, j
+    cdef real sums[LEFTOVER_MOST * PANEL]
+    cdef tile_args args
+    if not HAVE_VECTORS or PANEL > 2 * lanes or cols > lanes // 4:
+        return False
+    args.rs, args.cs, args.chunk, args.jump = 1, PANEL, kc, 0
+    args.ldb, args.bvs, args.ldc, args.cvs = PANEL, lanes, PANEL, lanes
+    args.bias = args.gain = args.mask = NULL
+    args.scale, args.flags, args.prefetch = 1, 0, NULL
+    while k < n:
+        args.a, args.b = dout + k * PANEL, x + k * PANEL
+        tile_product(&args, &sums[0], <int> cols, PANEL, min(kc, n - k))
+        args.flags = TILE_ADD
+        k += kc
+    for i in range(PANEL):
+        for j in range(cols):
+            turned[i * lanes + j] = sums[j * PANEL + i]
+    return True
 
 
 cdef inline void update_weights(step_state *s, int l, Py_ssize_t t0, Py_ssize_t t1, real *scratch) noexcept nogil:
@@ -103,19 +131,20 @@ cdef inline void update_weights(step_state *s, int l, Py_ssize_t t0, Py_ssize_t 
                     args.a = a + last * PANEL
                     args.b = b + last * PANEL
                     args.flags = TILE_ADD if last else 0
-                    if updates_while_multiplying(part_sums, rows, cols):
+                    if HAVE_VECTORS and cols == width and UPDATING_LEAST <= rows <= UPDATING_ROWS:
                         if t + 1 < past:
                             following = end * m + j
                         elif j + 2 * width <= m:
                             following = first_row(start) * m + j + width
                         else:
                             following = first_row(past) * m
-                        multiply_and_update(&args, part_sums, rows, n - last, &u, at, m, following, &squares[t],
-                                            &pending, pending_sums)
+                        multiply_and_update(&args, part_sums, rows, n - last, &u, m, following, &pending, pending_sums)
+                        pending.at, pending.squares = at, &squares[t]
                     else:
                         squares_of_rest[t] += update_tile(&args, part_sums, <int> rows, <int> cols, n - last, &u, at, m)
         start = past
-    flush_pending(&pending, pending_sums, &u, m)
+    if pending.count:
+        pending.squares[0] += update_by(&u, pending_sums, 2, pending.count // 2, <int> width, pending.at, m)
 
 
 cdef inline void update_first_weights(step_state *s, Py_ssize_t t0, Py_ssize_t t1, real *pack,
