@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from daseCV_c import optim
 from daseCV_c._step.fully_connected import penalty
 from daseCV_c._training import checks
 from daseCV_c._types import Array
@@ -48,7 +49,7 @@ def _advice(solver: Any) -> str:
     tried = ["weight_scale='he' in the network"]
     if getattr(solver.model, "normalization", "none") is None and type(solver.model).__name__ == "FullyConnectedNet":
         tried.append("normalization='batchnorm'")
-    if solver.update_rule not in ("adam", "adamw"):
+    if solver.update_rule not in (*optim.COUNTING,):  # it may be a function
         tried.append("update_rule='adam'")
     more = "more epochs, " if solver.iteration >= solver.num_iterations else ""
     return ", ".join(tried) + f", {more}another learning_rate, or features of mean 0 and variance 1"

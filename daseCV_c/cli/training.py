@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from daseCV_c import get_num_threads, num_threads
+from daseCV_c import get_num_threads, num_threads, optim
 from daseCV_c._files import remove_drafts
 from daseCV_c._parallel.errors import PeerError
 from daseCV_c._parallel.team import Team
@@ -227,7 +227,7 @@ class _Training:
         """About how many bytes the folder will still take: two checkpoints at a time, and the results."""
         chosen = self.plan.settings
         params: int = sum(array.nbytes for array in self.model.params.values())
-        state = {"sgd": 0, "adam": 2, "adamw": 2}.get(chosen["update_rule"], 1) + (chosen["average"] is not None)
+        state = len(optim.STATES[chosen["update_rule"]]) + (chosen["average"] is not None)
         # Of a run that is to go on until it is stopped nobody knows the length.
         iterations = min(chosen["epochs"] * self.per_epoch, 10**5)
         checkpoint = params * (2 + state) + 24 * iterations + 2**14
