@@ -59,25 +59,28 @@ share_small_work()
 
 
 # Files whose tests take the longest: begun first, so that no processor waits for them at the end.
-LONG = ("test_build", "test_build_choices", "test_notebook_run", "test_whole_step", "test_step", "test_check_room")
+LONG = (
+    "test_build", "test_build_choices", "test_notebook_run", "test_whole_step", "test_step", "test_check_room",
+    "test_concurrency", "test_workers", "test_grade", "test_check", "test_kills", "test_at_the_same_time",
+    "test_search", "test_sklearn_mlp", "test_sklearn_mlp_own_tests", "test_sklearn_estimators", "test_fuzz_functions",
+)
 # Files whose tests share what takes long to make.
 WHOLE = ("test_build", "test_build_choices", "test_cli", "test_cli_cnn", "test_cli_files", "test_cli_report",
          "test_cli_resume", "test_data_utils")
-TOGETHER = 8
 
 
 def group_of(item, ahead):
     """The name of what runs on one of pytest-xdist's processes, one test after the other. `ahead` counts tests by file.
 
-    Notebooks wait for each other: each fills a machine. Other tests go in handfuls: pytest-xdist goes through the list
-    of its groups at each test.
+    Notebooks wait for each other: each fills a machine. Other tests go in handfuls, as pytest-xdist goes through all
+    groups that it has given out at each test.
     """
     if item.get_closest_marker("notebook"):
         return "notebook"
     if item.path.stem in WHOLE:
         return item.path.stem
     ahead[item.path] += 1
-    return f"{item.path.stem}-{(ahead[item.path] - 1) // TOGETHER}"
+    return f"{item.path.stem}-{(ahead[item.path] - 1) // (4 if item.path.stem in LONG else 40)}"
 
 
 def place_of(item):
