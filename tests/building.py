@@ -17,8 +17,9 @@ class Builder:
     """The process, until it is left."""
 
     def __enter__(self):
+        one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # NumPy would start others, and then it forks
         self._process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                         text=True)
+                                         text=True, env=one_thread)
         return self
 
     def __exit__(self, *exception):
