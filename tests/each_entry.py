@@ -1,5 +1,9 @@
-"""Call every compiled entry on small odd sizes, with arrays that end where their memory ends: valgrind watches."""
+"""Call every compiled entry on small odd sizes, with arrays that end where their memory ends: valgrind watches.
 
+`python tests/each_entry.py bits` says what each entry returns and writes, as a digest: builds can be compared.
+"""
+
+import hashlib
 import importlib
 import sys
 from pathlib import Path
@@ -9,6 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from adversarial import frozen  # noqa: E402
 from entries import ENTRIES, make_call  # noqa: E402
 
 from daseCV_c._runtime import backend  # noqa: E402
@@ -19,11 +24,25 @@ kernels = SimpleNamespace(**{name: importlib.import_module(f"daseCV_c._compiled.
 for name in vars(kernels):
     if hasattr(getattr(kernels, name), "share_from"):
         getattr(kernels, name).share_from(2e6)
-calls = 0
-for entry in ENTRIES:
-    for dtype in (np.float32, np.float64):
-        for sizes in ((6, 5, 4), (1, 1, 1), (13, 33, 17), (3, 70, 10), (40, 9, 31)):
-            for threads in (1, 2):
-                make_call(entry, dtype, *sizes)(kernels, threads)
-                calls += 1
-print(f"{calls} calls of {len(ENTRIES)} entries at level {backend.level}")
+
+
+def calls(each_size):
+    """Of every entry, in both types."""
+    for entry in ENTRIES:
+        for dtype in (np.float32, np.float64):
+            for sizes in each_size:
+                yield make_call(entry, dtype, *sizes)
+
+
+if __name__ == "__main__":
+    count, digests = 0, {}
+    for threads in (1, 2):
+        for call in calls(((6, 5, 4), (1, 1, 1), (13, 33, 17), (3, 70, 10), (40, 9, 31))):
+            returned = call(kernels, threads)
+            digest = digests.setdefault(f"{call.family}.{call.name}", hashlib.sha256())
+            digest.update(repr(frozen([returned, *call.results()])).encode())
+            count += 1
+    if sys.argv[1:] == ["bits"]:
+        for name, digest in digests.items():
+            print(name, digest.hexdigest()[:16])
+    print(f"{count} calls of {len(ENTRIES)} entries at level {backend.level}")

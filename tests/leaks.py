@@ -24,6 +24,7 @@ import numpy as np  # noqa: E402
 import daseCV_c  # noqa: E402
 from daseCV_c import fast_layers, layer_utils, layers, models, optim  # noqa: E402
 from daseCV_c._runtime import backend as _backend  # noqa: E402
+from daseCV_c._training.clipping import global_norm  # noqa: E402
 from daseCV_c.callbacks import Callback  # noqa: E402
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet  # noqa: E402
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet  # noqa: E402
@@ -103,6 +104,7 @@ def by_layers():
     _, dw, *_ = layer_utils.affine_bn_relu_backward(dout, cache)
     optim.adam(w, dw)
     windows = {"stride": 1, "pad": 1}, {"pool_height": 2, "pool_width": 2, "stride": 2}
+    global_norm([dw, IMAGES])
     out, cache = layer_utils.conv_relu_pool_forward(IMAGES[:3], np.ones((2, 3, 3, 3)), np.ones(2), *windows)
     layer_utils.conv_relu_pool_backward(out, cache)
 

@@ -3,7 +3,8 @@
     python tests/mutate_kernels.py WORK                 builds all mutants once, then tests each; goes on where it was
     python tests/mutate_kernels.py WORK --list          what is drawn
     python tests/mutate_kernels.py WORK --show 17       one of them, and what became of it
-    python tests/mutate_kernels.py WORK --again 17,40   these are tested again, with the tests as they are now
+    python tests/mutate_kernels.py WORK --again 17,40 --tests leaks,workers
+                                                        these are tested again, by these tests as they are now
 
 WORK is a folder: a copy of the tree with all mutants in it, built for level v3, and what was found. A mutant is off
 until the environment variable MUTANT names it. First the tests run once with all off, and it is noted which mutants
@@ -78,12 +79,12 @@ def draw(work, families, count, seed):
     work.keep(mutants={n: asdict(mutant) for n, mutant in enumerate(chosen, 1)}, refused={}, results={}, seed=seed)
 
 
-def copy_tree(work):
-    """The tracked files, as they are now."""
+def copy_tree(work, kernels=True):
+    """The tracked files, as they are now; without `kernels` what was built stays."""
     files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True,
                            text=True).stdout.split("\n")
     for name in filter(None, files):
-        if (ROOT / name).is_file():
+        if (ROOT / name).is_file() and (kernels or not name.startswith(("src/", "setup.py"))):
             (work.tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, work.tree / name)
 
@@ -188,7 +189,9 @@ def reach(work, jobs, asked):
     _, words, seconds = pytest(work, ["-n", str(jobs), "-m", "not build and not notebook", *chosen], None,
                                MUTANT_REACH=str(work.folder / "reach"))
     (work.folder / "reach.log").write_text(words)
-    tests = {}
+    # Other tests stay known from earlier.
+    tests = json.loads(work.tests_file.read_text()) if work.tests_file.exists() else {}
+    tests = {name: test for name, test in tests.items() if name.split("::")[0] not in chosen}
     for file in work.folder.glob("reach.*"):
         if file.suffix in (".seen", ".log"):
             continue
@@ -330,12 +333,11 @@ def main():
     if given.only_build:
         return
     if given.again:
-        copy = [path for path in (ROOT / "tests").glob("*.py")]
-        for path in copy:
-            shutil.copy2(path, work.tree / "tests")
+        copy_tree(work, kernels=False)
         reach(work, given.jobs, given.tests.split(","))
         try_all(work, [int(number) for number in given.again.split(",")], given.jobs, given.most)
-    elif not work.tests_file.exists():
+        return
+    if not work.tests_file.exists():
         reach(work, given.jobs, given.tests.split(","))
     numbers = [n for n in work.mutants if str(n) not in work.known["results"] and str(n) not in work.known["refused"]]
     place = {n: i for i, n in enumerate(numbers)}

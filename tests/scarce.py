@@ -1,7 +1,8 @@
 """A system that is short of memory or of threads: a C library to be preloaded, which a test program steers.
 
 `fail_allocation(n)` makes the n-th allocation from there on fail, once; `allocations()` says how many there were.
-`leave_threads(n)` lets as many further threads live at the same time, no more.
+`leave_threads(n)` lets as many further threads live at the same time, no more; after `linger(n)` one that has ended is
+among them until the system was asked n times whether it is still there.
 """
 
 import os
@@ -14,8 +15,10 @@ SOURCE = r"""
 #include <errno.h>
 #include <link.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 void *__libc_malloc(size_t); void *__libc_calloc(size_t, size_t); void *__libc_realloc(void *, size_t);
 void *__libc_memalign(size_t, size_t);
@@ -76,18 +79,49 @@ int posix_memalign(void **p, size_t a, size_t n)
 }
 
 static long left = -1; /* threads that may still be started; -1: any number */
+static long asked, lingering[64][2]; /* how often to ask; threads that ended, and how often they will still be there */
+static int ended;
+static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER;
 typedef struct { void *(*run)(void *); void *arg; } Start;
+
+long syscall(long number, ...)
+{
+    long a[6];
+    va_list more;
+    va_start(more, number);
+    for (int i = 0; i < 6; i++) a[i] = va_arg(more, long);
+    va_end(more);
+    long (*real)(long, ...) = dlsym(RTLD_NEXT, "syscall");
+    if (number == SYS_tgkill && a[2] == 0)
+        for (int i = 0; i < __atomic_load_n(&ended, __ATOMIC_SEQ_CST) && i < 64; i++)
+            if (lingering[i][0] == a[1] && lingering[i][1] > 0) {
+                if (--lingering[i][1] == 0) __atomic_add_fetch(&left, 1, __ATOMIC_SEQ_CST);
+                return 0;
+            }
+    return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
 
 static void *lived(void *arg)
 {
     Start start = *(Start *)arg;
     free(arg);
     void *end = start.run(start.arg);
-    __atomic_add_fetch(&left, 1, __ATOMIC_SEQ_CST);
+    if (asked == 0)
+        __atomic_add_fetch(&left, 1, __ATOMIC_SEQ_CST);
+    else {
+        pthread_mutex_lock(&door);
+        if (ended < 64) {
+            lingering[ended][0] = syscall(SYS_gettid);
+            lingering[ended][1] = asked;
+            __atomic_add_fetch(&ended, 1, __ATOMIC_SEQ_CST);
+        }
+        pthread_mutex_unlock(&door);
+    }
     return end;
 }
 
 void leave_threads(long n) { __atomic_store_n(&left, n, __ATOMIC_SEQ_CST); }
+void linger(long n) { asked = n; }
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
 {

@@ -55,6 +55,12 @@ def test_no_further_thread(script, tmp_path, left):
     assert said.split()[0] == "same" and int(said.split()[1]) <= 1 + left
 
 
+def test_a_thread_that_has_just_ended_still_counts(script, tmp_path):
+    """Some threads were started to see how many can be: OpenMP may start its own when the system has let go of them."""
+    limit = "system = ctypes.CDLL(None)\nsystem.linger(ctypes.c_long(3))\nsystem.leave_threads(ctypes.c_long(2))\n"
+    assert script(WORK + limit + SAME, **preloaded(tmp_path)).split() == ["same", "3"]
+
+
 def test_no_further_thread_by_the_limit_of_a_user(script):
     limit = """
 if os.geteuid() == 0:  # whom the limit does not hold

@@ -1,6 +1,7 @@
 """The number of threads: how it is set, and that no result depends on it."""
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -171,6 +172,21 @@ def test_default_follows_the_quota(monkeypatch):
         _backend.runtime.watch_quota(_quota.granted)
 
 
+@pytest.mark.compiled
+def test_the_quota_is_read_once_a_second(monkeypatch):
+    """Reading it opens files: no kernel waits for that but the first of a second."""
+    read, began = [], time.monotonic()
+    monkeypatch.setattr(_threads, "_requested", None)
+    _backend.runtime.watch_quota(lambda: read.append(1))
+    try:
+        for _ in range(20):  # over several ticks of the clock that is asked
+            _threads.effective()
+            time.sleep(2e-3)
+    finally:
+        _backend.runtime.watch_quota(_quota.granted)
+    assert len(read) <= 2 + (time.monotonic() - began)
+
+
 if hasattr(os, "sched_setaffinity"):
     @pytest.mark.compiled
     @pytest.mark.timeout(120)
@@ -184,6 +200,15 @@ if hasattr(os, "sched_setaffinity"):
         assert script(PRINT + "\n" + ONE_CPU + PRINT, OMP_NUM_THREADS="500").split()[1] == "1"
         first, narrowed, widened = script("\n".join([PRINT, ONE_CPU + PRINT, every + PRINT])).split()
         assert narrowed == "1" and int(widened) >= int(first)
+
+    @pytest.mark.compiled
+    @pytest.mark.timeout(120)
+    def test_kernels_follow_the_affinity(script):
+        """They read it anew a little later, when nobody has asked for the number of threads."""
+        script("import time\nimport daseCV_c\nfrom daseCV_c._runtime.threads import effective\n"
+               "daseCV_c.get_num_threads()\ntime.sleep(0.05)\n" + ONE_CPU +
+               "until = time.monotonic() + 20\nwhile effective() != 1 and time.monotonic() < until:\n"
+               "    time.sleep(0.02)\nassert effective() == 1\n")
 
 
 @pytest.mark.compiled
