@@ -10,7 +10,7 @@ cimport numpy as cnp
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 
 from activations cimport EXP, IDENTITY, LOGISTIC, RELU, SOFTMAX, TANH
-from predict.network cimport BATCH_NORM, LAYER_NORM, NO_NORM, Job, Layer, pack_network, run
+from predict.network cimport BATCH_NORM, LAYER_NORM, NO_NORM, Network, Layer, pack_network, run
 from sharing cimport serial_picoseconds, set_serial_picoseconds
 from step.arrays cimport check, check_out, check_shape, check_size, real_type
 
@@ -71,44 +71,44 @@ cdef int set_layer(Layer *layer, dict params, object names, dict entry, int norm
     return 0
 
 
-cdef double set_layers(Job *job, dict params, list names, list entries, norm, activation, int t, Py_ssize_t fan_in,
+cdef double set_layers(Network *net, dict params, list names, list entries, norm, activation, int t, Py_ssize_t fan_in,
                        list held) except -1:
-    """All layers of the job, in memory that the caller frees. Returns the multiply-adds of a sample."""
+    """All layers of the network, in memory that the caller frees. Returns the multiply-adds of a sample."""
     cdef int count = <int> len(names), l
     cdef bint norms
     cdef double work = 0
-    job.norm, job.layers, job.widest, job.activation = NORMS[norm], count, 0, ACTIVATIONS[activation]
-    job.itemsize = sizeof(float) if t == cnp.NPY_FLOAT else sizeof(double)
-    job.folded = False
-    if job.norm != NO_NORM and job.activation != RELU:
+    net.norm, net.layers, net.widest, net.activation = NORMS[norm], count, 0, ACTIVATIONS[activation]
+    net.itemsize = sizeof(float) if t == cnp.NPY_FLOAT else sizeof(double)
+    net.folded = False
+    if net.norm != NO_NORM and net.activation != RELU:
         raise ValueError(f"scores: activation is {activation!r}, expected 'relu' with a normalization")
     if count == 0:
         raise ValueError("scores: names are empty, expected at least one layer")
-    if job.norm != NO_NORM and (entries is None or len(entries) < count - 1):
+    if net.norm != NO_NORM and (entries is None or len(entries) < count - 1):
         raise ValueError("scores: entries are fewer than the hidden layers")
-    job.layer = <Layer *> PyMem_Calloc(count, sizeof(Layer))
-    if job.layer == NULL:
+    net.layer = <Layer *> PyMem_Calloc(count, sizeof(Layer))
+    if net.layer == NULL:
         raise MemoryError
     for l in range(count):
-        norms = job.norm != NO_NORM and l + 1 < count
-        set_layer(&job.layer[l], params, names[l], entries[l] if norms else None, job.norm if norms else NO_NORM, t,
+        norms = net.norm != NO_NORM and l + 1 < count
+        set_layer(&net.layer[l], params, names[l], entries[l] if norms else None, net.norm if norms else NO_NORM, t,
                   fan_in, held)
-        work += <double> fan_in * job.layer[l].fan_out
-        fan_in = job.layer[l].fan_out
+        work += <double> fan_in * net.layer[l].fan_out
+        fan_in = net.layer[l].fan_out
         if l + 1 < count:
-            job.widest = max(job.widest, fan_in)
+            net.widest = max(net.widest, fan_in)
     return work
 
 
 @cython.auto_pickle(False)  # addresses mean nothing in another process
 cdef class Packed:
     """A network's parameters, as they were when `pack` was called, laid out as its products read them."""
-    cdef Job job
+    cdef Network net
     cdef double work
     cdef object memory
 
     def __dealloc__(self):
-        PyMem_Free(self.job.layer)
+        PyMem_Free(self.net.layer)
 
 
 def pack(
@@ -132,47 +132,47 @@ def pack(
     first = params[names[0][0]]
     if not isinstance(first, cnp.ndarray) or cnp.PyArray_NDIM(<cnp.ndarray> first) != 2:
         raise TypeError("pack: weights are no matrix")
-    packed.work = set_layers(&packed.job, params, names, entries, norm, activation,
+    packed.work = set_layers(&packed.net, params, names, entries, norm, activation,
                              real_type("pack", "weights", first), cnp.PyArray_DIM(<cnp.ndarray> first, 0), held)
-    pack_network(&packed.job, NULL, &bytes_)
+    pack_network(&packed.net, NULL, &bytes_)
     packed.memory = np.empty(bytes_ + 64, np.uint8)
     at = <char *> cnp.PyArray_DATA(<cnp.ndarray> packed.memory)
     at += 63 - (<size_t> at + 63) % 64
     with nogil:
-        finite = pack_network(&packed.job, at, &bytes_)
+        finite = pack_network(&packed.net, at, &bytes_)
     if not finite:
         raise ValueError("pack: gamma, beta or statistics are not finite")
     return packed
 
 
-cdef int set_images(Job *job, cnp.ndarray images_nd, cnp.ndarray mean_d) except -1:
+cdef int set_images(Network *net, cnp.ndarray images_nd, cnp.ndarray mean_d) except -1:
     cdef int t = cnp.PyArray_TYPE(images_nd)
     if t != cnp.NPY_UINT8 and t != cnp.NPY_FLOAT and t != cnp.NPY_DOUBLE:
         raise TypeError(f"scores: images have dtype {images_nd.dtype}, expected uint8, float32 or float64")
     check("scores", "images", images_nd, t, 2)
-    job.images, job.n = cnp.PyArray_DATA(images_nd), cnp.PyArray_DIM(images_nd, 0)
-    job.bytes = 1 if t == cnp.NPY_UINT8 else 4 if t == cnp.NPY_FLOAT else 8
-    job.image_mean = NULL
+    net.images, net.n = cnp.PyArray_DATA(images_nd), cnp.PyArray_DIM(images_nd, 0)
+    net.bytes = 1 if t == cnp.NPY_UINT8 else 4 if t == cnp.NPY_FLOAT else 8
+    net.image_mean = NULL
     if mean_d is not None:
-        job.image_mean = <const double *> vector("mean", mean_d, cnp.NPY_DOUBLE, cnp.PyArray_DIM(images_nd, 1))
+        net.image_mean = <const double *> vector("mean", mean_d, cnp.NPY_DOUBLE, cnp.PyArray_DIM(images_nd, 1))
     return 0
 
 
-cdef int set_out(Job *job, cnp.ndarray out_nc, output) except -1:
+cdef int set_out(Network *net, cnp.ndarray out_nc, output) except -1:
     """Where the scores go, of the type of the network's numbers; the layers are known."""
-    check_out("scores", "out", out_nc, cnp.NPY_FLOAT if job.itemsize == sizeof(float) else cnp.NPY_DOUBLE, 2)
-    check_shape("scores", "out", out_nc, job.n, job.layer[job.layers - 1].fan_out)
-    job.out, job.output = cnp.PyArray_DATA(out_nc), OUTPUTS[output]
+    check_out("scores", "out", out_nc, cnp.NPY_FLOAT if net.itemsize == sizeof(float) else cnp.NPY_DOUBLE, 2)
+    check_shape("scores", "out", out_nc, net.n, net.layer[net.layers - 1].fan_out)
+    net.out, net.output = cnp.PyArray_DATA(out_nc), OUTPUTS[output]
     return 0
 
 
-cdef int compute(Job *job, double work, int num_threads) except -1:
+cdef int compute(Network *net, double work, int num_threads) except -1:
     cdef int status
-    if job.n == 0:
+    if net.n == 0:
         return 0
-    num_threads = 1 if work * job.n * PICOSECONDS < serial_picoseconds else max(1, num_threads)
+    num_threads = 1 if work * net.n * PICOSECONDS < serial_picoseconds else max(1, num_threads)
     with nogil:
-        status = run(job, num_threads)
+        status = run(net, num_threads)
     if status == -2:
         raise ValueError("scores: gamma, beta or statistics are not finite")
     if status != 0:
@@ -199,16 +199,16 @@ def scores(
     """
     cdef list held = []
     cdef double work
-    cdef Job job
-    job.layer = NULL
-    set_images(&job, images_nd, mean_d)
+    cdef Network net
+    net.layer = NULL
+    set_images(&net, images_nd, mean_d)
     try:
-        work = set_layers(&job, params, names, entries, norm, activation, real_type("scores", "out", out_nc),
+        work = set_layers(&net, params, names, entries, norm, activation, real_type("scores", "out", out_nc),
                           cnp.PyArray_DIM(images_nd, 1), held)
-        set_out(&job, out_nc, output)
-        compute(&job, work, num_threads)
+        set_out(&net, out_nc, output)
+        compute(&net, work, num_threads)
     finally:
-        PyMem_Free(job.layer)
+        PyMem_Free(net.layer)
 
 
 def scores_packed(
@@ -220,10 +220,10 @@ def scores_packed(
     int num_threads,
 ):
     """The same from packed parameters, to the bit."""
-    cdef Job job = packed.job  # of this call: others may read the same parameters at the same time
-    if job.layer == NULL:
+    cdef Network net = packed.net  # of this call: others may read the same parameters at the same time
+    if net.layer == NULL:
         raise ValueError("scores: packed holds nothing: it is made by pack")
-    set_images(&job, images_nd, mean_d)
-    check_shape("scores", "images", images_nd, job.n, job.layer[0].fan_in)
-    set_out(&job, out_nc, output)
-    compute(&job, packed.work, num_threads)
+    set_images(&net, images_nd, mean_d)
+    check_shape("scores", "images", images_nd, net.n, net.layer[0].fan_in)
+    set_out(&net, out_nc, output)
+    compute(&net, packed.work, num_threads)

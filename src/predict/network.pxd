@@ -55,7 +55,7 @@ cdef struct Layer:
     const void *shift
     const void *packed        # the weights as a product reads them, or NULL: see ../product
 
-cdef struct Job:
+cdef struct Network:          # and the images that it is asked about
     const void *images        # IN, rows of numbers
     int bytes                 # of such a number: 1 (uint8), 4 or 8
     const double *image_mean  # or NULL
@@ -76,12 +76,12 @@ cdef struct Flat:             # a product of few rows, as the parts see it
     int parts
 
 
-cdef inline bint direct(const Job *job) noexcept nogil:
+cdef inline bint direct(const Network *net) noexcept nogil:
     """The images are read where they lie, unless their rows would fall into few sets of the cache: a product packs
     those, but not a flat one."""
-    return (job.image_mean == NULL and job.bytes == <int> job.itemsize
-            and (job.layer[0].fan_in * job.bytes % 2048 != 0
-                 or (VECTOR_BYTES == 32 and job.n > FLAT_ROWS_STRIPS)))
+    return (net.image_mean == NULL and net.bytes == <int> net.itemsize
+            and (net.layer[0].fan_in * net.bytes % 2048 != 0
+                 or (VECTOR_BYTES == 32 and net.n > FLAT_ROWS_STRIPS)))
 
 
 cdef inline bint fold(Layer *layer, real *gain, real *shift) noexcept nogil:
@@ -102,22 +102,22 @@ cdef inline bint fold(Layer *layer, real *gain, real *shift) noexcept nogil:
     return zero == 0
 
 
-cdef inline size_t folded_bytes(const Job *job, int l) noexcept nogil:
+cdef inline size_t folded_bytes(const Network *net, int l) noexcept nogil:
     """Of the gain of a hidden layer, and of its shift: whole cache lines."""
-    return ceil_div(job.layer[l].fan_out * job.itemsize, 64) * 64
+    return ceil_div(net.layer[l].fan_out * net.itemsize, 64) * 64
 
 
-cdef inline bint fold_layers(const Job *job, char *at) noexcept nogil:
+cdef inline bint fold_layers(const Network *net, char *at) noexcept nogil:
     """Batch norm of every hidden layer as a gain and a shift, which lie at `at`, 64-byte aligned."""
     cdef bint finite = True
     cdef size_t bytes_
     cdef int l
-    for l in range(job.layers - 1):
-        bytes_ = folded_bytes(job, l)
-        if job.itemsize == sizeof(float):
-            finite = fold(&job.layer[l], <float *> at, <float *> (at + bytes_)) and finite
+    for l in range(net.layers - 1):
+        bytes_ = folded_bytes(net, l)
+        if net.itemsize == sizeof(float):
+            finite = fold(&net.layer[l], <float *> at, <float *> (at + bytes_)) and finite
         else:
-            finite = fold(&job.layer[l], <double *> at, <double *> (at + bytes_)) and finite
+            finite = fold(&net.layer[l], <double *> at, <double *> (at + bytes_)) and finite
         at += 2 * bytes_
     return finite
 
@@ -137,15 +137,15 @@ cdef inline void gather_pixels(const pixel *from_nd, const double *mean, Py_ssiz
         to += stride
 
 
-cdef inline void gather(const Job *job, Py_ssize_t i0, Py_ssize_t i1, real *to, Py_ssize_t stride) noexcept nogil:
-    cdef Py_ssize_t d = job.layer[0].fan_in
-    cdef const char *start = <const char *> job.images + i0 * d * job.bytes
-    if job.bytes == 1:
-        gather_pixels(<const uint8_t *> start, job.image_mean, i1 - i0, d, to, stride)
-    elif job.bytes == 4:
-        gather_pixels(<const float *> start, job.image_mean, i1 - i0, d, to, stride)
+cdef inline void gather(const Network *net, Py_ssize_t i0, Py_ssize_t i1, real *to, Py_ssize_t stride) noexcept nogil:
+    cdef Py_ssize_t d = net.layer[0].fan_in
+    cdef const char *start = <const char *> net.images + i0 * d * net.bytes
+    if net.bytes == 1:
+        gather_pixels(<const uint8_t *> start, net.image_mean, i1 - i0, d, to, stride)
+    elif net.bytes == 4:
+        gather_pixels(<const float *> start, net.image_mean, i1 - i0, d, to, stride)
     else:
-        gather_pixels(<const double *> start, job.image_mean, i1 - i0, d, to, stride)
+        gather_pixels(<const double *> start, net.image_mean, i1 - i0, d, to, stride)
 
 
 cdef inline void layer_norm_row(Py_ssize_t d, const real *gamma, const real *beta, double eps,
@@ -195,11 +195,12 @@ cdef inline void softmax_in_place(real *x_c, Py_ssize_t c) noexcept nogil:
 
 # The product of a layer.
 
-cdef inline Product product_for(const Job *job, int l, Py_ssize_t rows, Py_ssize_t lda, Py_ssize_t ldc) noexcept nogil:
-    cdef const Layer *layer = &job.layer[l]
+cdef inline Product product_for(const Network *net, int l, Py_ssize_t rows, Py_ssize_t lda,
+                                Py_ssize_t ldc) noexcept nogil:
+    cdef const Layer *layer = &net.layer[l]
     cdef int flags = TILE_BIAS
-    if l + 1 < job.layers and job.norm != LAYER_NORM and job.activation == RELU:
-        flags |= TILE_RELU | (TILE_GAIN if job.norm == BATCH_NORM else 0)
+    if l + 1 < net.layers and net.norm != LAYER_NORM and net.activation == RELU:
+        flags |= TILE_RELU | (TILE_GAIN if net.norm == BATCH_NORM else 0)
     cdef Product p = product_of(rows, layer.fan_out, layer.fan_in, False, False, flags)
     p.lda, p.ldc = lda, ldc
     return p
@@ -291,13 +292,13 @@ cdef inline void tiles_part_of_either(void *arg, int part) noexcept nogil:
         part_of(run, part, <double *> run.scratch)
 
 
-cdef inline void multiply(const Job *job, int l, const real *a, Py_ssize_t lda, Py_ssize_t rows, real *c,
+cdef inline void multiply(const Network *net, int l, const real *a, Py_ssize_t lda, Py_ssize_t rows, real *c,
                           Py_ssize_t ldc, void *pack, int num_threads) noexcept nogil:
     """The affine output of a layer for some rows, with what can be done to it on its way to memory."""
-    cdef const Layer *layer = &job.layer[l]
+    cdef const Layer *layer = &net.layer[l]
     cdef Flat f
     cdef int parts
-    f.run.product = product_for(job, l, rows, lda, ldc)
+    f.run.product = product_for(net, l, rows, lda, ldc)
     f.run.itemsize = sizeof(real)
     f.run.a, f.run.b, f.run.packed, f.run.c, f.run.column_sums, f.run.scratch = a, layer.w, layer.packed, c, NULL, pack
     f.run.bias, f.run.gain = layer.bias, NULL
@@ -337,7 +338,7 @@ cdef inline void keep(const void **vector, size_t bytes_, char *at) noexcept nog
     vector[0] = at
 
 
-cdef inline bint pack_network(Job *job, char *at, size_t *bytes_) noexcept nogil:
+cdef inline bint pack_network(Network *net, char *at, size_t *bytes_) noexcept nogil:
     """The bytes that it takes; and unless `at` is NULL, the parameters are there from now on, 64-byte aligned. False
     where a batch norm is not finite: see fold."""
     cdef Layer *layer
@@ -345,34 +346,34 @@ cdef inline bint pack_network(Job *job, char *at, size_t *bytes_) noexcept nogil
     cdef size_t all_bytes = 0, vector, size
     cdef char *here
     cdef int l
-    for l in range(job.layers):
-        layer = &job.layer[l]
-        hidden = l + 1 < job.layers
+    for l in range(net.layers):
+        layer = &net.layer[l]
+        hidden = l + 1 < net.layers
         here = at + all_bytes if at != NULL else NULL
-        size = pack_weights(layer, <float *> here) if job.itemsize == sizeof(float) else pack_weights(
+        size = pack_weights(layer, <float *> here) if net.itemsize == sizeof(float) else pack_weights(
             layer, <double *> here)
-        vector = folded_bytes(job, l)
+        vector = folded_bytes(net, l)
         if here != NULL:
             layer.packed, layer.w = here, NULL
             here += size
-            if not hidden or job.norm != BATCH_NORM:
-                keep(&layer.bias, layer.fan_out * job.itemsize, here)
-            elif job.itemsize == sizeof(float):
+            if not hidden or net.norm != BATCH_NORM:
+                keep(&layer.bias, layer.fan_out * net.itemsize, here)
+            elif net.itemsize == sizeof(float):
                 finite = fold(layer, <float *> here, <float *> (here + vector)) and finite
             else:
                 finite = fold(layer, <double *> here, <double *> (here + vector)) and finite
-            if hidden and job.norm == LAYER_NORM:
-                keep(&layer.gamma, layer.fan_out * job.itemsize, here + vector)
-                keep(&layer.beta, layer.fan_out * job.itemsize, here + 2 * vector)
+            if hidden and net.norm == LAYER_NORM:
+                keep(&layer.gamma, layer.fan_out * net.itemsize, here + vector)
+                keep(&layer.beta, layer.fan_out * net.itemsize, here + 2 * vector)
         all_bytes += size + 3 * vector
     bytes_[0] = all_bytes
-    job.folded = at != NULL
+    net.folded = at != NULL
     return finite
 
 
 # Rows through all layers.
 
-cdef inline size_t pack_size(const Job *job, Py_ssize_t rows, int num_threads) noexcept nogil:
+cdef inline size_t pack_size(const Network *net, Py_ssize_t rows, int num_threads) noexcept nogil:
     """Elements that the product of any layer takes for packing and sums."""
     cdef size_t most = 0, size
     cdef Py_ssize_t lda
@@ -380,124 +381,125 @@ cdef inline size_t pack_size(const Job *job, Py_ssize_t rows, int num_threads) n
     cdef Run run
     cdef bint flat
     cdef int l
-    for l in range(job.layers):
-        lda = job.layer[0].fan_in if l == 0 and direct(job) else packed_stride(job.layer[l].fan_in, job.itemsize)
-        p = product_for(job, l, rows, lda, 0)
-        flat = is_flat(&p, &job.layer[l], job.itemsize)
-        plan_either(&p, &job.layer[l], &run.plan, job.itemsize, 1 if flat else num_threads)
+    for l in range(net.layers):
+        lda = net.layer[0].fan_in if l == 0 and direct(net) else packed_stride(net.layer[l].fan_in, net.itemsize)
+        p = product_for(net, l, rows, lda, 0)
+        flat = is_flat(&p, &net.layer[l], net.itemsize)
+        plan_either(&p, &net.layer[l], &run.plan, net.itemsize, 1 if flat else num_threads)
         size = run.plan.scratch * run.plan.grid.rows * run.plan.grid.cols
         if flat:
-            size += rows * packed_stride(p.n, job.itemsize)
+            size += rows * packed_stride(p.n, net.itemsize)
         most = max(most, size)
     return most
 
 
-cdef inline size_t scratch_size(const Job *job, Py_ssize_t rows, int num_threads) noexcept nogil:
+cdef inline size_t scratch_size(const Network *net, Py_ssize_t rows, int num_threads) noexcept nogil:
     """Bytes that `run_rows` takes: the images, two activations, and what products pack."""
-    cdef Py_ssize_t x = 0 if direct(job) else rows * packed_stride(job.layer[0].fan_in, job.itemsize)
-    cdef size_t pack = pack_size(job, rows, num_threads)
+    cdef Py_ssize_t x = 0 if direct(net) else rows * packed_stride(net.layer[0].fan_in, net.itemsize)
+    cdef size_t pack = pack_size(net, rows, num_threads)
     if rows > 1:  # other blocks have one row less, which may be computed in the other way
-        pack = max(pack, pack_size(job, rows - 1, num_threads))
-    return (x + 2 * rows * packed_stride(job.widest, job.itemsize) + pack) * job.itemsize
+        pack = max(pack, pack_size(net, rows - 1, num_threads))
+    return (x + 2 * rows * packed_stride(net.widest, net.itemsize) + pack) * net.itemsize
 
 
-cdef inline void run_rows(const Job *job, Py_ssize_t i0, Py_ssize_t i1, real *scratch, int num_threads) noexcept nogil:
+cdef inline void run_rows(const Network *net, Py_ssize_t i0, Py_ssize_t i1, real *scratch,
+                          int num_threads) noexcept nogil:
     """Rows i0..i1 through all layers. num_threads: for each product."""
-    cdef Py_ssize_t rows = i1 - i0, features = job.layer[0].fan_in, classes = job.layer[job.layers - 1].fan_out
+    cdef Py_ssize_t rows = i1 - i0, features = net.layer[0].fan_in, classes = net.layer[net.layers - 1].fan_out
     cdef Py_ssize_t lda = features, ldc, i
-    cdef Py_ssize_t hidden = rows * packed_stride(job.widest, sizeof(real))
-    cdef const real *a = <const real *> job.images + i0 * features
+    cdef Py_ssize_t hidden = rows * packed_stride(net.widest, sizeof(real))
+    cdef const real *a = <const real *> net.images + i0 * features
     cdef real *c
-    cdef real *out = <real *> job.out + i0 * classes
+    cdef real *out = <real *> net.out + i0 * classes
     cdef real *h = scratch
     cdef const Layer *layer
     cdef int l
-    if not direct(job):
+    if not direct(net):
         lda = packed_stride(features, sizeof(real))
-        gather(job, i0, i1, scratch, lda)
+        gather(net, i0, i1, scratch, lda)
         a = scratch
         h += rows * lda
-    for l in range(job.layers):
-        layer = &job.layer[l]
-        if l + 1 == job.layers:
+    for l in range(net.layers):
+        layer = &net.layer[l]
+        if l + 1 == net.layers:
             c, ldc = out, classes
         else:
             c, ldc = h + l % 2 * hidden, packed_stride(layer.fan_out, sizeof(real))
-        multiply(job, l, a, lda, rows, c, ldc, h + 2 * hidden, num_threads)
-        if job.norm == LAYER_NORM and l + 1 < job.layers:
+        multiply(net, l, a, lda, rows, c, ldc, h + 2 * hidden, num_threads)
+        if net.norm == LAYER_NORM and l + 1 < net.layers:
             for i in range(rows):
                 layer_norm_row(layer.fan_out, <const real *> layer.gamma, <const real *> layer.beta, layer.eps,
                                c + i * ldc)
-        elif job.activation != RELU and l + 1 < job.layers:
+        elif net.activation != RELU and l + 1 < net.layers:
             for i in range(rows):
-                activate(job.activation, c + i * ldc, layer.fan_out)
+                activate(net.activation, c + i * ldc, layer.fan_out)
         a, lda = c, ldc
-    if job.output == SOFTMAX:
+    if net.output == SOFTMAX:
         for i in range(rows):
             softmax_in_place(out + i * classes, classes)
     else:
-        activate(job.output, out, rows * classes)
+        activate(net.output, out, rows * classes)
 
 
-cdef inline void run_block(Job *job, Py_ssize_t i0, Py_ssize_t i1, void *scratch, int num_threads) noexcept nogil:
-    if job.itemsize == sizeof(float):
-        run_rows(job, i0, i1, <float *> scratch, num_threads)
+cdef inline void run_block(Network *net, Py_ssize_t i0, Py_ssize_t i1, void *scratch, int num_threads) noexcept nogil:
+    if net.itemsize == sizeof(float):
+        run_rows(net, i0, i1, <float *> scratch, num_threads)
     else:
-        run_rows(job, i0, i1, <double *> scratch, num_threads)
+        run_rows(net, i0, i1, <double *> scratch, num_threads)
 
 
 cdef inline void blocks_of_part(void *arg, int part) noexcept nogil:
     """Some blocks of rows, in scratch memory of their own."""
-    cdef Job *job = <Job *> arg
+    cdef Network *net = <Network *> arg
     cdef Py_ssize_t block
-    cdef void *scratch = scratch_take(scratch_size(job, ceil_div(job.n, job.blocks), 1))
+    cdef void *scratch = scratch_take(scratch_size(net, ceil_div(net.n, net.blocks), 1))
     if scratch == NULL:
-        job.failed = True
+        net.failed = True
         return
-    for block in range(part_start(job.blocks, job.parts, part), part_start(job.blocks, job.parts, part + 1)):
-        run_block(job, part_start(job.n, job.blocks, block), part_start(job.n, job.blocks, block + 1), scratch, 1)
+    for block in range(part_start(net.blocks, net.parts, part), part_start(net.blocks, net.parts, part + 1)):
+        run_block(net, part_start(net.n, net.blocks, block), part_start(net.n, net.blocks, block + 1), scratch, 1)
     scratch_give(scratch)
 
 
-cdef inline int blocks_for(const Job *job, int num_threads) noexcept nogil:
+cdef inline int blocks_for(const Network *net, int num_threads) noexcept nogil:
     """Blocks of rows to share out; one of few rows, where the columns of each product are shared out."""
     cdef Py_ssize_t rows = BLOCK, blocks
     cdef int l
-    for l in range(job.layers):
-        if job.layer[l].fan_in * job.layer[l].fan_out * <Py_ssize_t> job.itemsize > LARGE_BYTES:
+    for l in range(net.layers):
+        if net.layer[l].fan_in * net.layer[l].fan_out * <Py_ssize_t> net.itemsize > LARGE_BYTES:
             rows = LARGE_BLOCK
-    blocks = ceil_div(job.n, rows)
+    blocks = ceil_div(net.n, rows)
     if blocks < PARTS * num_threads:  # as many for each thread
-        blocks = min(ceil_div(blocks, num_threads) * num_threads, job.n // LEAST_ROWS)
+        blocks = min(ceil_div(blocks, num_threads) * num_threads, net.n // LEAST_ROWS)
     return <int> max(<Py_ssize_t> 1, blocks)
 
 
-cdef inline int run(Job *job, int num_threads) noexcept nogil:
+cdef inline int run(Network *net, int num_threads) noexcept nogil:
     """All rows. -1: out of memory; -2: batch norm of something that is not finite, and nothing was done."""
     cdef size_t folded = 0
     cdef char *vectors = NULL
     cdef void *scratch
     cdef int l
-    job.failed = False
-    if job.norm == BATCH_NORM and not job.folded:
-        for l in range(job.layers - 1):
-            folded += 2 * folded_bytes(job, l)
+    net.failed = False
+    if net.norm == BATCH_NORM and not net.folded:
+        for l in range(net.layers - 1):
+            folded += 2 * folded_bytes(net, l)
         vectors = <char *> scratch_take(folded)
         if vectors == NULL:
             return -1
-        if not fold_layers(job, vectors):
+        if not fold_layers(net, vectors):
             scratch_give(vectors)
             return -2
-    job.blocks = blocks_for(job, num_threads)
-    if job.blocks == 1:
-        scratch = scratch_take(scratch_size(job, job.n, num_threads))
+    net.blocks = blocks_for(net, num_threads)
+    if net.blocks == 1:
+        scratch = scratch_take(scratch_size(net, net.n, num_threads))
         if scratch == NULL:
-            job.failed = True
+            net.failed = True
         else:
-            run_block(job, 0, job.n, scratch, num_threads)
+            run_block(net, 0, net.n, scratch, num_threads)
             scratch_give(scratch)
     else:
-        job.parts = min(job.blocks, PARTS * num_threads)
-        share_out(blocks_of_part, job, job.parts, num_threads)
+        net.parts = min(net.blocks, PARTS * num_threads)
+        share_out(blocks_of_part, net, net.parts, num_threads)
     scratch_give(vectors)
-    return -1 if job.failed else 0
+    return -1 if net.failed else 0
