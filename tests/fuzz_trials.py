@@ -15,6 +15,7 @@ import json
 import mmap
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -28,6 +29,7 @@ from fuzzing import FUNCTIONS, compare, drawn_call  # noqa: E402
 
 BLOCK = 250  # examples in one process
 LIMIT = 1800  # seconds for them: whatever takes longer hangs
+MEMORY = 8 << 30  # bytes of a process: sizes of 2**31 would fill the machine
 WRONG = 5  # after so many a function is left alone
 
 
@@ -60,6 +62,7 @@ def in_its_own_process(name, seed, numbers):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.alarm(LIMIT)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         with os.fdopen(told, "w") as answer:
             json.dump(block(name, seed, numbers, at), answer)
         os._exit(0)

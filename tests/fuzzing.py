@@ -413,7 +413,7 @@ def outcome(backend, call):
     """What the call gives or raises on a backend; an argument that it changed is an AssertionError."""
     try:
         args = call.build()
-    except ERRORS as error:  # the forward call of a cache was none
+    except (*ERRORS, MemoryError) as error:  # the forward call of a cache was none
         return Outcome(None, [], type(error), "while the cache was made")
     function, before = FUNCTIONS[call.name], [frozen(arg) for arg in args]
     np.random.seed(5)

@@ -374,6 +374,12 @@ def test_wrong_calls_change_nothing(backend, wrong):
     assert frozen(net.parameters()) == before
 
 
+def test_the_largest_number_of_steps_before(backend):
+    """Nothing is left of the start at zero, and the number goes on in floats."""
+    net, late = Net(), Net()
+    np.testing.assert_allclose(net.train(t=2**31 - 1), late.train(t=10**6))
+
+
 def test_other_rules_have_no_epsilon_to_correct(backend):
     with pytest.raises(ValueError, match="uncorrected_epsilon is for adam"):
         Net(rule="sgd").train(uncorrected_epsilon=True)

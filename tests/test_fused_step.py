@@ -63,6 +63,18 @@ def test_states_that_the_user_gave_stay(rule, calls):
             assert frozen(solver.optim_configs[name][key]) != frozen(states[key])
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_arrays_are_kept_from_step_to_step(rule, calls):
+    solver = solver_of(rule)
+    solver._step()
+    held = [(params, key, params[key]) for params in (solver.model.params, *solver.optim_configs.values())
+            for key in params if isinstance(params[key], np.ndarray)]
+    before = frozen(solver.model.params)
+    solver._step()
+    assert all(calls) and frozen(solver.model.params) != before
+    assert all(params[key] is array for params, key, array in held)
+
+
 def _replace_parameter(solver):
     solver.model.params["W1"] = solver.model.params["W1"] * 0.5
 

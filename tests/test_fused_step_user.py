@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from stepping import RULES
 import daseCV_c
 from daseCV_c import optim
 from daseCV_c._step import fully_connected as _engine
+from daseCV_c._step import whole
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.solver import Solver
 
@@ -21,6 +23,17 @@ pytestmark = pytest.mark.compiled
 @pytest.fixture
 def calls(monkeypatch):
     return record(monkeypatch)
+
+
+def test_the_dicts_that_layers_of_any_model_change():
+    """Those with a mode, alone or in a list, and those of the package's own networks."""
+    own, listed, plain = {"mode": "train"}, [{"mode": "train"}, {"p": 1, "mode": "test"}], {"seed": 3}
+    model = SimpleNamespace(norm=own, again=own, all=listed, options=plain, names=["a", {"mode": "train"}],
+                            params=[{"mode": 1.0}], bn_params=[{}], dropout_param={"p": 0.5}, reg=0.1)
+    found = whole.layer_dicts(model)
+    expected = [own, *listed, *model.bn_params, model.dropout_param]
+    assert list(map(id, found)) == list(map(id, expected))
+    assert whole.layer_dicts(object()) == []
 
 
 @pytest.mark.parametrize("again", [lambda s: pickle.loads(pickle.dumps(s)), copy.deepcopy], ids=["pickle", "deepcopy"])
