@@ -223,6 +223,15 @@ def test_defaults(backend, rule, defaults):
 
 
 @pytest.mark.parametrize("rule", COUNTING)
+def test_the_largest_count_of_steps(backend, rule):
+    step, w = getattr(optim, rule), np.ones(2)
+    assert step(w, w, {"t": 2**31 - 2})[1]["t"] == 2**31 - 1
+    for t in (2**31 - 1, 2.0**31 - 1, 2**32):
+        with pytest.raises(ValueError, match=rf"{rule}: config\['t'\] is {float(t)!r}, expected the number of steps"):
+            step(w, w, {"t": t})
+
+
+@pytest.mark.parametrize("rule", COUNTING)
 def test_a_beta_whose_power_no_float_holds(backend, rule):
     """It is infinite, so what is divided by it vanishes."""
     config = {"beta1": 2.0**31, "t": 1000, "weight_decay": 0.0}

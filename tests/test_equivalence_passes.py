@@ -145,6 +145,12 @@ def test_a_long_pass_is_cut_into_calls(backend, monkeypatch, index):
     assert done.tolist() == [5]
 
 
+@pytest.mark.once
+def test_calls_are_cut_by_their_work():
+    assert list(passes._calls(100, 10, 1)) == [(0, 100)]
+    assert list(passes._calls(35, 10, passes._CALL)) == [(0, 10), (10, 20), (20, 30), (30, 35)]
+
+
 def test_an_interruption_leaves_whole_steps(backend, monkeypatch):
     monkeypatch.setattr(passes, "_CALL", 1.0)
     done, calls = np.zeros(1, np.int64), []
@@ -338,6 +344,7 @@ WRONG = {
     "x layout": (ValueError, lambda net: setattr(net, "x", np.asfortranarray(net.x))),
     "targets": (ValueError, lambda net: without_last(net, "targets")),
     "biases": (ValueError, lambda net: without_last(net, "biases")),
+    "a bias too many": (ValueError, lambda net: net.biases.append(net.biases[-1])),
     "states": (ValueError, lambda net: without_last(net, "states")),
     "a state": (ValueError, lambda net: net.states.__setitem__(1, net.states[1][:1])),
     "a width": (ValueError, lambda net: net.weights.__setitem__(1, net.weights[1][:-1].copy())),

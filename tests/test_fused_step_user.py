@@ -36,6 +36,15 @@ def test_the_dicts_that_layers_of_any_model_change():
     assert whole.layer_dicts(object()) == []
 
 
+@pytest.mark.parametrize("t", [2**31 - 1, 2**31, 2**40])
+def test_a_count_of_steps_that_is_too_large(t, calls):
+    solver = solver_of("adam")
+    for config in solver.optim_configs.values():
+        config["t"] = t
+    with pytest.raises(ValueError, match="expected the number of steps taken"):
+        solver._step()
+
+
 @pytest.mark.parametrize("again", [lambda s: pickle.loads(pickle.dumps(s)), copy.deepcopy], ids=["pickle", "deepcopy"])
 @pytest.mark.parametrize("rule", RULES)
 def test_a_copied_solver_goes_on_with_the_same_bits(rule, again, calls):
