@@ -171,7 +171,7 @@ def integer(function: str, name: str, value: object, low: int, high: float = mat
             wrong_type: type[Exception] = TypeError) -> int:
     """A whole number from `low` to `high`; a bool is none."""
     try:
-        if isinstance(value, bool):
+        if isinstance(value, (bool, np.bool_)):  # NumPy before 2.3 takes its own for 0 or 1, with a warning
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]  # whether it has one is what is asked
     except TypeError:

@@ -98,6 +98,8 @@ def whole(array: Array) -> Array:
         if not items or not all(isinstance(item, _REAL) for item in items):
             return array
         array = np.array(items).reshape(array.shape)
+        if array.dtype.kind == "i":
+            array = array.astype(np.int64)  # where a pointer has 32 bits, Python's integers become such
     if array.dtype.kind == "b" or array.dtype.kind == "f" and bool(
             (np.abs(array) < 2**53).all() and (array == np.floor(array)).all()):
         array = array.astype(np.int64)

@@ -227,7 +227,7 @@ def test_model_of_the_users_own(extra):
             np.add.at(grad, X, dscores / len(y))
             return loss, {"scores": grad}
 
-    X = np.arange(40) % 5
+    X = np.arange(40, dtype=np.int64) % 5
     data = {"X_train": X, "y_train": X % 3, "X_val": X[:5], "y_val": X[:5] % 3}
     model = Table()
     own = model.params

@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from typing import Self, SupportsIndex
 
+import numpy as np
+
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import quota as _quota
 
@@ -41,7 +43,7 @@ def get_num_threads() -> int:
 
 def _checked(function: str, n: SupportsIndex) -> int:
     try:
-        if isinstance(n, bool):
+        if isinstance(n, (bool, np.bool_)):
             raise TypeError
         value = operator.index(n)
     except TypeError:
