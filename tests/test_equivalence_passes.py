@@ -299,6 +299,9 @@ def test_prediction_of_nothing_and_of_other_layouts(backend):
     for wrong in (net.x[:, 1:], net.x[0], net.x.astype(str)):
         with pytest.raises((ValueError, TypeError), match="^scores: "):
             passes.scores(wrong, net.weights, net.biases, **options)
+    for biases in (net.biases[:-1], [*net.biases, net.biases[-1]], []):
+        with pytest.raises(ValueError, match="^scores: "):
+            passes.scores(net.x, net.weights, biases, **options)
 
 
 @pytest.mark.once
