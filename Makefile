@@ -35,8 +35,7 @@ lint: build $(VENV)/test.installed $(VENV)/dev.installed
 	@echo "--- ruff, cython-lint, mypy, stubs of the compiled modules"
 	@$(PY) -m ruff check .
 	@PATH="$(abspath $(BIN)):$$PATH" cython-lint src # it calls pycodestyle
-	@$(PY) -m mypy
-	@$(PY) .ci/stubs.py
+	@$(PY) -m mypy & mypy=$$!; $(PY) .ci/stubs.py && wait $$mypy # on two processors
 
 # Sanitizers, valgrind, warnings, Clang, large arrays: an hour.
 sanitize: build $(VENV)/test.installed
