@@ -25,11 +25,12 @@ typedef struct { long done[PARTS], of; } Job;
 static void part_of_job(void *arg, int part)
 {
     Job *job = (Job *)arg;
-    long *scratch = (long *)cache_take(1024 * (1 + (size_t)part % 5));
+    long *scratch = (long *)slot_empty(part % SLOTS);
+    if (scratch == NULL) scratch = (long *)aligned_new(1024);
     if (scratch == NULL) fail("no memory");
     scratch[0] = job->of;
     job->done[part] = scratch[0] + part;
-    cache_give(scratch);
+    if (!slot_fill(part % SLOTS, scratch)) aligned_free(scratch);
 }
 
 static void *caller(void *seed)

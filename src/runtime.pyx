@@ -6,7 +6,7 @@ before a module of a higher level is loaded.
 
 from cpython.pycapsule cimport PyCapsule_New
 
-from threads.scratch cimport cache_give, cache_take, count_slots, kept_bytes
+from threads.scratch cimport cache_give, cache_take, empty_slots, kept_bytes
 
 cdef extern from "threads/pool.h" nogil:
     const char *SHARED_NAME
@@ -16,12 +16,11 @@ cdef extern from "threads/pool.h" nogil:
         void (*scratch_give)(void *scratch) noexcept nogil
         int (*grant_threads)(int wanted) noexcept nogil
     int processors
+    bint is_child
     void pool_share_out(void (*body)(void *, int) noexcept nogil, void *arg, int parts, int threads) noexcept
-    void forget_workers() noexcept
 
 cdef extern from "threads/granted.h" nogil:
     int grant_threads(int wanted) noexcept
-    void forget_region() noexcept
 
 cdef extern from "cpu.h" nogil:
     int level_number()
@@ -73,7 +72,6 @@ cdef extern from *:
     long long tick_ns() nogil
     int watch_forks(void (*in_child)() noexcept nogil) nogil
 
-cdef bint is_child = False
 cdef SharedFunctions own_functions
 
 
@@ -81,9 +79,7 @@ cdef void in_child() noexcept nogil:
     """In a child of fork, which has one thread."""
     global is_child
     is_child = True
-    forget_workers()
-    forget_region()
-    count_slots()
+    empty_slots()
 
 
 def openmp_version():

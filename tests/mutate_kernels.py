@@ -38,10 +38,11 @@ TESTS = (
 )
 FIRST = 6  # seconds of tests that a mutant gets at first
 FAST_BUILD = '"-O1", "-fexpensive-optimizations", "-g0"'  # the second fuses multiply-adds, as -O3 does
-IMPORT = """from mutant cimport mutant_on
+IMPORT = """from mutant cimport mutant_on, mutant_served
 """
 PXD = """cdef extern from "mutant.h" nogil:
     bint mutant_on(int number) noexcept
+    bint mutant_served() noexcept
 """
 
 
@@ -99,7 +100,7 @@ def insert(work):
         if not file.endswith(".h"):
             text, more = with_import(text)
             places[file] = [(first + more, last + more, numbers) for first, last, numbers in places[file]]
-        text = text.replace("    is_child = 1;", "    if (mutant_served()) return;\n        is_child = 1;")
+        text = text.replace("    is_child = True\n", "    if mutant_served():\n        return\n    is_child = True\n")
         path = work.tree / "src" / file
         if not path.exists() or path.read_text() != text:
             path.write_text(text)

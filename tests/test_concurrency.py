@@ -35,6 +35,41 @@ assert said == ["1", expected, "1", expected], (said, expected)
 assert daseCV_c.get_num_threads() == threads and work() == expected
 '''
 
+# Each entry is asked for three threads, in a child of a process without threads, and of one that has some.
+ENTRIES_IN_A_CHILD = f'''
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import conftest  # small work is shared out, too
+from adversarial import frozen
+from each_entry import calls, kernels
+
+
+def work(threads):
+    made = list(calls(((40, 33, 17),)))
+    for call in made:
+        call(kernels, threads)
+    return [frozen(call.results()) for call in made]
+
+
+def child_works():
+    child = os.fork()
+    if child == 0:
+        try:
+            status = 0 if work(3) == expected else 4
+            if sys.platform == "linux" and len(os.listdir("/proc/self/task")) != 1:
+                status = 5
+        except BaseException:
+            status = 6
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+expected = work(1)
+child_works()
+assert work(3) == expected
+child_works()
+'''
+
 PYTHON_THREADS = WORK + '''
 import threading
 
@@ -260,7 +295,8 @@ assert work() == expected
 '''
 
 if hasattr(os, "fork"):
-    @pytest.mark.parametrize("source", [FORK, FORK_WITH_A_THREAD_AT_WORK, BACKEND_IN_A_CHILD],
-                             ids=["after_a_parallel_region", "while_a_kernel_runs", "with_the_other_backend"])
+    @pytest.mark.parametrize("source", [FORK, FORK_WITH_A_THREAD_AT_WORK, BACKEND_IN_A_CHILD, ENTRIES_IN_A_CHILD],
+                             ids=["after_a_parallel_region", "while_a_kernel_runs", "with_the_other_backend",
+                                  "whose_entries_are_asked_for_threads"])
     def test_fork(script, source):
         script(source)

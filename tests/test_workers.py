@@ -139,7 +139,9 @@ for thread in threads:
 assert 20 * 2**20 < max(looks) and kept() <= limit, (kept(), max(looks))
 child = os.fork() if hasattr(os, "fork") else None
 if child == 0:
-    os._exit(0 if 0 < kept() <= limit else 4)
+    at_first = kept()
+    products()
+    os._exit(0 if at_first == 0 and 0 < kept() <= limit else 4)
 if child is not None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """

@@ -6,7 +6,7 @@
 #ifndef DASE_GRANTED_H
 #define DASE_GRANTED_H
 
-#include "wait.h"
+#include "pool.h"
 
 #ifdef DASE_THREADS
 #include <errno.h>
@@ -70,7 +70,7 @@ static int threads_to_be_had(int wanted)
 /* Threads for the caller's next parallel region: `wanted`, or as many as there can be. */
 static int grant_threads(int wanted)
 {
-    if (wanted <= 1) return 1;
+    if (wanted <= 1 || is_child) return 1; /* OpenMP would wait for threads that a child does not have */
     if (wanted > REGION_MOST) wanted = REGION_MOST;
     if (wanted > region_threads && refused_ns != 0 && now_ns() - refused_ns < REFUSED_NS) wanted = region_threads;
     if (wanted > region_threads) {
@@ -82,12 +82,9 @@ static int grant_threads(int wanted)
     return wanted;
 }
 
-static void forget_region(void) { region_threads = 1; }
-
 #else
 
 static int grant_threads(int wanted) { return wanted; }
-static void forget_region(void) {}
 
 #endif
 #endif

@@ -13,10 +13,10 @@
 #include "wait.h"
 
 static int processors = 1; /* that this process may use: more workers than others would only push them aside */
+static int is_child = 0;   /* of a fork: it has none of its parent's threads, and starts none */
 
 #ifdef DASE_THREADS
 #include <signal.h>
-#include <string.h>
 
 #define PART ((uint64_t)1) /* in pool.job */
 #define SEAT ((uint64_t)1 << 16)
@@ -64,13 +64,6 @@ static void *worker(void *unused)
     return unused;
 }
 
-/* In a child of fork, which has none of the workers; nobody there waits for a job. */
-static void forget_workers(void)
-{
-    memset(&pool, 0, sizeof pool);
-    forget_sleepers();
-}
-
 /* Signals are for the program's own threads. */
 static void start_workers(int count)
 {
@@ -92,7 +85,7 @@ static void pool_share_out(Work body, void *arg, int parts, int threads)
 {
     const int seats = least(least(parts, threads), processors) - 1; /* beside the caller */
     int idle = 0;
-    if (seats < 1 || parts > MOST
+    if (is_child || seats < 1 || parts > MOST
         || !__atomic_compare_exchange_n(&pool.busy, &idle, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         for (int part = 0; part < parts; part++) body(arg, part);
         return;
@@ -113,14 +106,12 @@ static void pool_share_out(Work body, void *arg, int parts, int threads)
 
 #else /* OpenMP's own threads; without OpenMP a plain loop */
 
-static void forget_workers(void) {}
-
 static void pool_share_out(Work body, void *arg, int parts, int threads)
 {
     int part;
     (void)threads;
 #ifdef _OPENMP
-#pragma omp parallel for num_threads(threads > 0 ? threads : 1) schedule(static, 1)
+#pragma omp parallel for num_threads(threads > 0 && !is_child ? threads : 1) schedule(static, 1)
 #endif
     for (part = 0; part < parts; part++) body(arg, part);
 }

@@ -1,14 +1,14 @@
 # The one cache of scratch memory of the process: blocks that are kept between calls. In the runtime module alone.
 #
 # A fresh large block costs page faults at every use, so a few blocks are kept in slots. A slot is emptied and filled by
-# one atomic exchange: threads never wait, and a child of fork finds the slots whole (a block that was in use then is
-# lost to the child). The first line of a block holds its size; the user gets what follows, 64-byte aligned.
+# one atomic exchange: threads never wait. A child of fork begins with empty slots: what it wrote to a block of its
+# parent's would be copied page by page. The first line of a block holds its size; the user gets what follows, 64-byte
+# aligned.
 
 cdef extern from "threads/scratch.h" nogil:
     enum:
         LINE
         SLOTS
-    void *slots[]
     void *aligned_new(size_t size) noexcept
     void aligned_free(void *block) noexcept
     void *slot_empty(int slot) noexcept
@@ -68,11 +68,10 @@ cdef inline void cache_give(void *scratch) noexcept nogil:
         aligned_free(block)
 
 
-cdef inline void count_slots() noexcept nogil:
-    """In a child of fork: another thread may have been between counting a block and putting it there."""
+cdef inline void empty_slots() noexcept nogil:
+    """In a child of fork. Another thread may have been between counting a block and putting it there."""
     global kept
     cdef int i
-    kept = 0
     for i in range(SLOTS):
-        if slots[i] != NULL:
-            kept += size_of(slots[i])
+        aligned_free(slot_empty(i))
+    kept = 0

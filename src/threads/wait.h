@@ -44,7 +44,6 @@ static void flag_wake(Flag *flag, int count)
     syscall(SYS_futex, &flag->value, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
-static void forget_sleepers(void) {}
 #else
 static pthread_mutex_t bed = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t bell = PTHREAD_COND_INITIALIZER;
@@ -62,15 +61,6 @@ static void flag_wake(Flag *flag, int count)
     pthread_mutex_lock(&bed); /* who is about to sleep does so first, or has seen the flag raised */
     pthread_mutex_unlock(&bed);
     pthread_cond_broadcast(&bell);
-}
-
-/* In a child of fork, which has none of the threads that slept or held the lock. */
-static void forget_sleepers(void)
-{
-    static const pthread_mutex_t fresh_bed = PTHREAD_MUTEX_INITIALIZER;
-    static const pthread_cond_t fresh_bell = PTHREAD_COND_INITIALIZER;
-    bed = fresh_bed;
-    bell = fresh_bell;
 }
 #endif
 
