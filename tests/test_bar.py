@@ -146,6 +146,7 @@ def test_a_notebook_keeps_one_output(monkeypatch, capsys, clock):
         return Output()
 
     monkeypatch.setattr(bars, "in_notebook", lambda: True)
+    pytest.importorskip("IPython", reason="IPython is not installed, which a notebook brings")
     monkeypatch.setattr("IPython.display.display", display)
     train(bars.open_bar(20, 0, lambda: "loss <2>"), clock, 20, 0.05)
     out, err = capsys.readouterr()
