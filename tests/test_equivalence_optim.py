@@ -222,6 +222,17 @@ def test_defaults(backend, rule, defaults):
     assert {key: value for key, value in config.items() if key not in STATES[rule]} == defaults
 
 
+@PURE
+def test_integers_throughout_count_as_float64(backend, rule):
+    results = []
+    for dtype in (np.int64, np.float64):
+        config = state_of(rule, (5, 3), dtype, make=small_integers) | {"learning_rate": 0.1}
+        w, dw = (small_integers(name, 5, 3, dtype=dtype) for name in ("w", "dw"))
+        results.append(getattr(optim, rule)(w, dw, config))
+    assert frozen(results[0]) == frozen(results[1])
+    assert results[0][0].dtype == np.float64
+
+
 @pytest.mark.parametrize("rule", COUNTING)
 def test_the_largest_count_of_steps(backend, rule):
     step, w = getattr(optim, rule), np.ones(2)
