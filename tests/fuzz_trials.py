@@ -67,13 +67,8 @@ def in_its_own_process(name, seed, numbers):
             json.dump(block(name, seed, numbers, at), answer)
         os._exit(0)
     os.close(told)
-    try:
-        with os.fdopen(answers) as answer:
-            found = answer.read()
-    except KeyboardInterrupt:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
+    with os.fdopen(answers) as answer:
+        found = answer.read()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status == 0:
         return json.loads(found)
@@ -81,22 +76,23 @@ def in_its_own_process(name, seed, numbers):
 
 
 def trial(names, first, examples, seed):
-    """Counts of each function, and the number of wrong examples; Ctrl-C and SIGTERM end it earlier."""
-    counts = {name: [0, 0, 0.0, 0] for name in names}  # examples, with a result, seconds, wrong
-    try:
-        for start in range(first, examples, BLOCK):
-            numbers = range(start, min(start + BLOCK, examples))
-            for name, count in counts.items():
-                if count[3] >= WRONG:
-                    continue
-                began = time.perf_counter()
-                results, wrong = in_its_own_process(name, seed, numbers)
-                for k, new in enumerate((len(numbers), results, time.perf_counter() - began, len(wrong))):
-                    count[k] += new
-                print(*wrong, sep="\n\n", end="\n" * bool(wrong), flush=True)
-            print(f"{numbers.stop:,} examples of each function", file=sys.stderr, flush=True)
-    except KeyboardInterrupt:
-        print("ended early", file=sys.stderr)
+    """Counts of each function: examples, with a result, seconds, wrong. Ctrl-C and SIGTERM end it after a block."""
+    counts, ended = {name: [0, 0, 0.0, 0] for name in names}, []
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, lambda *_: ended.append(True))
+    for start in range(first, examples, BLOCK):
+        numbers = range(start, min(start + BLOCK, examples))
+        for name, count in counts.items():
+            if ended:
+                return counts
+            if count[3] >= WRONG:
+                continue
+            began = time.perf_counter()
+            results, wrong = in_its_own_process(name, seed, numbers)
+            for k, new in enumerate((len(numbers), results, time.perf_counter() - began, len(wrong))):
+                count[k] += new
+            print(*wrong, sep="\n\n", end="\n" * bool(wrong), flush=True)
+        print(f"{numbers.stop:,} examples of each function", file=sys.stderr, flush=True)
     return counts
 
 
@@ -116,7 +112,6 @@ def main():
         return False
     faulthandler.enable()
     warnings.simplefilter("ignore")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     counts = trial(names, args.first, args.examples, args.seed)
     print("| Function | Examples | with a result | s |\n|---|---|---|---|")
     for name, (tried, results, seconds, wrong) in sorted(counts.items()):
