@@ -59,8 +59,8 @@ def in_its_own_process(name, seed, numbers):
     at, (answers, told) = mmap.mmap(-1, 8), os.pipe()
     pid = os.fork()
     if not pid:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for kind in (signal.SIGINT, signal.SIGTERM):  # sent to all of a group: the parent process ends the run
+            signal.signal(kind, signal.SIG_IGN)
         signal.alarm(LIMIT)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         with os.fdopen(told, "w") as answer:
