@@ -13,7 +13,7 @@ from browser import look_at
 from commands import fails
 
 from daseCV_c.cli.main import main
-from daseCV_c.cli.report import side_by_side
+from daseCV_c.cli.report import draw, side_by_side
 from daseCV_c.cli.report.collect import Column
 
 pytestmark = pytest.mark.once
@@ -199,6 +199,16 @@ def luminance(colour):
 def contrast(a, b):
     low, high = sorted((luminance(a), luminance(b)))
     return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("rates", [(0.002, 0.00195, 0.0018), (1.25e-5, 1.2e-5, 1.1e-5), (1, 0.5, 0.1)], ids=str)
+def test_no_number_of_an_axis_is_cut_off(monkeypatch, rates):
+    monkeypatch.setattr(draw, "_svg", lambda save, name: save.__self__)
+    figure = draw._panel([{"learning_rate": (np.arange(3), np.array(rates))}], "learning_rate", 0)
+    figure.draw_without_rendering()
+    outside = figure.axes[0].get_tightbbox()
+    assert outside.x0 >= 0 and outside.y0 >= 0
+    assert outside.x1 <= figure.bbox.width and outside.y1 <= figure.bbox.height
 
 
 def test_contrast_in_both_schemes(page):

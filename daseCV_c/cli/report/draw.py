@@ -92,6 +92,12 @@ def _panel(runs: list[Curves], metric: str, number: int) -> Any:
         spine.set_edgecolor(LINE)
     axes.set_facecolor("none")
     figure.patch.set_visible(False)
+    # The numbers of a small learning rate are long, or stand above the axis.
+    figure.draw_without_rendering()
+    box = axes.get_tightbbox() or figure.bbox  # None where nothing is drawn
+    left = max(0, 0.01 - box.x0 / figure.bbox.width)
+    above = max(0, box.y1 / figure.bbox.height - 0.99)
+    axes.set_position((0.13 + left, 0.17, 0.84 - left, 0.79 - above))
     return _svg(figure.savefig, f"panel{number}")
 
 
