@@ -49,57 +49,67 @@ def _laid_out(X: Array, dtype: DType) -> Array:
     return X if X.ndim == 2 else X.reshape(len(X), -1)
 
 
+# Something does not fit: the layers say what, or do it.
+_UNFIT = (KeyError, IndexError, AttributeError, TypeError, ValueError)
+
+
+def _kernels_for(model: Any) -> Kernels | None:
+    """None where the layers compute."""
+    dtype = np.dtype(model.dtype)
+    return None if _precision.reduced(dtype) or model._chosen.changed() else _backend.kernels_of(dtype)
+
+
+def _described(model: Any) -> tuple[list[tuple[str, ...]], list[dict[str, Any]] | None, str | None]:
+    """Of the affine layers: the names of their parameters, the entries of the normalization, and which it is."""
+    if not hasattr(model, "num_layers"):
+        return _names(3, False)[1:], None, None  # behind the convolution
+    norm = model.normalization
+    return _names(model.num_layers, norm is not None), None if norm is None else model.bn_params, norm
+
+
 def _affine_layers(
-    kernels: Kernels, model: Any, images: Array, mean: Array | None, names: list[tuple[str, ...]], out: Array,
-    output: str, threads: int,
+    kernels: Kernels, model: Any, images: Array, mean: Array | None, out: Array, output: str, threads: int,
 ) -> None:
     """Images, or what convolution made of them, through the affine layers."""
     if model._packed is not None:
         kernels.predict.scores_packed(images, mean, model._packed, out, output, threads)
-        return
-    norm = getattr(model, "normalization", None)
-    entries = None if norm is None else model.bn_params
-    kernels.predict.scores(images, mean, model.params, names, entries, norm, out, output, threads)
+    else:
+        kernels.predict.scores(images, mean, model.params, *_described(model), out, output, threads)
 
 
 def packed(model: Any) -> Any:
     """The parameters of a copy that nobody changes, as the kernel reads them; None where the layers compute."""
-    dtype = np.dtype(model.dtype)
-    kernels = _backend.kernels_of(dtype)
-    if kernels is None or _precision.reduced(dtype) or model._chosen.changed():
-        return None
+    kernels = _kernels_for(model)
     try:
-        norm = getattr(model, "normalization", None)  # the convolutional network has none
-        names = _names(model.num_layers, norm is not None) if hasattr(model, "num_layers") else _names(3, False)[1:]
-        return kernels.predict.pack(model.params, names, None if norm is None else model.bn_params, norm)
-    except (KeyError, IndexError, AttributeError, TypeError, ValueError):
-        return None  # as in _by_kernel
+        return None if kernels is None else kernels.predict.pack(model.params, *_described(model))
+    except _UNFIT:
+        return None
 
 
 def _by_kernel(model: Any, X: Array, mean: Array | None, output: str, batch_size: int | None) -> Array | None:
-    dtype = np.dtype(model.dtype)
-    kernels = _backend.kernels_of(dtype)
-    if kernels is None or not len(X) or _precision.reduced(dtype) or model._chosen.changed():
+    kernels = _kernels_for(model) if len(X) else None
+    if kernels is None:
         return None
     try:
-        return _KERNELS[hasattr(model, "num_layers")](kernels, model, X, mean, output, batch_size, dtype)
-    except (KeyError, IndexError, AttributeError, TypeError, ValueError):
-        return None  # something does not fit: the layers say what, or do it
+        return _KERNELS[hasattr(model, "num_layers")](
+            kernels, model, X, mean, output, batch_size, np.dtype(model.dtype))
+    except _UNFIT:
+        return None
 
 
 def _fully_connected(
     kernels: Kernels, model: Any, X: Array, mean: Array | None, output: str, batch_size: int | None,
     dtype: DType,
 ) -> Array:
-    threads, n, names = _threads.effective(), len(X), _names(model.num_layers, model.normalization is not None)
-    out = np.empty((n, model.params[names[-1][1]].shape[0]), dtype)
+    threads, n = _threads.effective(), len(X)
+    out = np.empty((n, model.params[f"b{model.num_layers}"].shape[0]), dtype)
     if batch_size is None and _ready(X):
-        _affine_layers(kernels, model, X if X.ndim == 2 else X.reshape(n, -1), mean, names, out, output, threads)
+        _affine_layers(kernels, model, X if X.ndim == 2 else X.reshape(n, -1), mean, out, output, threads)
         return out
     step = batch_size or ROWS
     for start in range(0, n, step):
-        _affine_layers(kernels, model, _laid_out(X[start:start + step], dtype), mean, names, out[start:start + step],
-                       output, threads)
+        _affine_layers(kernels, model, _laid_out(X[start:start + step], dtype), mean, out[start:start + step], output,
+                       threads)
     return out
 
 
@@ -129,8 +139,7 @@ def _convolutional(
             kernels.batch.gather(_laid_out(block, dtype), every[:m], mean, images.reshape(m, -1), threads)
         kernels.conv.conv_forward(images, W1, b1, convolved[:m], 1, W1.shape[2] // 2, True, threads)
         kernels.pool.max_pool_forward(convolved[:m], pooled[:m], place[:m], *_POOL, threads)
-        _affine_layers(kernels, model, pooled[:m].reshape(m, -1), None, _names(3, False)[1:], out[start:start + m],
-                       output, threads)
+        _affine_layers(kernels, model, pooled[:m].reshape(m, -1), None, out[start:start + m], output, threads)
     return out
 
 

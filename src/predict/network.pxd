@@ -51,7 +51,7 @@ cdef struct Layer:
     const void *mean          # batch norm; NULL: zeros
     const void *var
     double eps
-    const void *gain          # batch norm as a factor of the product and a bias: see fold_layers
+    const void *gain          # batch norm as a factor of the product and a bias: see fold_layer
     const void *shift
     const void *packed        # the weights as a product reads them, or NULL: see ../product
 
@@ -107,18 +107,21 @@ cdef inline size_t folded_bytes(const Network *net, int l) noexcept nogil:
     return ceil_div(net.layer[l].fan_out * net.itemsize, 64) * 64
 
 
+cdef inline bint fold_layer(const Network *net, int l, char *at) noexcept nogil:
+    """A hidden layer's batch norm as a gain and behind it a shift, which lie at `at`, 64-byte aligned."""
+    cdef char *shift = at + folded_bytes(net, l)
+    if net.itemsize == sizeof(float):
+        return fold(&net.layer[l], <float *> at, <float *> shift)
+    return fold(&net.layer[l], <double *> at, <double *> shift)
+
+
 cdef inline bint fold_layers(const Network *net, char *at) noexcept nogil:
-    """Batch norm of every hidden layer as a gain and a shift, which lie at `at`, 64-byte aligned."""
+    """That of all of them."""
     cdef bint finite = True
-    cdef size_t bytes_
     cdef int l
     for l in range(net.layers - 1):
-        bytes_ = folded_bytes(net, l)
-        if net.itemsize == sizeof(float):
-            finite = fold(&net.layer[l], <float *> at, <float *> (at + bytes_)) and finite
-        else:
-            finite = fold(&net.layer[l], <double *> at, <double *> (at + bytes_)) and finite
-        at += 2 * bytes_
+        finite = fold_layer(net, l, at) and finite
+        at += 2 * folded_bytes(net, l)
     return finite
 
 
@@ -358,10 +361,8 @@ cdef inline bint pack_network(Network *net, char *at, size_t *bytes_) noexcept n
             here += size
             if not hidden or net.norm != BATCH_NORM:
                 keep(&layer.bias, layer.fan_out * net.itemsize, here)
-            elif net.itemsize == sizeof(float):
-                finite = fold(layer, <float *> here, <float *> (here + vector)) and finite
             else:
-                finite = fold(layer, <double *> here, <double *> (here + vector)) and finite
+                finite = fold_layer(net, l, here) and finite
             if hidden and net.norm == LAYER_NORM:
                 keep(&layer.gamma, layer.fan_out * net.itemsize, here + vector)
                 keep(&layer.beta, layer.fan_out * net.itemsize, here + 2 * vector)
