@@ -146,7 +146,10 @@ cdef int im2col_kernel(
 ) noexcept nogil:
     """-1: out of memory."""
     cdef Py_ssize_t row, n = x_nchw.shape[0], pixels = x_nchw.shape[1] * p.h * p.w
-    cdef real *x_chwn = <real *> scratch_take(n * pixels * sizeof(real))
+    cdef real *x_chwn
+    if n == 0:  # rows without elements may be as many as nobody could count
+        return 0
+    x_chwn = <real *> scratch_take(n * pixels * sizeof(real))
     if x_chwn == NULL:
         return -1
     transpose_kernel(images_start(x_nchw), x_chwn, n, pixels, num_threads)
@@ -167,7 +170,10 @@ cdef int col2im_kernel(
 ) noexcept nogil:
     """-1: out of memory."""
     cdef Py_ssize_t line, n = x_nchw.shape[0], lines = x_nchw.shape[1] * p.h
-    cdef real *x_chwn = <real *> scratch_take(n * lines * p.w * sizeof(real))
+    cdef real *x_chwn
+    if n == 0:
+        return 0
+    x_chwn = <real *> scratch_take(n * lines * p.w * sizeof(real))
     if x_chwn == NULL:
         return -1
     if num_threads == 1:

@@ -123,6 +123,19 @@ def test_what_is_empty_is_aligned_wherever_it_lies(backend):
     assert fast_layers.max_pool_backward_fast(out, (places, *rest)).shape == (0, 2, 20, 20)
 
 
+def test_columns_of_no_images_end_at_once_however_large_the_images(script):
+    """The kernels went through every row of nothing."""
+    source = """
+import numpy as np
+from daseCV_c.im2col_cython import col2im_cython, im2col_cython
+for shape in ((0, 1, 2**40, 4), (0, 2**40, 4, 4)):
+    columns = im2col_cython(np.empty(shape), 3, 3, 1, 1)
+    print(columns.shape, col2im_cython(columns, *shape, 3, 3, 1, 1).shape == shape)
+"""
+    said = script(source)
+    assert said == f"(9, 0) True\n({9 * 2**40}, 0) True\n"
+
+
 @pytest.mark.parametrize(("n", "d", "classes"), [(1, 1, 1), (1, 5, 3), (4, 1, 3), (4, 5, 1), (3, 2, 10_000)], ids=str)
 @pytest.mark.parametrize("norm", [None, "batchnorm", "layernorm"])
 def test_networks_train_and_predict(n, d, classes, norm):
