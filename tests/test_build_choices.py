@@ -17,9 +17,13 @@ SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 LIMITED = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 ELSEWHERE = ".abi3.so" if LIMITED and sys.platform != "win32" else SUFFIX  # one module for every Python from 3.11 on
 # Writes what a compiler would have written. A program is a script that exits with the level of the CPU that it plays.
+# Where PLAY_REAL is set, a real compiler gets all but two modules, which would take it seconds.
 COMPILER = f"""#!{sys.executable} -IS
 import os, sys
 words = sys.argv[1:]
+if "PLAY_REAL" in os.environ and not any(os.path.basename(w).startswith(("shared.", "runtime")) for w in words):
+    real = os.environ["PLAY_REAL"].split() + words
+    os.execvp(real[0], real)
 out = words[words.index("-o") + 1]
 sources = [w for w in words if w.endswith(".c")]
 text = "".join(open(s).read() for s in sources)
@@ -225,7 +229,11 @@ def test_a_wheel_without_kernels_is_for_every_platform(wheel, tmp_path):
 
 
 def test_the_same_bytes_from_the_same_sources(tree, run_setup, tmp_path):
-    """Of two builds, at different times, in different folders, from files with other times."""
+    """Of two builds, at different times, in different folders, from files with other times, by a real compiler."""
+    shutil.copy(tree.parents[1] / "compiler", tmp_path)
+    _, *link_flags = sysconfig.get_config_var("LDSHARED").split()
+    real = {"PLAY_REAL": sysconfig.get_config_var("CC"),
+            "LDSHARED": " ".join([str(tmp_path / "compiler"), *link_flags])}
     found = {}
     for name in ("first", "second"):
         copy = tmp_path / name / "tree"
@@ -234,10 +242,13 @@ def test_the_same_bytes_from_the_same_sources(tree, run_setup, tmp_path):
             for path in copy.rglob("*.py"):
                 os.utime(path, (1e9, 1e9))
         done = run_setup(copy, "sdist", "--dist-dir", str(tmp_path / name), "bdist_wheel", "--dist-dir",
-                         str(tmp_path / name), SOURCE_DATE_EPOCH="1700000000")
+                         str(tmp_path / name), SOURCE_DATE_EPOCH="1700000000", DASECV_BUILD_ISA="base",
+                         DASECV_REQUIRE_KERNELS="1", **real)
         assert done.returncode == 0, done.stderr
         found[name] = {p.name: p.read_bytes() for p in (tmp_path / name).iterdir() if p.is_file()}
     assert len(found["first"]) == 2 and found["first"].keys() == found["second"].keys()
+    with zipfile.ZipFile(next((tmp_path / "first").glob("*.whl"))) as archive:
+        assert b"PyInit_affine" in archive.read(f"daseCV_c/_compiled/base/affine{ELSEWHERE}")
     assert [name for name, content in found["first"].items() if content != found["second"][name]] == []
 
 
