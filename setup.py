@@ -224,7 +224,7 @@ class BuildExt(build_ext):
 
     def _try(self, source, compile_args=(), link_args=(), link=True, run=False):
         """Compile a program, link it, run it. Return (exit status, or 0 if it is not run, or None if it cannot be
-        built; what the compiler said)."""
+        built or started; what the compiler said)."""
         with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "words"), "w+") as words:
             path = Path(folder) / "probe.c"
             path.write_text(source)
@@ -244,7 +244,10 @@ class BuildExt(build_ext):
                 os.close(saved)
             if not run:
                 return 0, ""
-            return subprocess.run([self.compiler.executable_filename(os.path.join(folder, "probe"))]).returncode, ""
+            try:
+                return subprocess.run([self.compiler.executable_filename(os.path.join(folder, "probe"))]).returncode, ""
+            except OSError as error:
+                return None, str(error)  # it is for another processor than this one
 
     def _works(self, source, compile_args=(), link_args=()):
         return self._try(source, compile_args, link_args)[0] is not None

@@ -159,7 +159,7 @@ class Solver(Steps):
     _sharing = False  # while a check runs on several ranks
     stop_reason: str | None = None
     _begun: tuple[int, int, int]
-    _paused: tuple[Weights, Any] | None
+    _paused: tuple[Weights | None, Any] | None
 
     def __init__(self, model: Any, data: dict[str, Any], **kwargs: Any) -> None:
         self._join(kwargs)

@@ -31,19 +31,20 @@ for piece, complaint in eval(os.environ["PLAY_REFUSED"]):
     if piece in text or piece in words or any(piece in s for s in sources):
         sys.exit(complaint)
 with open(out, "w") as file:
-    file.write("#!/bin/sh\\nexit " + os.environ["PLAY_LEVEL"])
+    file.write(os.environ["PLAY_PROGRAM"])
 os.chmod(out, 0o755)
 """
+PROGRAM = "#!/bin/sh\nexit {level}"
 
 
 @pytest.fixture(scope="module")
 def run_setup():
     """Run setup.py for a CPU of `level`, with a compiler that refuses what holds a piece of text, with a complaint."""
-    def run(tree, *command, level=1, refused=None, **env):
+    def run(tree, *command, level=1, refused=None, program=PROGRAM, **env):
         compiler = tree.parents[1] / "compiler"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DASECV_")}
-        environment |= {"CC": str(compiler), "LDSHARED": f"{compiler} -shared", "PLAY_LEVEL": str(level),
-                        "PLAY_REFUSED": repr([*(refused or {}).items()])}
+        environment |= {"CC": str(compiler), "LDSHARED": f"{compiler} -shared",
+                        "PLAY_PROGRAM": program.format(level=level), "PLAY_REFUSED": repr([*(refused or {}).items()])}
         return builder.run(tree, ["-q", *(command or ("build_ext", "--inplace"))], environment | env)
 
     with Builder() as builder:
@@ -114,6 +115,12 @@ def test_in_place_the_levels_that_were_asked_for(build, tree):
     assert in_place(tree) == ["base/affine", "runtime", "shared", "v4/affine", "v4/affine_bf16"]
     done = build(DASECV_BUILD_ISA="v9")
     assert done.returncode != 0 and "v9 cannot be built here, expected some of base, v3, v4" in done.stderr
+
+
+def test_in_place_for_a_processor_whose_programs_cannot_be_started_here(build, tree):
+    done = build(program="of another processor")
+    assert done.returncode == 0, done.stderr
+    assert in_place(tree) == ["base/affine", "runtime", "shared", "v3/affine", "v4/affine", "v4/affine_bf16"]
 
 
 def test_elsewhere_all_levels(build, tree, tmp_path):

@@ -197,6 +197,17 @@ BAD = [
 ]
 
 
+@pytest.mark.parametrize(("n", "c"), [(0, 2), (2, 0)])
+def test_more_windows_of_no_images_than_memory_holds(backend, n, c):
+    """The twin counted them: MemoryError, where the kernels give what there is, nothing."""
+    x, window = np.ones((n, c, 2, 3)), (1, 1, 2**27, 1)
+    oh, ow = 2 + 2**28, 3 + 2**28
+    cols = im2col_cython(x, *window)
+    assert cols.shape == (c, oh * ow * n) and cols.dtype == x.dtype
+    assert col2im_cython(cols, *x.shape, *window).shape == x.shape
+    assert col2im_6d_cython(np.ones((c, 1, 1, n, oh, ow)), *x.shape, *window).shape == x.shape
+
+
 @pytest.mark.parametrize(("function", "args", "error", "named"), BAD,
                          ids=[f"{k}-{case[0].__name__}-{case[3]}" for k, case in enumerate(BAD)])
 def test_wrong_argument(backend, function, args, error, named):

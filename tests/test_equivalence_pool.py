@@ -364,8 +364,18 @@ def test_places_outside_the_window_are_refused(kernels, dtype, window, place):
     assert (dx == 5).all()
 
 
+@pytest.mark.parametrize("shape", [(0, 1, 2**40, 1), (2, 0, 1, 2**40)], ids=str)
+@pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
+def test_more_windows_of_no_images_than_memory_holds(backend, way, shape):
+    """The twins counted them: MemoryError, where the kernels give what there is, nothing."""
+    forward, backward = way
+    out, cache = forward(np.ones(shape), params((1, 1), 1))
+    assert out.shape == shape and backward(out, cache).shape == shape
+
+
 @pytest.mark.parametrize("change", [
-    (1, (3, 0, 1, 1)), (1, (0, 0, 1, 9)), (1, (0, 0, 1, 1.0)), (3, (1, 1, 0)), (3, (2, 1, 1))])
+    (1, (3, 0, 1, 1)), (1, (0, 0, 1, 9)), (1, (0, 0, 1, 1.0)), (3, (1, 1, 0)), (3, (2, 1, 1)),
+    (3, (0, 1, 2)), (3, (1, 1, 2**31))])
 def test_a_cache_whose_parts_do_not_fit(backend, change):
     """The twin looks at nothing: both say the same all the same."""
     out, cache = max_pool_forward_fast(np.ones((0, 0, 1, 1)), params((1, 1), 1))

@@ -263,6 +263,7 @@ class Trainings(RuleBasedStateMachine):
             np.random.set_state(before)
         if self.plain.paused is not None:  # the model goes on from its last parameters, not from the best
             self.plain.put(self.plain.paused)
+        self.plain.paused, self.plain.ended = None, False  # a run that was at its end stays there
 
     @rule()
     def predict(self):

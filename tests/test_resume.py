@@ -516,7 +516,23 @@ def test_the_last_good_checkpoint_is_kept(here):
         solver.train()
     again = Solver.resume("it.npz", MODELS["plain"](), data_of())
     assert again.iteration == 4
-    assert all(np.isfinite(array).all() for array in again._paused[0].params.values())
+    assert all(np.isfinite(array).all() for array in again.model.params.values())
+
+
+def test_parameters_that_are_replaced_after_resuming_are_trained_and_saved(here):
+    """As those that are changed in place are, and those of a Solver that has not begun."""
+    solver_of("batchnorm", callbacks=[Saves(4, "it.npz")]).train()
+    found = {}
+    for in_place in (True, False):
+        again = Solver.resume("it.npz", MODELS["batchnorm"](), data_of())
+        if in_place:
+            again.model.params["W1"] *= 2
+        else:
+            again.model.params["W1"] = again.model.params["W1"] * 2
+        again.save(f"{in_place}.npz")
+        again.train()
+        found[in_place] = state(again), Path(f"{in_place}.npz").read_bytes()
+    assert found[True] == found[False]
 
 
 def test_signals_are_deferred_and_saved(here, capsys):

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 from daseCV_c import _checks
 
-_LARGEST = 2**30  # of a window, a stride and a padding: what is computed from them stays far from overflow
+LARGEST = 2**30  # of a window, a stride and a padding: what is computed from them stays far from overflow
 
 
 def size(function: str, name: str, value: object, low: int = 1) -> int:
     """The size of a window, a stride or a padding."""
-    return _checks.integer(function, name, value, low, _LARGEST)
+    return _checks.integer(function, name, value, low, LARGEST)
 
 
 def fits(function: str, name: str, field: int, side: str, length: int, padding: int = 0) -> None:

@@ -52,9 +52,11 @@ def _columns(function: str, x: ArrayLike, field_height: int, field_width: int, p
         function, x_nchw.shape, field_height, field_width, padding, stride
     )
     kernels = _backend.kernels_of(x_nchw.dtype)
+    cols = np.empty((C * window[0] * window[1], out_h * out_w * N), x_nchw.dtype)
+    if not cols.size:
+        return cols  # there may be 2**60 windows of no images: the twin would count them
     if kernels is None:
         return reference.im2col_indices(x_nchw, *window)
-    cols = np.empty((C * window[0] * window[1], out_h * out_w * N), x_nchw.dtype)
     kernels.im2col.im2col(x_nchw, cols, *window, _threads.effective())
     return cols
 
@@ -74,6 +76,8 @@ def _images(
             f"windows of {window[0]} x {window[1]}, padding {window[2]}, stride {window[3]}"
         )
     kernels = _backend.kernels_of(cols.dtype)
+    if not cols.size:
+        return np.empty(shape, cols.dtype)
     if kernels is None:
         return reference.col2im_indices(cols, shape, *window)
     x_nchw = np.empty(shape, cols.dtype)
@@ -321,6 +325,8 @@ def col2im_6d_cython(cols: ArrayLike, N: int, C: int, H: int, W: int, HH: int, W
             f"pad {pad}, stride {stride}"
         )
     kernels = _backend.kernels_of(cols.dtype)
+    if not cols.size:
+        return np.empty(shape, cols.dtype)
     if kernels is None:
         return reference.col2im_6d_cython(cols, N, C, H, W, HH, WW, pad, stride)
     x_nchw = np.empty(shape, cols.dtype)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from daseCV_c import _checks, reference
-from daseCV_c._layers.geometry import fits, size, windows
+from daseCV_c._layers.geometry import LARGEST, fits, size, windows
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._types import Array, ArrayLike, Cache, DType, Params
@@ -134,22 +134,23 @@ def _forward(function: str, x: ArrayLike, pool_param: Params, tiled: bool = Fals
             f"which do not tile x of shape {x_nchw.shape}"
         )
     kernels = _backend.kernels_of(x_nchw.dtype)
-    if kernels is None:
+    if kernels is None and x_nchw.size:  # of no images, however high, there is nothing to ask NumPy's indices for
         found: tuple[Array, Cache] = getattr(reference, function)(
             x_nchw, {"pool_height": fh, "pool_width": fw, "stride": stride})
         return found
     out = np.empty(out_shape, x_nchw.dtype)
     place = np.empty(out_shape, np.uint8 if fh * fw <= BYTE_PLACES else np.int32)
-    kernels.pool.max_pool_forward(x_nchw, out, place, fh, fw, stride, _threads.effective())
+    if kernels is not None:
+        kernels.pool.max_pool_forward(x_nchw, out, place, fh, fw, stride, _threads.effective())
     return out, (place, x_nchw.shape, x_nchw.dtype, (fh, fw, stride))
 
 
 def _fits(place: Array, x_shape: tuple[Any, ...], window: tuple[Any, ...]) -> bool:
     """Whether windows of images of this shape have these places."""
-    if not all(type(n) is int for n in (*x_shape, *window)) or window[2] < 1:
+    if not all(type(n) is int for n in (*x_shape, *window)) or not 1 <= min(window) <= max(window) <= LARGEST:
         return False
     (n, c, h, w), (fh, fw, stride) = x_shape, window
-    return place.shape == (n, c, (h - fh) // stride + 1, (w - fw) // stride + 1)
+    return fh <= h and fw <= w and place.shape == (n, c, windows(h, fh, 0, stride), windows(w, fw, 0, stride))
 
 
 def _backward(function: str, dout: ArrayLike, cache: Any) -> Array:
@@ -161,11 +162,12 @@ def _backward(function: str, dout: ArrayLike, cache: Any) -> Array:
     dout_nchw = _upstream(function, dout, place.shape, dtype)
     kernels = _backend.kernels_of(dout_nchw.dtype)
     dx: Array
-    if kernels is None:
+    if kernels is None and place.size:
         dx = getattr(reference, function)(dout_nchw, (place, x_shape, dtype, window))
         return dx
     dx = np.empty(x_shape, dout_nchw.dtype)
-    kernels.pool.max_pool_backward(dout_nchw, place, dx, *window, _threads.effective())
+    if kernels is not None:
+        kernels.pool.max_pool_backward(dout_nchw, place, dx, *window, _threads.effective())
     return dx
 
 

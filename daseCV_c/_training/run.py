@@ -51,9 +51,9 @@ class Run:
     def _go(self) -> None:
         solver = self._solver
         if solver._paused is not None:
-            # The best parameters were put into the model when it stopped.
             weights, random = solver._paused
-            weights.put_into(solver.model)
+            if weights is not None:  # the best ones were put into the model when it stopped
+                weights.put_into(solver.model)
             if random is not None:
                 set_state(np.random, random)
             solver._paused = None

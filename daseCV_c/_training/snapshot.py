@@ -131,8 +131,10 @@ def _states(callbacks: Any, name: str, arrays: dict[str, Array]) -> list[list[An
 def document_of(solver: Any) -> tuple[dict[str, Any], dict[str, Array]]:
     """(document, arrays); the arrays are the Solver's own, not copies."""
     arrays: dict[str, Array] = {}
-    model, paused = solver.model, solver._paused
-    weights, random = (Weights.of(model), global_state(solver)) if paused is None else paused
+    model = solver.model
+    weights, random = (None, global_state(solver)) if solver._paused is None else solver._paused
+    if weights is None:
+        weights = Weights.of(model)
     held, others = _settings(solver, arrays)
     document = {
         "parameters": pack(weights.params, "parameters", arrays),
@@ -347,7 +349,7 @@ class Snapshot:
             self.histories, epoch=self.epoch, optim_configs=self.rule, best_params=self.best.params,
             best_bn_params=self.best.statistics, best_val_acc=self.best_val_acc, best_val_loss=self.best_val_loss,
             _checked=self.checked, _begun=self.begun, _stop=self.stop, _seconds=self.seconds,
-            _paused=(Weights.of(model), self.random))
+            _paused=(None, self.random))  # it goes on from what the model holds by then
         if self.shared:
             solver.generator = model.generator
         if self.generator is not None and solver.generator is not None:
