@@ -6,21 +6,11 @@ before a module of a higher level is loaded.
 
 from cpython.pycapsule cimport PyCapsule_New
 
-from threads.scratch cimport cache_give, cache_take, empty_slots, kept_bytes
-
-cdef extern from "threads/pool.h" nogil:
-    const char *SHARED_NAME
-    ctypedef struct SharedFunctions:
-        void (*share_out)(void (*body)(void *, int) noexcept nogil, void *arg, int parts, int threads) noexcept nogil
-        void *(*scratch_take)(size_t size) noexcept nogil
-        void (*scratch_give)(void *scratch) noexcept nogil
-        int (*grant_threads)(int wanted) noexcept nogil
-    int processors
-    bint is_child
-    void pool_share_out(void (*body)(void *, int) noexcept nogil, void *arg, int parts, int threads) noexcept
-
-cdef extern from "threads/granted.h" nogil:
-    int grant_threads(int wanted) noexcept
+from threads.granted cimport grant_threads
+from threads.pool cimport Pool, pool_share_out
+from threads.scratch cimport Cache, cache_give, cache_take, empty_slots
+from threads.threads cimport SHARED_NAME, SharedFunctions, Work
+from threads.waiting cimport atomic_read
 
 cdef extern from "cpu.h" nogil:
     int level_number()
@@ -72,14 +62,31 @@ cdef extern from *:
     long long tick_ns() nogil
     int watch_forks(void (*in_child)() noexcept nogil) nogil
 
+cdef Pool pool
+cdef Cache cache
 cdef SharedFunctions own_functions
+
+
+cdef void share_out(Work body, void *arg, int parts, int threads) noexcept nogil:
+    pool_share_out(&pool, body, arg, parts, threads)
+
+
+cdef void *scratch_take(size_t size) noexcept nogil:
+    return cache_take(&cache, size)
+
+
+cdef void scratch_give(void *scratch) noexcept nogil:
+    cache_give(&cache, scratch)
+
+
+cdef int granted(int wanted) noexcept nogil:
+    return grant_threads(wanted, pool.is_child)
 
 
 cdef void in_child() noexcept nogil:
     """In a child of fork, which has one thread."""
-    global is_child
-    is_child = True
-    empty_slots()
+    pool.is_child = True
+    empty_slots(&cache)
 
 
 def openmp_version():
@@ -104,8 +111,8 @@ def threads_for(requested, bint now=False):
 
     Each small call asks, so what the system says is believed for some milliseconds, unless it must be of `now`,
     and the quota for a second."""
-    global processors, _affinity_read, _affinity, _quota_read, _quota
-    if is_child or not openmp_date():
+    global _affinity_read, _affinity, _quota_read, _quota
+    if pool.is_child or not openmp_date():
         return 1
     cdef int most = openmp_threads()
     cdef long long tick = tick_ns()
@@ -113,13 +120,13 @@ def threads_for(requested, bint now=False):
         if _quota_of is not None and (tick - _quota_read >= 1000000000 or _quota_read < 0 or now):
             _quota_read, _quota = tick, _quota_of() or 0
         _affinity_read, _affinity = tick, affinity()
-        processors = min(_affinity, _quota or _affinity)
-    return min(most, processors) if requested is None else requested
+        pool.processors = min(_affinity, _quota or _affinity)
+    return min(most, pool.processors) if requested is None else requested
 
 
 def kept_scratch():
     """Bytes of scratch memory that are kept for the next call, in the whole process."""
-    return kept_bytes()
+    return atomic_read(&cache.kept)
 
 
 def cpu_level():
@@ -139,12 +146,13 @@ def has_amx():
 
 def forked():
     """True in a child of fork, where a parallel region could wait for threads that were not copied."""
-    return is_child
+    return pool.is_child
 
 
+pool.processors = 1
 threads_for(None)  # libomp reads its settings at its first call, and while this is imported they are set
-own_functions.share_out, own_functions.grant_threads = pool_share_out, grant_threads
-own_functions.scratch_take, own_functions.scratch_give = cache_take, cache_give
+own_functions.share_out, own_functions.grant_threads = share_out, granted
+own_functions.scratch_take, own_functions.scratch_give = scratch_take, scratch_give
 shared = PyCapsule_New(&own_functions, SHARED_NAME, NULL)
 if watch_forks(in_child) != 0:
     raise ImportError("daseCV_c: pthread_atfork failed, so a forked child could not be told apart")

@@ -100,7 +100,8 @@ def insert(work):
         if not file.endswith(".h"):
             text, more = with_import(text)
             places[file] = [(first + more, last + more, numbers) for first, last, numbers in places[file]]
-        text = text.replace("    is_child = True\n", "    if mutant_served():\n        return\n    is_child = True\n")
+        text = text.replace("    pool.is_child = True\n",
+                            "    if mutant_served():\n        return\n    pool.is_child = True\n")
         path = work.tree / "src" / file
         if not path.exists() or path.read_text() != text:
             path.write_text(text)

@@ -31,15 +31,16 @@ SOURCES = {  # of each family, in src
     "step": ("step.pyx", "step/activating.pxd", "step/arguments.pxd", "step/arrays.pxd", "step/layout.pxd",
              "step/operands.pxd", "step/output_loss.pxd", "step/panels.pxd", "step/phases.pxd", "step/products.pxd",
              "step/rules.pxd", "step/update.pxd", "step/updating.h"),
-    "threads": ("arithmetic.pxd", "runtime.pyx", "sharing.pxd", "threads/barrier.h", "threads/granted.h",
-                "threads/pool.h", "threads/scratch.h", "threads/scratch.pxd", "threads/wait.h"),
+    "threads": ("arithmetic.pxd", "runtime.pyx", "sharing.pxd", "threads/barrier.pxd", "threads/granted.pxd",
+                "threads/pool.pxd", "threads/scratch.h", "threads/scratch.pxd", "threads/system.h",
+                "threads/waiting.pxd"),
 }
 
 # What the compiler knows where level v3 is built by GCC on Linux: other branches hold no mutants.
 KNOWN = {
     "__GNUC__": 12, "__SSE2__": 1, "__AVX2__": 1, "__AVX512F__": 0, "__AVX512BF16__": 0, "__linux__": 1,
     "__x86_64__": 1, "__i386__": 0, "__aarch64__": 0, "__clang__": 0, "_WIN32": 0, "_MSC_VER": 0, "_M_X64": 0,
-    "PLAIN_LOOPS": 0, "HAVE_VECTORS": 1, "_OPENMP": 1, "DASE_THREADS": 1,
+    "PLAIN_LOOPS": 0, "HAVE_VECTORS": 1, "_OPENMP": 1, "HAVE_ATOMICS": 1,
     "MADV_HUGEPAGE": 1, "DASECV_AMX": 0,
 }
 

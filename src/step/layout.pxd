@@ -5,7 +5,7 @@ from arithmetic cimport ceil_div
 from bf16.rounding cimport BF16_WIDTH, BY_AMX, amx_words, bf16_pair_stride, bf16_row_stride, rounded_panels
 from product.tiles cimport MR, VECTOR_BYTES
 from step.rules cimport rule_param
-from threads.threads cimport Barrier
+from threads.barrier cimport Barrier
 
 cdef extern from "step/panel.h" nogil:
     enum:

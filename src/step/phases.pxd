@@ -24,7 +24,7 @@ from step.panels cimport (
     layer_norm_sample, layer_norm_sample_backward, norm_sums, prefetch_images)
 from step.products cimport multiply, share
 from step.update cimport tile_rows, update_first_weights, update_vectors, update_weights
-from threads.threads cimport barrier_wait, team
+from threads.barrier cimport barrier_wait, team
 
 cdef enum:
     GATHERED = 16  # panels gathered at once: their rows stay in the second-level cache
