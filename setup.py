@@ -158,7 +158,7 @@ def sources_of(name, found=None):
 
 
 def write_if_changed(path, text):
-    """Leave an unchanged stub alone, so that an unchanged module is not built again."""
+    """Leave an unchanged file alone, so that what is made of it is not made again."""
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
 
@@ -329,7 +329,7 @@ class BuildExt(build_ext):
             say(f"compiling {len(stale)} modules for {', '.join(levels)}, {min(self.parallel, len(stale))} at a time: "
                 "this takes the most time")
         super().build_extensions()
-        (Path(self.build_lib) / DIGEST).write_text(source_digest(ROOT / "src"))
+        write_if_changed(Path(self.build_lib) / DIGEST, source_digest(ROOT / "src"))
         if stale:
             say(f"built in {time.monotonic() - began:.0f} s")
         else:
