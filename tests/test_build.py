@@ -39,8 +39,13 @@ def run(command, cwd, **env):
 
 @pytest.fixture(scope="module")
 def artefacts(tmp_path_factory):
-    """(sdist, serial wheel built from that sdist, what the build said). Kernels with OpenMP are those of the tree."""
-    tree, out = tmp_path_factory.mktemp("checkout") / "tree", tmp_path_factory.mktemp("dist")
+    """(sdist, serial wheel built from that sdist, what the build said). Kernels with OpenMP are those of the tree.
+
+    They stay in the folder that `DASECV_TEST_DIST` names: the serial kernels need not be built again to be tested.
+    """
+    tree = tmp_path_factory.mktemp("checkout") / "tree"
+    out = Path(os.environ.get("DASECV_TEST_DIST") or tmp_path_factory.mktemp("dist"))
+    out.mkdir(exist_ok=True)
     shutil.copytree(ROOT, tree, ignore=LEFT_BEHIND)
     done = run(["-m", "build", "--no-isolation", "--outdir", out, tree], out, DASECV_BUILD_ISA="base",
                DASECV_NO_OPENMP="1")
