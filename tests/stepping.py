@@ -29,6 +29,9 @@ def settings_of(rule):
     }[rule]
 
 
+COUNTING = tuple(rule for rule in RULES if "t" in settings_of(rule))  # they keep the number of their steps
+
+
 def numbers_of(rule):
     """The same as the entries take it: rate, keep1, keep2, eps, weight decay, number of the step."""
     return {

@@ -7,6 +7,7 @@ import pytest
 from adversarial import KINDS, LAYOUTS, SPECIAL, frozen, normal, planted, small_integers
 from comparing import both, close, same_form
 from entries import make_call
+from stepping import COUNTING
 from stepping import STATE_KEYS as STATES
 
 import daseCV_c
@@ -14,7 +15,6 @@ from daseCV_c import optim
 
 RULES = pytest.mark.parametrize("rule", STATES)
 PURE = pytest.mark.parametrize("rule", list(STATES)[1:])  # sgd works in place
-COUNTING = ("adam", "adamw")
 SHAPES = [(0,), (1,), (), (7,), (3, 0), (5, 7), (2, 3, 4), (257, 131), (1030, 70), (3072, 17)]
 
 
