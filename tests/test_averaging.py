@@ -246,3 +246,13 @@ def test_a_stopped_training_goes_on(backend):
 class Stop(Callback):
     def on_step_end(self, solver):
         return solver.iteration == 14
+
+
+@pytest.mark.parametrize("sizes", [(200, 40, 5), (100, 200, 40, 230, 3)], ids=str)
+def test_small_arrays_share_blocks_as_far_as_they_fit(sizes):
+    arrays = [np.arange(float(size)) + size for size in sizes]
+    copies, blocks = averaging._laid_out(arrays)
+    assert sorted(i for block in blocks for i in block.members) == list(range(len(sizes)))
+    assert all(sum(sizes[i] for i in block.members) <= averaging._BLOCK for block in blocks)
+    for copy, array in zip(copies, arrays, strict=True):
+        np.testing.assert_array_equal(copy, array)

@@ -265,7 +265,8 @@ def test_files_of_a_package_and_names_of_ours(tmp_path):
 
 
 @pytest.mark.parametrize("value", [
-    None, True, 3, -(10**40), 2.5, float("inf"), "text", [1, (2.0, "b")], {"a": {"b": np.arange(6).reshape(2, 3)}},
+    None, True, 3, -(10**40), 2**998, 2.5, float("inf"), "text", [1, (2.0, "b")],
+    {"a": {"b": np.arange(6).reshape(2, 3)}},
     np.float32(1.5), np.zeros((0, 3)), np.array(True), np.array(7, ">i4"), np.ones((2, 2), order="F")])
 def test_values_come_back_as_they_went(value):
     found = wire.decode(wire.encode(value)[8:])
@@ -278,8 +279,13 @@ def test_values_come_back_as_they_went(value):
 def test_what_cannot_travel_is_named(tmp_path):
     class Thing:
         pass
-    assert repr(wire.decode(wire.encode([Thing(), np.array([Thing()]), {1: 2}])[8:])) == (
-        "[<Thing>, <array of object>, <dict>]")
+    assert repr(wire.decode(wire.encode([Thing(), np.array([Thing()]), {1: 2}, 2**999])[8:])) == (
+        "[<Thing>, <array of object>, <dict>, <int>]")
+    deep = [None]
+    for _ in range(19):
+        deep = [deep]
+    assert wire.decode(wire.encode(deep)[8:]) == deep
+    assert repr(wire.decode(wire.encode([deep])[8:])) == "[" * 21 + "<nested too deep>" + "]" * 21
 
 
 def test_messages_that_are_none():

@@ -212,3 +212,9 @@ def test_a_solver_that_clips_is_pickled():
         np.random.seed(1)
         one._step()
     alike(solver, other, atol=0)
+
+
+def test_the_first_gradient_that_is_not_finite_is_named():
+    gradients = {"a": np.ones(2), "b": np.array([np.inf]), "c": np.array([np.nan])}
+    with pytest.raises(DivergenceError, match="that of b. The parameters"):
+        Clipping(1.0).scale(gradients, 0.5, [])

@@ -382,3 +382,10 @@ def test_a_cache_whose_parts_do_not_fit(backend, change):
     k, value = change
     with pytest.raises(ValueError, match="cache is not one"):
         max_pool_backward_fast(out, (*cache[:k], value, *cache[k + 1:]))
+
+
+@pytest.mark.parametrize(("width", "kind"), [(256, np.uint8), (257, np.int32)])
+def test_places_of_wide_windows(backend, width, kind):
+    x = np.arange(float(width)).reshape(1, 1, 1, width)
+    out, (place, *_) = max_pool_forward_fast(x, params((1, width), 1))
+    assert place.dtype == kind and place.item() == width - 1 and out.item() == width - 1

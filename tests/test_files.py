@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from daseCV_c import _npz
 from daseCV_c._files import remove_drafts, replacing
 from daseCV_c.classifiers.fc_net import TwoLayerNet
 from daseCV_c.cli import main
@@ -99,3 +100,9 @@ if sys.platform != "win32":
         assert {"checkpoint_epoch_1.npz", "prediction.npy", "prediction_phase_1.zip", "best.npz", "config.json",
                 "history.csv", "preds.npy"} <= set(found)
         assert set(found.values()) == {0o666 & ~umask}, found
+
+
+def test_why_a_file_cannot_be_read():
+    assert _npz._reason(ValueError("no")) == "no"
+    assert _npz._reason(EOFError()) == "EOFError"
+    assert _npz._reason(OSError(2, "gone", "x")) == "gone"

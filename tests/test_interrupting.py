@@ -237,3 +237,7 @@ def test_after_a_divergence_a_new_run_begins():
     solver.optim_configs = {name: {"learning_rate": 1e-3} for name in solver.model.params}
     solver.train()
     assert solver.iteration == 9 and np.isfinite(solver.loss_history[-9:]).all()
+
+
+def test_a_signal_below_that_of_ctrl_c_ends_the_program():
+    assert signals.stopped(1, "").code == 129

@@ -1,13 +1,17 @@
 """The smallest and the widest: nothing in it, one sample, one class, one feature, ten thousand classes."""
 
+import sys
+
 import numpy as np
 import pytest
 from adversarial import LAYOUTS, frozen, rng_of
 
 import daseCV_c
 from daseCV_c import fast_layers, im2col_cython, layers, optim
+from daseCV_c._layers import geometry
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
+from daseCV_c.data_utils import gather_batch
 from daseCV_c.solver import Solver
 
 pytestmark = [pytest.mark.compiled, pytest.mark.once]
@@ -173,3 +177,44 @@ def test_no_samples_is_an_error_or_no_scores(make):
     with pytest.raises(ValueError):
         net.loss(x, np.zeros(0, int))
     assert frozen(net.params) == before
+
+
+def test_the_largest_window_and_the_largest_array():
+    assert geometry.size("f", "stride", 2**30) == 2**30
+    with pytest.raises(ValueError, match="f: stride is 1073741825"):
+        geometry.size("f", "stride", 2**30 + 1)
+    geometry.holdable("f", "x", (sys.maxsize // 8, 0))
+    with pytest.raises(ValueError, match="f: x would have shape"):
+        geometry.holdable("f", "x", (sys.maxsize // 8 + 1, 0))
+
+
+def test_a_padding_with_which_an_image_is_nearly_too_large(backend):
+    assert im2col_cython.im2col_cython(np.ones((0, 1, 1, 1)), 1, 1, 450_000_000, 1).shape == (1, 0)
+
+
+def test_filters_without_width(backend):
+    x, b, param = np.ones((1, 1, 4, 4)), np.ones(1), {"stride": 1, "pad": 1}
+    with pytest.raises(ValueError, match="expected filters of at least 1 x 1"):
+        fast_layers.conv_forward_fast(x, np.ones((1, 1, 2, 0)), b, param)
+    with pytest.raises(ValueError, match="filters of height 7, but x has height 4, 6 with pad 1"):
+        fast_layers.conv_forward_fast(x, np.ones((1, 1, 7, 1)), b, param)
+
+
+def test_images_without_width_in_groups(backend):
+    with pytest.raises(ValueError, match="at least one channel and one pixel"):
+        layers.spatial_groupnorm_forward(np.ones((1, 2, 3, 0)), np.ones(2), np.ones(2), 1, {})
+
+
+def test_no_features_are_normalized_in_training(backend):
+    out, cache = layers.batchnorm_forward(np.ones((3, 0)), np.ones(0), np.ones(0), {"mode": "train"})
+    assert out.shape == (3, 0) and layers.batchnorm_backward(out, cache)[0].shape == (3, 0)
+
+
+def test_a_cache_that_is_none_is_said_to_be_of_the_forward_pass(backend):
+    with pytest.raises(ValueError, match="cache is not one that batchnorm_forward returned"):
+        layers.batchnorm_backward(np.ones((2, 3)), (3, np.ones((2, 3)), np.ones(3), np.ones(3)))
+
+
+def test_an_index_of_no_row_is_told_with_the_rows_there_are(backend):
+    with pytest.raises(IndexError, match="index holds 4, but X has 3 rows"):
+        gather_batch(np.ones((3, 7), np.float16), np.array([4]))

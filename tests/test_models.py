@@ -11,6 +11,7 @@ import pytest
 from adversarial import frozen
 
 import daseCV_c
+from daseCV_c import models as models_module
 from daseCV_c._training import archive, networks
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
@@ -422,3 +423,25 @@ def test_load_of_a_file_of_the_course(tmp_path, monkeypatch):
 class Harm:
     def __reduce__(self):
         return open, ("harm", "w")
+
+
+def test_what_begins_with_the_length_of_its_text(tmp_path):
+    for length, expected in ((3, True), (12, True), (13, False)):
+        (tmp_path / "file").write_bytes(length.to_bytes(8, "little") + b"{ }.")
+        assert models_module._is_safetensors(tmp_path / "file") == expected
+
+
+def test_a_safetensors_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    pytest.importorskip("safetensors", reason="the extra safetensors is not installed")
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.path.exists(path)) or fsync(number))
+    path = tmp_path / "model.safetensors"
+    save_model(TwoLayerNet(4, 3, 2), path)
+    assert synced[:1] == [False]
+
+
+def test_a_seed_that_no_generator_takes(tmp_path):
+    net = FullyConnectedNet([3], input_dim=4, num_classes=2, dropout=0.5, seed=3)
+    net.dropout_param["seed"] = 2**32
+    with pytest.raises(ValueError, match="seed"):
+        save_model(net, tmp_path / "model.npz")

@@ -57,3 +57,7 @@ def test_version_1(granted, quota, expected, top, path, folder):
 def test_without_control_groups(granted, tmp_path):
     assert granted("", "", {}) is None
     assert _quota.granted(str(tmp_path / "nothing")) is None
+
+
+def test_a_group_with_a_colon_in_its_name(granted):
+    assert granted("0::/a:b\n", UNIFIED, {"sys/fs/cgroup/a:b/cpu.max": "300000 100000\n"}) == 3

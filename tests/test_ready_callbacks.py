@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 
-from daseCV_c._training import memory
+from daseCV_c._training import callbacks_csv, memory
 from daseCV_c.callbacks import CSVLog, ProgressBar, TensorBoard, TimeAndMemory
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.solver import Solver
@@ -321,3 +321,15 @@ def test_a_second_training_is_counted_on(tmp_path):
     rows = read(tmp_path / "log.csv")
     assert [t for t, _, metric, _ in rows if metric == "val_acc"] == solver.check_iterations
     assert len([t for t, _, metric, _ in rows if metric == "loss"]) == 24
+
+
+def test_csv_is_written_between_checks_after_a_while(tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks_csv, "SECONDS", -1)
+    lengths = []
+
+    class Look:
+        def on_step_end(self, solver):
+            lengths.append(len(read(tmp_path / "log.csv")))
+
+    solver_of(CSVLog(tmp_path / "log.csv"), Look()).train()
+    assert lengths[:4] == [2, 8, 10, 12]

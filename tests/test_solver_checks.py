@@ -261,3 +261,23 @@ def test_the_nearest_key_of_none():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         checks.labels(np.array([0.0, np.inf, np.nan]), np.array([0.0]), None)
+
+
+def test_more_samples_than_labels():
+    data = data_of()
+    with pytest.raises(ValueError, match="expected one label per sample"):
+        solver_of(data=data | {"y_val": data["y_val"][1:]})
+
+
+def test_a_checkpoint_every_less_than_no_seconds():
+    with pytest.raises(ValueError, match="checkpoint_every is -0.5"):
+        solver_of(checkpoint_every=-0.5)
+
+
+def test_watching_for_divergence_is_left_off_where_it_is_ignored():
+    data = data_of()
+    data["X_train"][...] = np.inf
+    with np.errstate(all="ignore"):
+        solver = solver_of(data=data, on_divergence="ignore")
+        solver.train()
+    assert len(solver.loss_history) == solver.num_iterations and np.isnan(solver.loss_history[-1])

@@ -85,7 +85,8 @@ def test_vis_nn(low, high, line):
 
 
 @pytest.mark.parametrize("function", [visualize_grid, vis_grid])
-@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 3), (0, 2, 2, 1), (2, 0, 2, 1), (2, 2, 2, 0)], ids=str)
+@pytest.mark.parametrize("shape", [
+    (2, 3), (2, 3, 3), (0, 2, 2, 1), (2, 0, 2, 1), (2, 2, 2, 0), (1, 2, 2, 2, 1)], ids=str)
 def test_no_batch_of_images(function, shape):
     with pytest.raises(ValueError, match=rf"{function.__name__}: Xs has shape"):
         function(np.ones(shape))
