@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -151,7 +152,10 @@ def test_every_stub_says_which_it_is_and_where(here, language):
     starter.write(here, language)
     for file, names in (("my_layers.py", [name for name in running.CASES if "forward" in name]),
                         ("my_networks.py", list(using.NETWORKS))):
-        written = vars(loaded(here / file))
+        written, text = vars(loaded(here / file)), (here / file).read_text(encoding="utf-8")
+        assert not re.search(r'"""[^"\n]+\n\s*"""\n', text), "one line of words stands on one line"
+        for head, rest in re.findall(r"^( *def \w+\().*,\n( *)\w", text, re.MULTILINE):
+            assert len(rest) == len(head), head
         for name in names:
             if name in written:
                 result = running.try_function(name, lambda program, written=written, file=file: execute(

@@ -10,6 +10,7 @@ from adversarial import frozen
 
 from daseCV_c import optim
 from daseCV_c._training import archive
+from daseCV_c._training.history import ValidationLoss
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from daseCV_c.solver import Solver
 
@@ -397,3 +398,13 @@ def test_errors_of_check_accuracy():
         solver.check_accuracy(data["X_val"][:0], data["y_val"][:0])
     with pytest.raises(ValueError, match="num_samples is 0"):
         solver.check_accuracy(data["X_val"], data["y_val"], num_samples=0)
+
+
+@pytest.mark.parametrize(("bad", "sound"), [(1, True), (2, False)])
+def test_samples_whose_scores_are_numbers_are_counted(bad, sound):
+    scores = np.array([[1.0, 2.0, 0.0], [0.0, np.nan, 1.0], [np.inf, 1.0, 0.0]])
+    scores[:3 - bad] = 1
+    found = ValidationLoss(None, True, False)
+    with np.errstate(all="ignore"):
+        found.add(np.zeros((3, 1)), scores, np.array([0, 1, 1]))
+        assert found.sound == sound

@@ -237,3 +237,12 @@ def test_use_backend():
     with pytest.raises(ValueError, match="^use_backend: name is 'cuda'"):
         daseCV_c.use_backend("cuda")
     assert daseCV_c.get_backend() == "compiled"
+
+
+@pytest.mark.compiled
+def test_what_is_said_of_the_build(capsys):
+    facts = daseCV_c.show_config("dict")
+    assert facts["level of this CPU"] == _backend.runtime.cpu_level()
+    assert facts["openmp"] == (_backend.runtime.openmp_version() or None)
+    daseCV_c.show_config()
+    assert f"levels built:      {', '.join(facts['levels built'])}\n" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """A layer that somebody puts into the modules is what the networks compute with."""
 
 import importlib
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import daseCV.classifiers.cnn
 import daseCV.classifiers.fc_net
 from daseCV_c import fast_layers, layer_utils, layers
+from daseCV_c._layers import chosen
 from daseCV_c.classifiers import cnn, fc_net
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
@@ -173,3 +175,10 @@ def test_a_module_changed_by_its_dict_is_noticed_by_training(monkeypatch):
     assert calls
     TwoLayerNet._chosen.look()
     assert not TwoLayerNet._chosen.changed()
+
+
+def test_a_module_is_preferred_once(monkeypatch):
+    monkeypatch.setattr(chosen, "_preferred", [])
+    module = ModuleType("mine")
+    module.affine_forward = lambda x, w, b: (x, None)
+    assert chosen.prefer(module) == ["affine_forward"] and chosen.prefer(module) == []
