@@ -12,12 +12,9 @@ enum { IDENTITY, LOGISTIC, TANH, RELU, EXP, SOFTMAX };
 
 #define EACH_TYPE "activations.h"
 #include "each_type.h"
-#undef activate /* from here on the argument chooses the type */
-#undef exp_below
-#undef times_derivative
-#define exp_below(x, n, top) BY_TYPE(x, exp_below)(x, n, top)
-#define activate(activation, x, n) BY_TYPE(x, activate)(activation, x, n)
-#define times_derivative(activation, out, x, n) BY_TYPE(x, times_derivative)(activation, out, x, n)
+#define exp_below_real(x, n, top) BY_TYPE(x, exp_below)(x, n, top)
+#define activate_real(activation, x, n) BY_TYPE(x, activate)(activation, x, n)
+#define times_derivative_real(activation, out, x, n) BY_TYPE(x, times_derivative)(activation, out, x, n)
 
 #endif
 #else /* ---- once per type ---- */

@@ -7,8 +7,7 @@
        #define PACKING_H
        #define EACH_TYPE "product/packing.h"
        #include "each_type.h"
-       #undef pack_rows                   (from here on the argument chooses the type)
-       #define pack_rows(kc, cols, b, ...) BY_TYPE(b, pack_rows)(kc, cols, b, __VA_ARGS__)
+       #define pack_rows_real(kc, cols, b, ...) BY_TYPE(b, pack_rows)(kc, cols, b, __VA_ARGS__)
        #endif
        #else                              (once per type)
        #define pack_rows TYPED(pack_rows)
@@ -18,7 +17,9 @@
    In the part that is compiled once per type, `real` is the type, VL the lanes of one of its vectors and
    lane_int an integer of the same width. TYPED(name) is the name with the type behind it. The line before
    a definition lets every call be written with the plain name, and a search for that name finds both.
-   BY_TYPE serves callers that know both types: Cython, for one. */
+
+   Elsewhere `real` is no macro, and the plain name becomes name_real: a macro that chooses by the type of an argument,
+   for callers that know both types, such as Cython. */
 #ifndef TYPED
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)

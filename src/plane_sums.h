@@ -49,12 +49,9 @@ enum { NO_FACTOR, ITSELF, THE_OTHER };
 
 #define EACH_TYPE "plane_sums.h"
 #include "each_type.h"
-#undef plane_sum /* from here on the argument chooses the type */
-#undef plane_squares
-#undef plane_dots
-#define plane_sum(x, ...) BY_TYPE(x, plane_sum)(x, __VA_ARGS__)
-#define plane_squares(x, ...) BY_TYPE(x, plane_squares)(x, __VA_ARGS__)
-#define plane_dots(x, ...) BY_TYPE(x, plane_dots)(x, __VA_ARGS__)
+#define plane_sum_real(x, ...) BY_TYPE(x, plane_sum)(x, __VA_ARGS__)
+#define plane_squares_real(x, ...) BY_TYPE(x, plane_squares)(x, __VA_ARGS__)
+#define plane_dots_real(x, ...) BY_TYPE(x, plane_dots)(x, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */

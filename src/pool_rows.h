@@ -13,18 +13,9 @@
 
 #define EACH_TYPE "pool_rows.h"
 #include "each_type.h"
-#undef pool_row /* from here on the first argument chooses the type */
-#undef pool_2x2
-#undef unpool_2x2
-#if HAVE_SHUFFLES
-#define pool_row(x, ...) BY_TYPE(x, pool_row)(x, __VA_ARGS__)
-#define pool_2x2(upper, ...) BY_TYPE(upper, pool_2x2)(upper, __VA_ARGS__)
-#define unpool_2x2(dout, ...) BY_TYPE(dout, unpool_2x2)(dout, __VA_ARGS__)
-#else
-#define pool_row(...) stand_in(0, __VA_ARGS__)
-#define pool_2x2(...) stand_in(0, __VA_ARGS__)
-#define unpool_2x2(...) stand_in(0, __VA_ARGS__)
-#endif
+#define pool_row_real(x, ...) BY_TYPE_OF_SHUFFLES(x, pool_row)(x, __VA_ARGS__)
+#define pool_2x2_real(upper, ...) BY_TYPE_OF_SHUFFLES(upper, pool_2x2)(upper, __VA_ARGS__)
+#define unpool_2x2_real(dout, ...) BY_TYPE_OF_SHUFFLES(dout, unpool_2x2)(dout, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */

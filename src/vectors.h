@@ -38,7 +38,12 @@
 #endif
 
 /* Stands in for a function whose instructions a level or a compiler lacks; nobody calls it then. */
-static inline int stand_in(int nothing, ...) { (void)nothing; return 0; }
+static inline int stand_in(const void *nothing, ...) { (void)nothing; return 0; }
+#if HAVE_VECTORS
+#define BY_TYPE_OF_VECTORS BY_TYPE
+#else
+#define BY_TYPE_OF_VECTORS(pointer, name) stand_in
+#endif
 
 /* What happens to sums on their way to memory. */
 #define TILE_ADD 1  /* add what is there: partial sums of earlier blocks of k */

@@ -96,19 +96,10 @@
 
 #define EACH_TYPE "conv/microkernel.h"
 #include "each_type.h"
-#undef correlate_tile /* from here on the first argument chooses the type */
-#undef lay_out_row
-#undef pack_vectors
-#undef dot_tile
-#define correlate_tile(a, ...) BY_TYPE(a, correlate_tile)(a, __VA_ARGS__)
-#define lay_out_row(row, ...) BY_TYPE(row, lay_out_row)(row, __VA_ARGS__)
-#if HAVE_VECTORS
-#define pack_vectors(dout, ...) BY_TYPE(dout, pack_vectors)(dout, __VA_ARGS__)
-#define dot_tile(dout, ...) BY_TYPE(dout, dot_tile)(dout, __VA_ARGS__)
-#else
-#define pack_vectors(...) stand_in(0, __VA_ARGS__)
-#define dot_tile(...) stand_in(0, __VA_ARGS__)
-#endif
+#define correlate_tile_real(a, ...) BY_TYPE(a, correlate_tile)(a, __VA_ARGS__)
+#define lay_out_row_real(row, ...) BY_TYPE(row, lay_out_row)(row, __VA_ARGS__)
+#define pack_vectors_real(dout, ...) BY_TYPE_OF_VECTORS(dout, pack_vectors)(dout, __VA_ARGS__)
+#define dot_tile_real(dout, ...) BY_TYPE_OF_VECTORS(dout, dot_tile)(dout, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */

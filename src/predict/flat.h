@@ -12,17 +12,14 @@
 
 #define EACH_TYPE "predict/flat.h"
 #include "each_type.h"
-#undef flat_strip /* from here on the argument chooses the type */
-#if HAVE_VECTORS
-#define flat_strip(x, ...) BY_TYPE(x, flat_strip)(x, __VA_ARGS__)
-#define store_tile(args, c, rows, cols, sums, nv) BY_TYPE(c, tile_store)(args, c, rows, cols, (const void *)(sums), nv)
-#else
-#define flat_strip(...) stand_in(0, __VA_ARGS__)
-#define store_tile(...) stand_in(0, __VA_ARGS__)
-#endif
+#define flat_strip_real(x, ...) BY_TYPE_OF_VECTORS(x, flat_strip)(x, __VA_ARGS__)
+#define store_tile(args, c, rows, cols, sums, nv) \
+    BY_TYPE_OF_VECTORS(c, tile_store)(args, c, rows, cols, (const void *)(sums), nv)
 
 #endif
 #else /* ---- once per type ---- */
+
+#define flat_strip TYPED(flat_strip)
 
 #if HAVE_VECTORS
 
@@ -48,7 +45,6 @@ flat_steps(int steps, int nv, int n, const real *x, ptrdiff_t ldx, int rows, con
 
 /* sums(rows x cols) = x(rows x kc) w(kc x cols). Rows of the sums are lds apart, whole vectors; they are aligned. The
    loops are here because they lose a twentieth where Cython writes them. */
-#define flat_strip TYPED(flat_strip)
 static void flat_strip(const real *x, ptrdiff_t ldx, int rows, const real *w, ptrdiff_t ldw, ptrdiff_t kc,
                       ptrdiff_t cols, real *sums, ptrdiff_t lds)
 {

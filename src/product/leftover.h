@@ -13,6 +13,7 @@
 
 #if HAVE_SHUFFLES && defined(__AVX2__)
 #define HAVE_LEFTOVER 1
+#define BY_TYPE_OF_LEFTOVER BY_TYPE
 
 #define LEFTOVER_ZERO(i, p, r) vec c##i = {0};
 #define LEFTOVER_STEP(i, p, r) c##i += vec_repeat4(p + (r) * rs) * b0;
@@ -46,19 +47,17 @@
 
 #else
 #define HAVE_LEFTOVER 0
+#define BY_TYPE_OF_LEFTOVER(pointer, name) stand_in
 #endif
 
 #define EACH_TYPE "product/leftover.h"
 #include "each_type.h"
-#undef leftover_product /* from here on the argument chooses the type */
-#if HAVE_LEFTOVER
-#define leftover_product(tile, c, ...) BY_TYPE(c, leftover_product)(tile, c, __VA_ARGS__)
-#else
-#define leftover_product(...) stand_in(0, __VA_ARGS__)
-#endif
+#define leftover_product_real(tile, c, ...) BY_TYPE_OF_LEFTOVER(c, leftover_product)(tile, c, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */
+
+#define leftover_product TYPED(leftover_product)
 
 #if HAVE_LEFTOVER
 
@@ -85,7 +84,6 @@ typedef void (*leftover_entry)(ptrdiff_t, const real *, ptrdiff_t, ptrdiff_t, pt
 static const leftover_entry leftover_kernels[MR] = {UP_TO(MR, LEFTOVER_ENTRY)};
 
 /* C(rows x cols) = A B, and what the flags tell; B is packed by pack_leftover (tiles.pxd), A's k lies side by side. */
-#define leftover_product TYPED(leftover_product)
 static void leftover_product(const tile_args *p, real *c, int rows, int cols, ptrdiff_t kc)
 {
     enum { COLS = VL / 4 };

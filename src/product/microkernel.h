@@ -115,8 +115,7 @@ typedef struct {
 
 #define EACH_TYPE "product/microkernel.h"
 #include "each_type.h"
-#undef tile_product /* from here on the type of C chooses */
-#define tile_product(tile, c, ...) BY_TYPE(c, tile_product)(tile, c, __VA_ARGS__)
+#define tile_product_real(tile, c, ...) BY_TYPE(c, tile_product)(tile, c, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */

@@ -11,22 +11,18 @@
 
 #define EACH_TYPE "product/narrow.h"
 #include "each_type.h"
-#undef narrow_product /* from here on the type of C chooses */
-#if HAVE_SHUFFLES
-#define narrow_product(tile, c, ...) BY_TYPE(c, narrow_product)(tile, c, __VA_ARGS__)
-#else
-#define narrow_product(...) stand_in(0, __VA_ARGS__)
-#endif
+#define narrow_product_real(tile, c, ...) BY_TYPE_OF_SHUFFLES(c, narrow_product)(tile, c, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */
+
+#define narrow_product TYPED(narrow_product)
 
 #if HAVE_SHUFFLES
 
 /* C(rows x cols) = A B, 1 <= rows <= 2 VL, 1 <= cols <= 2 MR. To the micro-kernel the factors change
    places: p->a is B, its element (k, j) at a[j * rs + k * cs], and p->b is A's transpose, in rows ldb
    apart. p->bias is that of the first column. */
-#define narrow_product TYPED(narrow_product)
 static void narrow_product(const tile_args *p, real *c, int rows, int cols, ptrdiff_t kc)
 {
     const int half = (cols + 1) / 2, each = cols <= MR ? cols : half, vectors = rows > VL ? 2 : 1;

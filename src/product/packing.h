@@ -11,10 +11,8 @@
 
 #define EACH_TYPE "product/packing.h"
 #include "each_type.h"
-#undef pack_rows /* from here on the argument chooses the type */
-#undef pack_columns
-#define pack_rows(kc, cols, b, ...) BY_TYPE(b, pack_rows)(kc, cols, b, __VA_ARGS__)
-#define pack_columns(kc, cols, b, ...) BY_TYPE(b, pack_columns)(kc, cols, b, __VA_ARGS__)
+#define pack_rows_real(kc, cols, b, ...) BY_TYPE(b, pack_rows)(kc, cols, b, __VA_ARGS__)
+#define pack_columns_real(kc, cols, b, ...) BY_TYPE(b, pack_columns)(kc, cols, b, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */

@@ -17,8 +17,11 @@
 #define HAVE_SHUFFLES 1
 #endif
 #endif
-#ifndef HAVE_SHUFFLES
+#ifdef HAVE_SHUFFLES
+#define BY_TYPE_OF_SHUFFLES BY_TYPE
+#else
 #define HAVE_SHUFFLES 0
+#define BY_TYPE_OF_SHUFFLES(pointer, name) stand_in
 #endif
 
 #define LANES_2(F, s) F(0, s), F(1, s)

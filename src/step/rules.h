@@ -64,14 +64,10 @@ typedef union {
 
 #define EACH_TYPE "step/rules.h"
 #include "each_type.h"
-#undef set_update /* from here on the argument chooses the type */
-#undef update_vector
-#undef update_tile
-#undef update_by
-#define set_update(u, p, rule, w) BY_TYPE(w, set_update)(u, p, rule, w)
-#define update_vector(u, g, ...) BY_TYPE(g, update_vector)(u, g, __VA_ARGS__)
-#define update_tile(args, c, ...) BY_TYPE(c, update_tile)(args, c, __VA_ARGS__)
-#define update_by(u, tile, ...) BY_TYPE(tile, update_by)(u, tile, __VA_ARGS__)
+#define set_update_real(u, p, rule, w) BY_TYPE(w, set_update)(u, p, rule, w)
+#define update_vector_real(u, g, ...) BY_TYPE(g, update_vector)(u, g, __VA_ARGS__)
+#define update_tile_real(args, c, ...) BY_TYPE(c, update_tile)(args, c, __VA_ARGS__)
+#define update_by_real(u, tile, ...) BY_TYPE(tile, update_by)(u, tile, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */

@@ -61,12 +61,7 @@ typedef struct {
 
 #define EACH_TYPE "step/updating.h"
 #include "each_type.h"
-#undef multiply_and_update /* from here on the argument chooses the type */
-#if HAVE_VECTORS
-#define multiply_and_update(args, c, ...) BY_TYPE(c, multiply_and_update)(args, c, __VA_ARGS__)
-#else
-#define multiply_and_update(...) stand_in(0, __VA_ARGS__)
-#endif
+#define multiply_and_update_real(args, c, ...) BY_TYPE_OF_VECTORS(c, multiply_and_update)(args, c, __VA_ARGS__)
 
 #endif
 #else /* ---- once per type ---- */
