@@ -455,7 +455,9 @@ class Rounding:
         # Infinity times a normalized number, in the gradient of a normalization, is 0 in one order of the sums, and
         # nearly 0 in the other.
         normalizes = any(part in name for part in ("norm", "_bn_", "_ln_"))
-        alone = 0 if normalizes and name.endswith(("backward", "backward_alt")) else 1
+        # So is a bias less the mean of it, which is what a convolution of no channels leaves to normalize.
+        centred = name == "conv_bn_relu_forward" or normalizes and name.endswith(("backward", "backward_alt"))
+        alone = 0 if centred else 1
         # Which of them meet, and what overflows, depends on the order in which it is added.
         self.any_order = name not in EXACT and (special > alone or max(tops, default=0) > 1e30)
         # Coarse: a wrong term is far beyond it.

@@ -53,3 +53,12 @@ def test_a_gradient_of_gamma_with_too_many_numbers():
     (fault,) = judging.groupnorm(case, {"dgamma": np.ones(6)})
     assert fault.text == "dgamma has shape (6,), expected (1, 2, 1, 1)"
     assert judging.groupnorm(case, {"dgamma": np.ones(2)}) == []
+
+
+@pytest.mark.parametrize(("each", "words"), [
+    (1.0, "among equal maxima each gets the whole gradient"), (0.5, "what comes in at a window does not go out once")])
+def test_what_is_said_of_equal_maxima(each, words):
+    inputs = {"x": np.ones((1, 1, 2, 2)), "dout": np.ones((1, 1, 1, 1))}
+    case = SimpleNamespace(program={"inputs": inputs}, tolerance=1e-6)
+    assert [fault.text for fault in judging.ties(case, {"dx": np.full((1, 1, 2, 2), each)})] == [words]
+    assert judging.ties(case, {"dx": np.full((1, 1, 2, 2), 0.25)}) == []

@@ -142,6 +142,7 @@ def test_a_notebook_of_a_course_is_ours_without_answers(course, name):
     ours = [cell["source"] for cell in percent.notebook(name, language)["cells"]]
     tags = {cell.source: cell.tag for cell in percent.cells(name) if cell.tag}
     assert any(tags.get(source) == "answer" for source in ours)
+    assert percent.notebook(name, language)["nbformat"] == 4
     assert [source for source in made if tags.get(source) != "starter" and source != percent._PLACE[language]] == [
         source for source in ours if tags.get(source) != "answer"]
     assert sum(tags.get(source) == "starter" for source in made) >= 2

@@ -445,3 +445,9 @@ def test_a_seed_that_no_generator_takes(tmp_path):
     net.dropout_param["seed"] = 2**32
     with pytest.raises(ValueError, match="seed"):
         save_model(net, tmp_path / "model.npz")
+
+
+def test_a_size_that_no_file_may_describe():
+    assert networks._size("load_model", "input_dim", 2**31 - 1) == 2**31 - 1
+    with pytest.raises(ValueError, match="input_dim is 2147483648"):
+        networks._size("load_model", "input_dim", 2**31)

@@ -44,6 +44,13 @@ def test_gradients_by_kernel_and_by_layers(level, dtype, loss, kind):
         close(grad, wanted[name], np.abs(wanted[name]).max() + 1, 500)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_without_weights_by_kernel_and_by_layers(dtype, loss):
+    X, y, _ = data_of(loss)
+    found, expected = (backend_loss(name, net_of(loss, dtype=dtype), X, y)[0] for name in ("compiled", "numpy"))
+    close(found, expected, abs(expected) + 1, 200, form=False, working=dtype)
+
+
 def backend_loss(backend, net, X, y, weight=None):
     with daseCV_c.use_backend(backend):
         return net.loss(X, y, sample_weight=weight)
