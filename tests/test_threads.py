@@ -246,3 +246,17 @@ def test_what_is_said_of_the_build(capsys):
     assert facts["openmp"] == (_backend.runtime.openmp_version() or None)
     daseCV_c.show_config()
     assert f"levels built:      {', '.join(facts['levels built'])}\n" in capsys.readouterr().out
+
+
+def test_the_best_level_that_the_processor_has_is_chosen(monkeypatch):
+    monkeypatch.delenv("DASECV_ISA", raising=False)
+    built = ["base", "v3", "v4"]
+    assert [_backend._choose_level(level, built) for level in built] == built
+
+
+def test_the_twins_need_no_kernels(monkeypatch):
+    monkeypatch.setattr(_backend, "_kernels", None)
+    with daseCV_c.use_backend("numpy"):
+        pass
+    with pytest.raises(RuntimeError):
+        daseCV_c.use_backend("compiled")
