@@ -44,6 +44,7 @@ def test_gradients_by_kernel_and_by_layers(level, dtype, loss, kind):
         close(grad, wanted[name], np.abs(wanted[name]).max() + 1, 500)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("loss", LOSSES)
 def test_losses_without_weights_by_kernel_and_by_layers(dtype, loss):
     X, y, _ = data_of(loss)
