@@ -102,6 +102,16 @@ INLINE_FLAGS = [] if MSVC else [
     "--param=inline-min-speedup=30",
 ]
 
+# What Cython's ways out by an error lead to. Compilers make such ways small, and put them out of the way of others.
+COLD_ERRORS = '''
+cdef extern from *:
+    """
+    #ifdef __GNUC__
+    static void __Pyx_AddTraceback(const char *, int, int, const char *) __attribute__((cold));
+    #endif
+    """
+'''
+
 EMPTY_PROBE = "int main(void) { return 0; }\n"
 HEADERS_PROBE = "#include <Python.h>\n#include <numpy/arrayobject.h>\n" + EMPTY_PROBE
 LEVEL_PROBE = '#include "cpu.h"\nint main(void) { return level_number(); }\n'
@@ -354,7 +364,9 @@ class BuildExt(build_ext):
         if self.limited:
             macros.append(("Py_LIMITED_API", f"0x{LIMITED_API:08X}"))
         if not (self.here or DEBUG or SANITIZE or MSVC):
-            # Small: nobody reads the names of its own functions. On macOS the linker needs those of others.
+            # Small: nobody reads the names of its own functions, and no exception of C++ passes through them. On macOS
+            # the linker needs the names of others.
+            compile_args = compile_args + ["-fno-asynchronous-unwind-tables"]
             link_args = link_args + ["-Wl,-x" if sys.platform == "darwin" else "-s"]
         if not (self.here or MSVC):
             self.compiler.linker_so = [word for word in self.compiler.linker_so if not names_a_folder_in_vain(word)]
@@ -381,6 +393,8 @@ class BuildExt(build_ext):
             changed += newer_group(e.depends, e.sources[0].replace(".pyx", ".c"), "newer")
             settings = [__version__, *compiler, *e.extra_compile_args, *e.define_macros, *e.extra_link_args]
             text = f'# cython: language_level=3\n# {settings}\ninclude "{e.family}.pyx"\n'
+            if self.limited:
+                text += COLD_ERRORS
             if e.family != "runtime":  # which has the pool of workers and the scratch memory of all others
                 text += "from threads.threads cimport import_threads\nimport_threads()\n"
             write_if_changed(ROOT / e.sources[0], text)

@@ -226,12 +226,17 @@ def described_arrays():
     return _DOCUMENT["arrays"]
 
 
-def course_file(path):
-    with open(path, "wb") as file:
-        np.save(file, np.array(dict(net().params), object), allow_pickle=True)
+def saved(save, *arrays, **named):
+    """What `save` writes: to a file, as it gives a path a suffix of its own."""
+    def write(path):
+        with open(path, "wb") as file:
+            save(file, *arrays, **named)
+
+    return written(write)
 
 
-@target("course-parameters", lambda: [written(course_file)], ValueError, TypeError)
+@target("course-parameters", lambda: [saved(np.save, np.array(dict(net().params), object), allow_pickle=True)],
+        ValueError, TypeError)
 def _(folder, path):
     models.load_into("load", net(), path)
 
@@ -241,8 +246,7 @@ def run_files():
         model = net()
         for entry in model.bn_params:
             entry |= {"running_mean": np.zeros(3, np.float32), "running_var": np.ones(3, np.float32)}
-        _DOCUMENT["run"] = written(lambda path: np.savez(
-            open(path, "wb"), **runs.state(model, np.zeros(4))))
+        _DOCUMENT["run"] = saved(np.savez, **runs.state(model, np.zeros(4)))
     config = {"format": 1, "dataset": "file", "data": "d.csv", "classes": ["a", "b"], "columns": None, "settings": {},
               "network": {"model": "fc", "hidden_dims": [3], "input_dim": 4, "num_classes": 2, "dropout": 0.5,
                           "reg": 0.1, "normalization": "batchnorm", "weight_scale": 0.1, "dtype": "float32"}}
@@ -271,8 +275,7 @@ def _(folder, path):
 
 def npz_seeds():
     arrays = {"X": np.arange(12.0).reshape(4, 3), "y": np.array(["a", "b", "a", "b"])}
-    return [written(lambda path: np.savez(open(path, "wb"), **arrays)),
-            written(lambda path: np.savez_compressed(open(path, "wb"), **arrays))]
+    return [saved(np.savez, **arrays), saved(np.savez_compressed, **arrays)]
 
 
 @target("npz", npz_seeds, _npz.BadArrayError)
@@ -281,8 +284,8 @@ def _(folder, path):
         found.tobytes()
 
 
-@target("npy", lambda: [written(lambda path: np.save(open(path, "wb"), np.arange(6).reshape(2, 3))),
-                        written(lambda path: np.save(open(path, "wb"), np.array([("a", 1)], "U1,i4")))], CommandError)
+@target("npy", lambda: [saved(np.save, np.arange(6).reshape(2, 3)), saved(np.save, np.array([("a", 1)], "U1,i4"))],
+        CommandError)
 def _(folder, path):
     files.array(str(path))
 
@@ -297,12 +300,12 @@ def _(folder, path):
     files.labels(str(path))
 
 
-def imagenet_file(path):
+def imagenet_file():
     names = np.array({0: "hay"}, object)
-    np.savez(open(path, "wb"), X=np.zeros((2, 1, 2, 3), np.uint8), y=np.arange(2), label_map=names)
+    return saved(np.savez, X=np.zeros((2, 1, 2, 3), np.uint8), y=np.arange(2), label_map=names)
 
 
-@target("imagenet", lambda: [written(imagenet_file)], ValueError)
+@target("imagenet", lambda: [imagenet_file()], ValueError)
 def _(folder, path):
     held = folder / "imagenet_val_25.npz"
     path.rename(held)

@@ -156,6 +156,7 @@ def test_many_steps_are_enough_in_two_epochs(monkeypatch):
     assert len(found) == 1 and "after 2 epochs" in found[0]
 
 
+@pytest.mark.filterwarnings("always:Solver. after 5 epochs")  # as it is where warnings are no errors
 def test_a_command_says_it_in_one_line(here, capsys):
     from daseCV_c.cli.main import main
     shown = warnings.showwarning

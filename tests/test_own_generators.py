@@ -167,6 +167,7 @@ def test_a_training_draws_nothing_from_the_global_generator(backend):
     assert histories(other) != found[0]
 
 
+@pytest.mark.filterwarnings("ignore:Solver. after 3 epochs")  # it has learnt nothing by then
 def test_the_numbers_of_the_global_generator(backend):
     """A seed gives what np.random.seed gives: the same samples, in the same order."""
     two = [TwoLayerNet(4, 5, 3, weight_scale=0.1, seed=1) for _ in range(2)]
@@ -177,6 +178,7 @@ def test_the_numbers_of_the_global_generator(backend):
     assert histories(with_own) == histories(with_global) and with_global.generator is None
 
 
+@pytest.mark.filterwarnings("ignore:Solver. after 3 epochs")  # it has learnt nothing by then
 def test_the_network_and_the_solver_may_share_a_generator():
     found = []
     for _ in range(2):

@@ -95,7 +95,7 @@ def test_the_type_that_holds_all_columns(columns, dtype):
     assert found.dtype == dtype and found.tolist() == Frame(**columns).to_numpy().tolist()
 
 
-NA, NaT = type("NAType", (), {})(), np.datetime64("NaT")
+NA, NaT = type("NAType", (), {})(), np.datetime64("NaT", "s")
 BAD_COLUMNS = {
     "NaN": ([1, 2, np.nan, np.nan], ValueError, "no value in 2 places, first in row 2"),
     "None": ([1, None, 2, 3], ValueError, "no value in 1 place, first in row 1"),

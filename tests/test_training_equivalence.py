@@ -57,6 +57,7 @@ def test_forty_losses(rule, normalization, dropout):
 
 
 @pytest.mark.compiled
+@pytest.mark.filterwarnings("ignore:Solver. after 4 epochs")  # sgd has learnt nothing by then
 @pytest.mark.parametrize("rule", RATES)
 def test_two_layer_net(rule):
     def make():

@@ -1,5 +1,6 @@
 """A training step happens as a whole or not at all, whatever is raised in it and wherever."""
 
+import contextlib
 import ctypes
 import signal
 import sys
@@ -146,29 +147,52 @@ class Interrupted(BaseException):
     pass
 
 
-def interrupted(solver, at):
-    """A step with an exception at one place of the interpreter's way through the package; how many it passed."""
-    passed, former = 0, sys.gettrace()
+@contextlib.contextmanager
+def each_instruction(passes):
+    """Call `passes(code)` at each instruction of the interpreter's way; False: at no further one of this place."""
+    if sys.version_info >= (3, 12):  # where settrace sees no instruction of a function that is entered the first time
+        monitoring = sys.monitoring
+        monitoring.use_tool_id(monitoring.DEBUGGER_ID, "whole steps")
+        monitoring.register_callback(monitoring.DEBUGGER_ID, monitoring.events.INSTRUCTION,
+                                     lambda code, offset: passes(code) or monitoring.DISABLE)
+        monitoring.restart_events()
+        monitoring.set_events(monitoring.DEBUGGER_ID, monitoring.events.INSTRUCTION)
+        try:
+            yield
+        finally:
+            monitoring.set_events(monitoring.DEBUGGER_ID, 0)
+            monitoring.register_callback(monitoring.DEBUGGER_ID, monitoring.events.INSTRUCTION, None)
+            monitoring.free_tool_id(monitoring.DEBUGGER_ID)
+        return
 
     def trace(frame, event, arg):
-        nonlocal passed
-        name = frame.f_code.co_filename
-        if "daseCV_c" not in name or name.endswith("quota.py"):  # it is read once a second, wherever the step is then
-            return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if event == "opcode":
+        return trace if event != "opcode" or passes(frame.f_code) else None
+
+    former = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(former)
+
+
+def interrupted(solver, at):
+    """A step with an exception at one place of the interpreter's way through the package; how many it passed."""
+    passed = 0
+
+    def passes(code):
+        nonlocal passed
+        if "daseCV_c" not in code.co_filename or code.co_filename.endswith("quota.py"):
+            return False  # quota.py is read once a second, wherever the step is then
+        if passed != at:  # after it, it is the cleaning up that passes
             passed += 1
             if passed == at:
                 raise Interrupted
-        return trace
+        return True
 
-    sys.settrace(trace)
-    try:
+    with contextlib.suppress(Interrupted), each_instruction(passes):
         solver._step()
-    except Interrupted:
-        pass
-    finally:
-        sys.settrace(former)
     return passed
 
 

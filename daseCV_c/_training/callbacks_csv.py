@@ -46,7 +46,8 @@ class CSVLog:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     log = CSVLog(os.path.join(folder, 'log.csv'))
     ...     Solver(TwoLayerNet(4, 20, 4, weight_scale=1), data, batch_size=4, verbose=False, callbacks=[log]).train()
-    ...     open(log.path).readline()
+    ...     with open(log.path) as file:
+    ...         file.readline()
     'iteration,epoch,metric,value\\n'
     """
 
