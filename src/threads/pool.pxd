@@ -99,7 +99,7 @@ cdef inline void pool_share_out(Pool *pool, Work body, void *arg, int parts, int
     number, running = pool.posted.value + 1, pool.ended.value
     pool.body, pool.arg, pool.parts = body, arg, parts
     atomic_write(&pool.done, 0)
-    atomic_write(&pool.job, <uint64_t> number << 32 | <uint64_t> (seats * SEAT) | parts)
+    atomic_write(&pool.job, <uint64_t> number << 32 | <uint64_t> seats * SEAT | parts)
     wanted = seats - (pool.workers - flag_raise(&pool.posted))
     if wanted > 0:
         wake(&pool.posted.value, wanted)
