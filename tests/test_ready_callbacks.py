@@ -255,6 +255,7 @@ def test_bar_is_left_when_training_fails(capsys):
 
 
 @pytest.mark.notebook
+@pytest.mark.tree  # which has the kernel of a notebook
 def test_one_bar_is_left_in_a_notebook(tmp_path):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     from test_notebook_run import OwnKernel
