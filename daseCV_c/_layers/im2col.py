@@ -51,12 +51,13 @@ def _columns(function: str, x: ArrayLike, field_height: int, field_width: int, p
     (N, C, _, _), window, (out_h, out_w) = _geometry(
         function, x_nchw.shape, field_height, field_width, padding, stride
     )
+    shape = (C * window[0] * window[1], out_h * out_w * N)
+    if 0 in shape:
+        return np.empty(shape, x_nchw.dtype)  # there may be 2**60 windows of no images: the twin would count them
     kernels = _backend.kernels_of(x_nchw.dtype)
-    cols = np.empty((C * window[0] * window[1], out_h * out_w * N), x_nchw.dtype)
-    if not cols.size:
-        return cols  # there may be 2**60 windows of no images: the twin would count them
     if kernels is None:
         return reference.im2col_indices(x_nchw, *window)
+    cols = np.empty(shape, x_nchw.dtype)
     kernels.im2col.im2col(x_nchw, cols, *window, _threads.effective())
     return cols
 
