@@ -65,6 +65,9 @@ def distance(one, other):
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_the_steps_numbers_are_the_layers(bfloat16, sizes, kind):
     net, X, y = net_of(sizes, kind)
+    if len(X) == 1 and net.normalization == "batchnorm":
+        assert _engine.gradients(net, X, y) is None  # a batch norm of one sample learns nothing, and the layers say so
+        return
     before = frozen([X, *net.params.values()])
     loss, grads = by_step(net, X, y)
     expected_loss, expected = by_layers(net, X, y)

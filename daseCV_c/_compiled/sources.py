@@ -1,7 +1,23 @@
-"""Which sources a build of the kernels came from. It imports nothing of the package, so that setup.py can run it."""
+"""What the modules are built from. It imports nothing of the package, so that setup.py can run it."""
 
 import hashlib
 from pathlib import Path
+
+#: The families of src in each module of a level, those that take longest to compile first. Families that need the same
+#: products or loops share a module, which then holds these once: a wheel of a module for each family is a quarter larger.
+MODULES = {
+    "networks": ("affine", "predict", "step"),
+    "layers": ("activation", "batch", "dropout", "losses", "normalization", "optim"),
+    "images": ("conv", "im2col", "pool", "spatial"),
+    "affine_bf16": ("affine_bf16",),
+}
+#: Modules that are not for every level.
+LEVELS_OF = {"affine_bf16": ("v4",)}
+
+
+def modules_of(level: str) -> list[str]:
+    """The modules that are built for `level`."""
+    return [module for module in MODULES if level in LEVELS_OF.get(module, (level,))]
 
 
 def digest(src: Path) -> str:
