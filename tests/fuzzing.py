@@ -460,6 +460,8 @@ class Rounding:
         alone = 0 if centred else 1
         # Which of them meet, and what overflows, depends on the order in which it is added.
         self.any_order = name not in EXACT and (special > alone or max(tops, default=0) > 1e30)
+        # A seed of None is one that the system draws: no two calls agree.
+        self.any_order |= any(isinstance(arg, dict) and arg.get("seed", 0) is None for arg in args)
         # Coarse: a wrong term is far beyond it.
         self.scale = math.prod(1 + top for top in tops)
         if "norm" in name or "bn" in name or "ln" in name:
