@@ -1,4 +1,4 @@
-"""Build the extension modules: one per kernel family and instruction-set level.
+"""Build the extension modules: a few per instruction-set level, each of some kernel families.
 
 A build in place, which an editable install is too, makes only the level that this machine runs, for this Python.
 Any other build makes all levels, for this Python and every later one, because what it builds may run elsewhere.
@@ -40,11 +40,21 @@ ROOT = Path(__file__).resolve().parent
 STUBS = Path("build") / "stubs"
 COMPILED = "daseCV_c._compiled"
 SHARED = f"{COMPILED}.shared"  # what Cython would put into every module that has memoryviews
-FAMILIES = sorted(path.stem for path in (ROOT / "src").glob("*.pyx") if path.stem != "runtime")
-LONGEST = ("step", "affine")  # to compile: begun first, so that no processor waits for them at the end
+RUNTIME = f"{COMPILED}.runtime"
 DIGEST = Path("daseCV_c", "_compiled", "sources.sha256")
-source_digest = runpy.run_path(str(ROOT / "daseCV_c" / "_compiled" / "sources.py"))["digest"]
-LEVELS_OF = {"affine_bf16": ("v4",)}  # families that are not for every level
+SOURCES = runpy.run_path(str(ROOT / "daseCV_c" / "_compiled" / "sources.py"))
+# What a build adds to each module of a level. `runtime` has the pool of workers and the scratch memory of all others.
+COMMON_END = """\
+from sharing cimport set_serial_picoseconds
+from threads.threads cimport import_threads
+
+
+def share_from(double picoseconds):
+    return set_serial_picoseconds(picoseconds)
+
+
+import_threads()
+"""
 
 MSVC = sys.platform == "win32"
 # What is built for: another processor than this where a compiler for it says so, as CPython's own cross builds do.
@@ -187,14 +197,13 @@ def extension(name, source):
 
 def all_extensions():
     """Every module that may be built; which ones are, the command decides when it has asked the compiler."""
-    units = [("runtime", "base", f"{COMPILED}.runtime")]
-    units += [(family, level, f"{COMPILED}.{level}.{family}")
-              for family in sorted(FAMILIES, key=lambda family: family not in LONGEST)
-              for level in LEVELS_OF.get(family, LEVELS) if level in LEVELS]
+    units = [(module, level, f"{COMPILED}.{level}.{module}")
+             for module in SOURCES["MODULES"] for level in LEVELS if module in SOURCES["modules_of"](level)]
+    units.append(("runtime", "base", RUNTIME))
     extensions = [extension(SHARED, STUBS / "shared.c")]
-    for family, level, name in units:
-        extensions.append(extension(name, STUBS / level / f"{family}_{level}.pyx"))
-        extensions[-1].family, extensions[-1].level = family, level
+    for module, level, name in units:
+        extensions.append(extension(name, STUBS / level / f"{module}_{level}.pyx"))
+        extensions[-1].families, extensions[-1].level = SOURCES["MODULES"].get(module, (module,)), level
     return extensions
 
 
@@ -334,8 +343,7 @@ class BuildExt(build_ext):
 
     def _build_kernels(self):
         levels = self._levels()
-        self.extensions = [e for e in self.extensions if getattr(e, "family", "runtime") == "runtime"
-                           or e.level in levels]
+        self.extensions = [e for e in self.extensions if e.name in (SHARED, RUNTIME) or e.level in levels]
         self._set_flags()
         began = time.monotonic()
         self._translate(levels)
@@ -345,7 +353,7 @@ class BuildExt(build_ext):
             say(f"compiling {len(stale)} modules for {', '.join(levels)}, {min(self.parallel, len(stale))} at a time: "
                 "this takes the most time")
         super().build_extensions()
-        write_if_changed(Path(self.build_lib) / DIGEST, source_digest(ROOT / "src"))
+        write_if_changed(Path(self.build_lib) / DIGEST, SOURCES["digest"](ROOT / "src"))
         if stale:
             say(f"built in {time.monotonic() - began:.0f} s")
         else:
@@ -389,17 +397,19 @@ class BuildExt(build_ext):
             (ROOT / e.sources[0]).parent.mkdir(parents=True, exist_ok=True)
             if e.name == SHARED:
                 continue
-            names = sources_of(f"{e.family}.pyx")
-            if e.family != "runtime":
-                sources_of("threads/threads.pxd", names)
+            names = set()
+            for family in e.families:
+                sources_of(f"{family}.pyx", names)
+            text = "".join(f'include "{family}.pyx"\n' for family in e.families)
+            if e.name != RUNTIME:
+                sources_of("sharing.pxd", names)
+                text += COMMON_END
             e.depends = [f"src/{name}" for name in sorted(names)]
             changed += newer_group(e.depends, e.sources[0].replace(".pyx", ".c"), "newer")
             settings = [__version__, *compiler, *e.extra_compile_args, *e.define_macros, *e.extra_link_args]
-            text = f'# cython: language_level=3\n# {settings}\ninclude "{e.family}.pyx"\n'
+            text = f"# cython: language_level=3\n# {settings}\n{text}"
             if self.limited:
                 text += COLD_ERRORS
-            if e.family != "runtime":  # which has the pool of workers and the scratch memory of all others
-                text += "from threads.threads cimport import_threads\nimport_threads()\n"
             write_if_changed(ROOT / e.sources[0], text)
         if changed:
             say(f"translating {changed} modules to C with Cython {__version__}")

@@ -5,14 +5,10 @@ from cython.parallel cimport prange
 from arithmetic cimport part_start
 from checks cimport vector, vector_start
 from real cimport real
-from sharing cimport set_serial_picoseconds, threads_for
+from sharing cimport threads_for
 
 
-def share_from(double picoseconds):
-    return set_serial_picoseconds(picoseconds)
-
-
-cdef void _forward(const real* x, real* out, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef void relu_range(const real* x, real* out, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(first, last):
         # A comparison with NaN is false, so NaN passes through.
@@ -31,10 +27,10 @@ def relu_forward(
     vector("relu_forward", "out", out, size)
     num_threads = threads_for(size * sizeof(real), 100, num_threads)
     if num_threads == 1:
-        _forward(vector_start(x), vector_start(out), 0, size)
+        relu_range(vector_start(x), vector_start(out), 0, size)
         return
     for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
-        _forward(&x[0], &out[0], part_start(size, num_threads, part), part_start(size, num_threads, part + 1))
+        relu_range(&x[0], &out[0], part_start(size, num_threads, part), part_start(size, num_threads, part + 1))
 
 
 cdef inline real _pass(real upstream, real x) noexcept nogil:
@@ -42,7 +38,8 @@ cdef inline real _pass(real upstream, real x) noexcept nogil:
     return upstream if x > 0 else 0
 
 
-cdef void _backward(const real* dout, const real* x, real* dx, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef void relu_backward_range(const real* dout, const real* x, real* dx, Py_ssize_t first,
+                              Py_ssize_t last) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(first, last):
         dx[i] = _pass(dout[i], x[i])
@@ -62,8 +59,8 @@ def relu_backward(
     vector("relu_backward", "dx", dx, size)
     num_threads = threads_for(size * sizeof(real), 100, num_threads)
     if num_threads == 1:
-        _backward(vector_start(dout), vector_start(x), vector_start(dx), 0, size)
+        relu_backward_range(vector_start(dout), vector_start(x), vector_start(dx), 0, size)
         return
     for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
-        _backward(&dout[0], &x[0], &dx[0], part_start(size, num_threads, part),
-                  part_start(size, num_threads, part + 1))
+        relu_backward_range(&dout[0], &x[0], &dx[0], part_start(size, num_threads, part),
+                            part_start(size, num_threads, part + 1))

@@ -12,3 +12,8 @@ cdef extern from "activations.h" nogil:
     void exp_below(void *x, Py_ssize_t n, double top) noexcept
     # x times the derivative, of an activation whose output is `out`.
     void times_derivative(int activation, const void *out, void *x, Py_ssize_t n) noexcept
+
+
+cdef inline dict hidden_activations():
+    """{name: number} of those that hidden layers have."""
+    return {"identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU}

@@ -5,16 +5,12 @@ from libc.stdint cimport int64_t, uint8_t
 
 from checks cimport aligned, matrix, vector, vector_start
 from real cimport real
-from sharing cimport set_serial_picoseconds, threads_for
+from sharing cimport threads_for
 
 ctypedef fused pixel:
     uint8_t
     float
     double
-
-
-def share_from(double picoseconds):
-    return set_serial_picoseconds(picoseconds)
 
 
 cdef inline void _row(const pixel* source, const double* mean, real* target, Py_ssize_t d) noexcept nogil:

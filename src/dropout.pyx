@@ -5,15 +5,11 @@ from cython.parallel cimport prange
 from arithmetic cimport part_start
 from checks cimport vector, vector_start
 from real cimport real
-from sharing cimport set_serial_picoseconds, threads_for
+from sharing cimport threads_for
 
 
-def share_from(double picoseconds):
-    return set_serial_picoseconds(picoseconds)
-
-
-cdef void _forward(const real* x, const double* uniform, double p, real* mask, real* out, Py_ssize_t first,
-                   Py_ssize_t last) noexcept nogil:
+cdef void dropout_range(const real* x, const double* uniform, double p, real* mask, real* out, Py_ssize_t first,
+                        Py_ssize_t last) noexcept nogil:
     cdef Py_ssize_t i
     cdef real scale = <real> (1.0 / p)
     for i in range(first, last):
@@ -41,14 +37,15 @@ def dropout_forward(
         raise ValueError(f"{me}: p is {p}, expected a probability of keeping in (0, 1]")
     num_threads = threads_for(size * sizeof(real), 200, num_threads)
     if num_threads == 1:
-        _forward(vector_start(x), vector_start(uniform), p, vector_start(mask), vector_start(out), 0, size)
+        dropout_range(vector_start(x), vector_start(uniform), p, vector_start(mask), vector_start(out), 0, size)
         return
     for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
-        _forward(&x[0], &uniform[0], p, &mask[0], &out[0], part_start(size, num_threads, part),
-                 part_start(size, num_threads, part + 1))
+        dropout_range(&x[0], &uniform[0], p, &mask[0], &out[0], part_start(size, num_threads, part),
+                      part_start(size, num_threads, part + 1))
 
 
-cdef void _backward(const real* dout, const real* mask, real* dx, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef void dropout_backward_range(const real* dout, const real* mask, real* dx, Py_ssize_t first,
+                                 Py_ssize_t last) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(first, last):
         dx[i] = dout[i] * mask[i]
@@ -69,8 +66,8 @@ def dropout_backward(
     vector(me, "dx", dx, size)
     num_threads = threads_for(size * sizeof(real), 150, num_threads)
     if num_threads == 1:
-        _backward(vector_start(dout), vector_start(mask), vector_start(dx), 0, size)
+        dropout_backward_range(vector_start(dout), vector_start(mask), vector_start(dx), 0, size)
         return
     for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static"):
-        _backward(&dout[0], &mask[0], &dx[0], part_start(size, num_threads, part),
-                  part_start(size, num_threads, part + 1))
+        dropout_backward_range(&dout[0], &mask[0], &dx[0], part_start(size, num_threads, part),
+                               part_start(size, num_threads, part + 1))

@@ -14,16 +14,12 @@ from libc.string cimport memcpy, memset
 from arithmetic cimport ceil_div
 from checks cimport aligned, images, images_start, matrix, matrix_start
 from real cimport real
-from sharing cimport set_serial_picoseconds, threads_for
+from sharing cimport threads_for
 from threads.threads cimport scratch_give, scratch_take
 from windows cimport Windows, set_windows
 
 cdef enum:
     TILE = 16     # side of a block of the transposition: a cache line of float32
-
-
-def share_from(double picoseconds):
-    return set_serial_picoseconds(picoseconds)
 
 
 cdef inline Py_ssize_t _first(Py_ssize_t at, Py_ssize_t stride) noexcept nogil:

@@ -7,12 +7,8 @@ from libc.stdlib cimport free, malloc
 from arithmetic cimport part_start
 from checks cimport aligned, matrix
 from real cimport real
-from sharing cimport set_serial_picoseconds, threads_for
+from sharing cimport threads_for
 from step.output_loss cimport softmax_row
-
-
-def share_from(double picoseconds):
-    return set_serial_picoseconds(picoseconds)
 
 
 cdef inline double svm_row(

@@ -11,14 +11,10 @@ from libc.math cimport sqrt
 from arithmetic cimport LANES, ceil_div, lane_total, part_start
 from checks cimport matrix, matrix_start, vector, vector_start
 from real cimport real
-from sharing cimport set_serial_picoseconds, threads_for
+from sharing cimport threads_for
 
 cdef enum:
     COLUMNS = 64  # columns of a block: four cache lines of float32
-
-
-def share_from(double picoseconds):
-    return set_serial_picoseconds(picoseconds)
 
 
 cdef inline Py_ssize_t _width(Py_ssize_t block, Py_ssize_t d) noexcept nogil:

@@ -11,7 +11,7 @@ from libc.string cimport memset
 from arithmetic cimport LANES, ceil_div, lane_total
 from checks cimport vector, vector_start
 from real cimport real
-from sharing cimport set_serial_picoseconds, threads_for
+from sharing cimport threads_for
 from step.rules cimport (
     STORE, rule_param, rule_update, rules, rules_by_name, set_numbers, set_update, update_vector)
 
@@ -21,10 +21,6 @@ cdef enum:
 cdef double SQUARE_PICOSECONDS = 150  # for four bytes
 
 cdef dict RULES = rules_by_name()
-
-
-def share_from(double picoseconds):
-    return set_serial_picoseconds(picoseconds)
 
 
 cdef void update_blocks(int rule, const rule_param *param, const real *dw, Py_ssize_t size,

@@ -14,7 +14,7 @@ from libc.string cimport memset
 
 from checks cimport aligned, images
 from real cimport real
-from sharing cimport set_serial_picoseconds, threads_for
+from sharing cimport threads_for
 from windows cimport Windows, set_windows
 
 cdef extern from "pool_rows.h" nogil:
@@ -31,10 +31,6 @@ ctypedef fused place:
 
 cdef enum:
     BYTE_PLACES = 256
-
-
-def share_from(double picoseconds):
-    return set_serial_picoseconds(picoseconds)
 
 
 @cython.boundscheck(False)

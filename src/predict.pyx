@@ -9,25 +9,22 @@ cimport cython
 cimport numpy as cnp
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 
-from activations cimport EXP, IDENTITY, LOGISTIC, RELU, SOFTMAX, TANH
-from predict.network cimport BATCH_NORM, LAYER_NORM, NO_NORM, Network, Layer, pack_network, run
-from sharing cimport serial_picoseconds, set_serial_picoseconds
+from activations cimport EXP, IDENTITY, LOGISTIC, RELU, SOFTMAX, hidden_activations
+from norms cimport BATCH_NORM, NO_NORM, norms_by_name
+from predict.network cimport Network, Layer, pack_network, run
+from sharing cimport serial_picoseconds
 from step.arrays cimport check, check_out, check_shape, check_size, real_type
 
 cnp.import_array()
 
-NORMS = {None: NO_NORM, "batchnorm": BATCH_NORM, "layernorm": LAYER_NORM}
-ACTIVATIONS = {"identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU}
-OUTPUTS = {"identity": IDENTITY, "logistic": LOGISTIC, "softmax": SOFTMAX, "exp": EXP}
+cdef dict SCORE_NORMS = norms_by_name()
+cdef dict SCORE_ACTIVATIONS = hidden_activations()
+cdef dict SCORE_OUTPUTS = {"identity": IDENTITY, "logistic": LOGISTIC, "softmax": SOFTMAX, "exp": EXP}
 # A multiply-add takes 20 ps. The pool's threads look for work, so a twentieth of what OpenMP needs is shared out.
-cdef double PICOSECONDS = 400
+cdef double SCORE_PICOSECONDS = 400
 
 
-def share_from(double picoseconds):
-    return set_serial_picoseconds(picoseconds)
-
-
-cdef const void *vector(str name, object array, int t, Py_ssize_t size) except? NULL:
+cdef const void *read_vector(str name, object array, int t, Py_ssize_t size) except? NULL:
     if not isinstance(array, cnp.ndarray):
         raise TypeError(f"scores: {name} is a {type(array).__name__}, expected an ndarray")
     check("scores", name, array, t, 1)
@@ -42,8 +39,8 @@ cdef object value(dict mapping, str key, list held):
     return found
 
 
-cdef int set_layer(Layer *layer, dict params, object names, dict entry, int norm, int t, Py_ssize_t fan_in,
-                   list held) except -1:
+cdef int read_layer(Layer *layer, dict params, object names, dict entry, int norm, int t, Py_ssize_t fan_in,
+                    list held) except -1:
     """names: of weights and bias, and with a normalization also of gamma and beta; then entry is one of bn_params."""
     weights, bias, *rest = names  # unpacked, which checks the length
     w = value(params, weights, held)
@@ -55,29 +52,29 @@ cdef int set_layer(Layer *layer, dict params, object names, dict entry, int norm
     if fan_in == 0 or layer.fan_out == 0:
         raise ValueError("scores: a layer has no inputs or no outputs")
     layer.w = cnp.PyArray_DATA(<cnp.ndarray> w)
-    layer.bias = vector("bias", value(params, bias, held), t, layer.fan_out)
+    layer.bias = read_vector("bias", value(params, bias, held), t, layer.fan_out)
     if norm == NO_NORM:
         return 0
     if entry is None:
         raise TypeError("scores: an entry of a normalization is None, expected a dict")
     gamma, beta = rest
-    layer.gamma = vector("gamma", value(params, gamma, held), t, layer.fan_out)
-    layer.beta = vector("beta", value(params, beta, held), t, layer.fan_out)
+    layer.gamma = read_vector("gamma", value(params, gamma, held), t, layer.fan_out)
+    layer.beta = read_vector("beta", value(params, beta, held), t, layer.fan_out)
     layer.eps = entry.get("eps", 1e-5)
     if norm == BATCH_NORM and entry.get("running_mean") is not None:
-        layer.mean = vector("running_mean", value(entry, "running_mean", held), t, layer.fan_out)
+        layer.mean = read_vector("running_mean", value(entry, "running_mean", held), t, layer.fan_out)
     if norm == BATCH_NORM and entry.get("running_var") is not None:
-        layer.var = vector("running_var", value(entry, "running_var", held), t, layer.fan_out)
+        layer.var = read_vector("running_var", value(entry, "running_var", held), t, layer.fan_out)
     return 0
 
 
-cdef double set_layers(Network *net, dict params, list names, list entries, norm, activation, int t, Py_ssize_t fan_in,
-                       list held) except -1:
+cdef double read_layers(Network *net, dict params, list names, list entries, norm, activation, int t,
+                        Py_ssize_t fan_in, list held) except -1:
     """All layers of the network, in memory that the caller frees. Returns the multiply-adds of a sample."""
     cdef int count = <int> len(names), l
     cdef bint norms
     cdef double work = 0
-    net.norm, net.layers, net.widest, net.activation = NORMS[norm], count, 0, ACTIVATIONS[activation]
+    net.norm, net.layers, net.widest, net.activation = SCORE_NORMS[norm], count, 0, SCORE_ACTIVATIONS[activation]
     net.itemsize = sizeof(float) if t == cnp.NPY_FLOAT else sizeof(double)
     net.folded = False
     if net.norm != NO_NORM and net.activation != RELU:
@@ -91,7 +88,7 @@ cdef double set_layers(Network *net, dict params, list names, list entries, norm
         raise MemoryError
     for l in range(count):
         norms = net.norm != NO_NORM and l + 1 < count
-        set_layer(&net.layer[l], params, names[l], entries[l] if norms else None, net.norm if norms else NO_NORM, t,
+        read_layer(&net.layer[l], params, names[l], entries[l] if norms else None, net.norm if norms else NO_NORM, t,
                   fan_in, held)
         work += <double> fan_in * net.layer[l].fan_out
         fan_in = net.layer[l].fan_out
@@ -113,7 +110,7 @@ cdef class Packed:
 
 def pack(
     dict params not None,            # IN
-    list names not None,             # of each layer's parameters: see set_layer
+    list names not None,             # of each layer's parameters: see read_layer
     list entries,                    # IN: bn_params, read with a normalization
     norm,                            # of the hidden layers: None, 'batchnorm' or 'layernorm'
     activation="relu",               # of the hidden layers; with a normalization 'relu' alone
@@ -132,7 +129,7 @@ def pack(
     first = params[names[0][0]]
     if not isinstance(first, cnp.ndarray) or cnp.PyArray_NDIM(<cnp.ndarray> first) != 2:
         raise TypeError("pack: weights are no matrix")
-    packed.work = set_layers(&packed.net, params, names, entries, norm, activation,
+    packed.work = read_layers(&packed.net, params, names, entries, norm, activation,
                              real_type("pack", "weights", first), cnp.PyArray_DIM(<cnp.ndarray> first, 0), held)
     pack_network(&packed.net, NULL, &bytes_)
     packed.memory = np.empty(bytes_ + 64, np.uint8)
@@ -154,7 +151,7 @@ cdef int set_images(Network *net, cnp.ndarray images_nd, cnp.ndarray mean_d) exc
     net.bytes = 1 if t == cnp.NPY_UINT8 else 4 if t == cnp.NPY_FLOAT else 8
     net.image_mean = NULL
     if mean_d is not None:
-        net.image_mean = <const double *> vector("mean", mean_d, cnp.NPY_DOUBLE, cnp.PyArray_DIM(images_nd, 1))
+        net.image_mean = <const double *> read_vector("mean", mean_d, cnp.NPY_DOUBLE, cnp.PyArray_DIM(images_nd, 1))
     return 0
 
 
@@ -162,7 +159,7 @@ cdef int set_out(Network *net, cnp.ndarray out_nc, output) except -1:
     """Where the scores go, of the type of the network's numbers; the layers are known."""
     check_out("scores", "out", out_nc, cnp.NPY_FLOAT if net.itemsize == sizeof(float) else cnp.NPY_DOUBLE, 2)
     check_shape("scores", "out", out_nc, net.n, net.layer[net.layers - 1].fan_out)
-    net.out, net.output = cnp.PyArray_DATA(out_nc), OUTPUTS[output]
+    net.out, net.output = cnp.PyArray_DATA(out_nc), SCORE_OUTPUTS[output]
     return 0
 
 
@@ -170,7 +167,7 @@ cdef int compute(Network *net, double work, int num_threads) except -1:
     cdef int status
     if net.n == 0:
         return 0
-    num_threads = 1 if work * net.n * PICOSECONDS < serial_picoseconds else max(1, num_threads)
+    num_threads = 1 if work * net.n * SCORE_PICOSECONDS < serial_picoseconds else max(1, num_threads)
     with nogil:
         status = run(net, num_threads)
     if status == -2:
@@ -184,7 +181,7 @@ def scores(
     cnp.ndarray images_nd not None,  # IN: rows of uint8, float32 or float64
     cnp.ndarray mean_d,              # IN: float64, subtracted from them; or None
     dict params not None,            # IN
-    list names not None,             # of each layer's parameters: see set_layer
+    list names not None,             # of each layer's parameters: see read_layer
     list entries,                    # IN: bn_params, read with a normalization
     norm,                            # of the hidden layers: None, 'batchnorm' or 'layernorm'
     cnp.ndarray out_nc not None,     # OUT
@@ -203,7 +200,7 @@ def scores(
     net.layer = NULL
     set_images(&net, images_nd, mean_d)
     try:
-        work = set_layers(&net, params, names, entries, norm, activation, real_type("scores", "out", out_nc),
+        work = read_layers(&net, params, names, entries, norm, activation, real_type("scores", "out", out_nc),
                           cnp.PyArray_DIM(images_nd, 1), held)
         set_out(&net, out_nc, output)
         compute(&net, work, num_threads)

@@ -12,7 +12,7 @@ from libc.math cimport sqrt
 
 from checks cimport images, images_start, matrix, matrix_start, vector, vector_start
 from real cimport real
-from sharing cimport set_serial_picoseconds, threads_for
+from sharing cimport threads_for
 from threads.threads cimport scratch_give, scratch_take
 
 cdef extern from "plane_sums.h" nogil:
@@ -20,10 +20,6 @@ cdef extern from "plane_sums.h" nogil:
     # The sums of x - start, and of its square; of x, and of x y.
     void plane_squares(const void *x, Py_ssize_t size, double start, double *sums) noexcept
     void plane_dots(const void *x, const void *y, Py_ssize_t size, double *sums) noexcept
-
-
-def share_from(double picoseconds):
-    return set_serial_picoseconds(picoseconds)
 
 
 cdef inline void plane_moments(const real *x, Py_ssize_t size, double *moments) noexcept nogil:

@@ -13,13 +13,14 @@ from cpython.unicode cimport PyUnicode_CheckExact
 from libc.math cimport pow, sqrt
 from libc.stdint cimport int64_t
 
-from activations cimport IDENTITY, LOGISTIC, RELU, TANH
+from activations cimport RELU, hidden_activations
 from bf16.rounding cimport BY_AMX, HAVE_AMX, HAVE_BF16
+from norms cimport NO_NORM, norms_by_name
 from real cimport real
-from sharing cimport serial_picoseconds, set_serial_picoseconds
-from step.arguments cimport matrix, readable, set_layer, set_source, take_numbers, writable
+from sharing cimport serial_picoseconds
+from step.arguments cimport readable, set_layer, set_source, take_numbers, weight_matrix, writable
 from step.arrays cimport check, check_out, check_size, real_type
-from step.layout cimport BATCH_NORM, LAYER_NORM, NO_NORM, image_source, lay_out, step_layer, step_state
+from step.layout cimport image_source, lay_out, step_layer, step_state
 from step.output_loss cimport LOGISTIC_LOSS, POISSON_LOSS, SOFTMAX_LOSS, SQUARED_LOSS
 from step.phases cimport run_step
 from step.rules cimport (
@@ -34,10 +35,6 @@ cdef extern from "Python.h":
 cnp.import_array()
 
 
-def share_from(double picoseconds):
-    return set_serial_picoseconds(picoseconds)
-
-
 # A parameter of what lies in front of the network, with its gradient and what is added to that.
 cdef struct Front:
     rule_param param
@@ -45,10 +42,11 @@ cdef struct Front:
     const void *decay
     Py_ssize_t size
 
-RULES = {None: STORE, **rules_by_name()}
-NORMS = {None: NO_NORM, "batchnorm": BATCH_NORM, "layernorm": LAYER_NORM}
-ACTIVATIONS = {"identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU}
-LOSSES = {"softmax": SOFTMAX_LOSS, "logistic": LOGISTIC_LOSS, "squared": SQUARED_LOSS, "poisson": POISSON_LOSS}
+cdef dict STEP_RULES = {None: STORE, **rules_by_name()}
+cdef dict STEP_NORMS = norms_by_name()
+cdef dict STEP_ACTIVATIONS = hidden_activations()
+cdef dict STEP_LOSSES = {
+    "softmax": SOFTMAX_LOSS, "logistic": LOGISTIC_LOSS, "squared": SQUARED_LOSS, "poisson": POISSON_LOSS}
 
 
 class LabelError(ValueError):
@@ -56,7 +54,7 @@ class LabelError(ValueError):
 
 
 # A multiply-add and what comes with it in a small network, against serial_picoseconds.
-cdef double PICOSECONDS = 100
+cdef double STEP_PICOSECONDS = 100
 
 
 cdef int _set_targets(step_state *step, cnp.ndarray y, int t, Py_ssize_t rows, Py_ssize_t outputs) except -1:
@@ -297,12 +295,12 @@ def train_step(
         raise MemoryError
     changes, calls, step.scratch = changes or [], calls or [], NULL
     try:
-        step.rule, step.norm, step.layers = RULES[rule], NORMS[norm], <int> count
-        step.loss, step.printed, step.activation, step.drawn = LOSSES[loss_of], False, RELU, NULL
+        step.rule, step.norm, step.layers = STEP_RULES[rule], STEP_NORMS[norm], <int> count
+        step.loss, step.printed, step.activation, step.drawn = STEP_LOSSES[loss_of], False, RELU, NULL
         step.layer = layer
         step.bf16 = bf16
         set_source(&step.source, images_nd, index_n, mean_d)
-        t = real_type("train_step", "weights", matrix(next(iter(layers[0]), None)))
+        t = real_type("train_step", "weights", weight_matrix(next(iter(layers[0]), None)))
         if bf16 and not HAVE_BF16:
             raise RuntimeError("train_step: this module was built without bfloat16 kernels")
         if bf16 == BY_AMX and not HAVE_AMX:
@@ -324,7 +322,7 @@ def train_step(
         step.dx = _set_dx(&step.source, images_nd, dx_nd, t)
         for l in range(fronts):
             _set_front(&ahead[l], front[l], step.rule, t)
-        if 3 * work * step.source.n * PICOSECONDS < serial_picoseconds:
+        if 3 * work * step.source.n * STEP_PICOSECONDS < serial_picoseconds:
             num_threads = 1
         num_threads = granted(num_threads)
         itemsize = sizeof(float) if t == cnp.NPY_FLOAT else sizeof(double)
@@ -420,9 +418,9 @@ def train_batches(
     step.scratch = NULL
     try:
         by.rate, by.keep1, by.keep2, eps, by.weight_decay, by.t = numbers
-        whole.rule, whole.norm, whole.layers, whole.layer = RULES[rule], NO_NORM, <int> count, layer
-        whole.loss, whole.printed, whole.activation, whole.bf16 = LOSSES[loss_of], True, ACTIVATIONS[activation], 0
-        whole.dx, whole.scratch = NULL, NULL
+        whole.rule, whole.norm, whole.layers, whole.layer = STEP_RULES[rule], NO_NORM, <int> count, layer
+        whole.loss, whole.activation = STEP_LOSSES[loss_of], STEP_ACTIVATIONS[activation]
+        whole.printed, whole.bf16, whole.dx, whole.scratch = True, 0, NULL, NULL
         set_source(&whole.source, x_nd, index_n, None)
         whole.drawn = whole.source.index
         type = real_type("train_batches", "x", x_nd)
@@ -443,7 +441,7 @@ def train_batches(
         to = <double *> writable("losses", losses, cnp.NPY_DOUBLE, batches, -1)
         if done is not None:
             writable("done", done, cnp.NPY_INT64, 1, -1)
-        if 3 * work * batch_size * PICOSECONDS < serial_picoseconds:
+        if 3 * work * batch_size * STEP_PICOSECONDS < serial_picoseconds:
             num_threads = 1
         num_threads = granted(num_threads)
         itemsize = sizeof(float) if type == cnp.NPY_FLOAT else sizeof(double)

@@ -8,7 +8,6 @@ Each trial is a process of its own, and fails where a result differs by a bit, w
 
 import argparse
 import contextlib
-import importlib
 import io
 import json
 import multiprocessing
@@ -54,8 +53,7 @@ def entries(times):
     calls = 0
     with ThreadPoolExecutor(CALLERS) as pool:
         for level in conftest.usable_levels():
-            kernels = SimpleNamespace(**{family: importlib.import_module(f"daseCV_c._compiled.{level}.{family}")
-                                         for family in conftest.families_of(level)})
+            kernels = SimpleNamespace(**conftest.modules_of(level))
             for entry in ENTRIES * times:
                 for dtype in (np.float32, np.float64):
                     wrong = differing(pool, kernels, entry, dtype)
@@ -185,6 +183,9 @@ def signals(times):
         sender.join()
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in former.items():
+            # One may be on its way to the other thread, which is over for Python and not for the system: its former
+            # handler would end the process. Whoever ignores a signal takes back those on their way.
+            signal.signal(number, signal.SIG_IGN)
             signal.signal(number, handler)
     assert found == [expected[1]] * times and all(came.values()), came
     return f"{sum(came.values())} signals during {2 * times} workloads"
@@ -289,7 +290,7 @@ def imports(times):
     names = ["daseCV_c", "daseCV", "daseCV_c.layers", "daseCV.layers", "daseCV_c.solver", "daseCV_c.classifiers.cnn",
              "daseCV.classifiers.fc_net", "daseCV_c"]
     if level is not None:  # who asks for a compiled module has imported the package
-        names[7] = f"daseCV_c daseCV_c._compiled.{level}.step daseCV_c._compiled.runtime"
+        names[7] = f"daseCV_c daseCV_c._compiled.{level}.networks daseCV_c._compiled.runtime"
     for turn in range(times):
         random.Random(turn).shuffle(names)
         program(IMPORTS, json.dumps(names), get_backend())

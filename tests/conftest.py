@@ -1,6 +1,5 @@
 """Every test starts from the same random state, threads and backend, and leaves none of its own behind."""
 
-import importlib
 import os
 import signal
 import subprocess
@@ -30,7 +29,7 @@ import daseCV_c  # noqa: E402
 from daseCV_c._runtime import backend as _backend  # noqa: E402
 from daseCV_c._runtime import precision as _precision  # noqa: E402
 from daseCV_c._runtime import threads as _threads  # noqa: E402
-from daseCV_c._runtime.kernels import families_of, specialised  # noqa: E402
+from daseCV_c._runtime.kernels import modules_of, specialised  # noqa: E402
 
 
 def usable_levels():
@@ -49,10 +48,8 @@ def usable_levels():
 def share_small_work():
     """Arrays of a few thousand numbers are shared out to threads, which would not pay, so that tests see it."""
     for level in usable_levels():
-        for family in families_of(level) if level != "missing" else ():
-            module = importlib.import_module(f"daseCV_c._compiled.{level}.{family}")
-            if hasattr(module, "share_from"):
-                assert module.share_from(2e6) > 0
+        for module in modules_of(level).values() if level != "missing" else ():
+            assert module.share_from(2e6) > 0
 
 
 share_small_work()
@@ -166,13 +163,10 @@ def dtype(request):
 
 @pytest.fixture(params=usable_levels(), scope="session")
 def kernels(request):
-    """The compiled modules of each instruction-set level in turn."""
+    """The compiled module of each family, of each instruction-set level in turn."""
     if request.param == "missing":
         pytest.fail(f"the compiled kernels are not built; run: {_backend.build_command()}")
-    return SimpleNamespace(**{
-        family: importlib.import_module(f"daseCV_c._compiled.{request.param}.{family}")
-        for family in families_of(request.param)
-    })
+    return SimpleNamespace(**modules_of(request.param))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import importlib
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,13 +16,11 @@ from adversarial import frozen  # noqa: E402
 from entries import ENTRIES, make_call  # noqa: E402
 
 from daseCV_c._runtime import backend  # noqa: E402
-from daseCV_c._runtime.kernels import families_of  # noqa: E402
+from daseCV_c._runtime.kernels import modules_of  # noqa: E402
 
-kernels = SimpleNamespace(**{name: importlib.import_module(f"daseCV_c._compiled.{backend.level}.{name}")
-                             for name in families_of(backend.level)})
-for name in vars(kernels):
-    if hasattr(getattr(kernels, name), "share_from"):
-        getattr(kernels, name).share_from(2e6)
+kernels = SimpleNamespace(**modules_of(backend.level))
+for module in vars(kernels).values():
+    module.share_from(2e6)
 
 
 def calls(each_size):

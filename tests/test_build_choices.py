@@ -66,6 +66,9 @@ def translated(tmp_path_factory, run_setup):
     (tree / "src" / "room").mkdir(parents=True)
     for family in ("runtime", "affine", "affine_bf16"):
         (tree / "src" / f"{family}.pyx").write_text('cdef extern from "room/one.h":\n    pass\n')
+    with open(tree / "daseCV_c" / "_compiled" / "sources.py", "a") as file:
+        file.write('MODULES = {"networks": ("affine",), "affine_bf16": ("affine_bf16",)}\n')
+    (tree / "src" / "sharing.pxd").write_text("cdef inline double set_serial_picoseconds(double p):\n    return p\n")
     (tree / "src" / "threads").mkdir()
     (tree / "src" / "threads" / "__init__.pxd").touch()
     (tree / "src" / "threads" / "threads.pxd").write_text("cdef inline void import_threads() noexcept:\n    pass\n")
@@ -102,7 +105,7 @@ def in_place(tree):
 
 
 @pytest.mark.parametrize(("level", "modules"), [
-    (0, ["base/affine"]), (1, ["v3/affine"]), (2, ["v4/affine", "v4/affine_bf16"]),
+    (0, ["base/networks"]), (1, ["v3/networks"]), (2, ["v4/affine_bf16", "v4/networks"]),
 ])
 def test_in_place_the_level_of_this_machine(build, tree, level, modules):
     done = build(level=level)
@@ -112,7 +115,7 @@ def test_in_place_the_level_of_this_machine(build, tree, level, modules):
 
 def test_in_place_the_levels_that_were_asked_for(build, tree):
     assert build(DASECV_BUILD_ISA="base, v4").returncode == 0
-    assert in_place(tree) == ["base/affine", "runtime", "shared", "v4/affine", "v4/affine_bf16"]
+    assert in_place(tree) == ["base/networks", "runtime", "shared", "v4/affine_bf16", "v4/networks"]
     done = build(DASECV_BUILD_ISA="v9")
     assert done.returncode != 0 and "v9 cannot be built here, expected some of base, v3, v4" in done.stderr
 
@@ -120,14 +123,14 @@ def test_in_place_the_levels_that_were_asked_for(build, tree):
 def test_in_place_for_a_processor_whose_programs_cannot_be_started_here(build, tree):
     done = build(program="of another processor")
     assert done.returncode == 0, done.stderr
-    assert in_place(tree) == ["base/affine", "runtime", "shared", "v3/affine", "v4/affine", "v4/affine_bf16"]
+    assert in_place(tree) == ["base/networks", "runtime", "shared", "v3/networks", "v4/affine_bf16", "v4/networks"]
 
 
 def test_elsewhere_all_levels(build, tree, tmp_path):
     done = build("build", "--build-lib", str(tmp_path / "lib"))
     assert done.returncode == 0, done.stderr
     assert built(tmp_path / "lib" / "daseCV_c" / "_compiled") == [
-        "base/affine", "runtime", "shared", "v3/affine", "v4/affine", "v4/affine_bf16",
+        "base/networks", "runtime", "shared", "v3/networks", "v4/affine_bf16", "v4/networks",
     ]
     assert (tmp_path / "lib" / "daseCV_c" / "_compiled" / "sources.sha256").read_text()
 
@@ -135,7 +138,7 @@ def test_elsewhere_all_levels(build, tree, tmp_path):
 def test_a_level_that_the_compiler_lacks_is_left_out(build, tree, tmp_path):
     done = build("build", "--build-lib", str(tmp_path / "lib"), refused={"-mavx512f": "unknown flag"})
     assert done.returncode == 0 and "daseCV_c: the compiler cannot build v4\n" in done.stderr
-    assert "v3/affine" in built(tmp_path / "lib" / "daseCV_c" / "_compiled")
+    assert "v3/networks" in built(tmp_path / "lib" / "daseCV_c" / "_compiled")
 
 
 def test_only_what_changed_is_built_again(build, tree):
@@ -157,10 +160,10 @@ def test_other_settings_build_again(build, tree):
 def test_in_place_nothing_is_left_of_other_builds(build, tree):
     assert build(DASECV_BUILD_ISA="base,v3").returncode == 0
     (tree / "daseCV_c" / "_compiled" / "v3" / f"gone{SUFFIX}").touch()
-    (tree / "daseCV_c" / "_compiled" / "v3" / "affine.of-another-python.so").touch()
+    (tree / "daseCV_c" / "_compiled" / "v3" / "networks.of-another-python.so").touch()
     assert build().returncode == 0
-    assert in_place(tree) == ["runtime", "shared", "v3/affine"]
-    assert (tree / "daseCV_c" / "_compiled" / "v3" / "affine.of-another-python.so").exists()
+    assert in_place(tree) == ["runtime", "shared", "v3/networks"]
+    assert (tree / "daseCV_c" / "_compiled" / "v3" / "networks.of-another-python.so").exists()
 
 
 @pytest.mark.skipif(not LIMITED, reason="this Python has no limited API, so there is one kind of module")
@@ -169,9 +172,9 @@ def test_in_place_one_kind_of_module(build, tree):
     assert build().returncode == 0
     assert build(DASECV_ABI3="1").returncode == 0
     folder = tree / "daseCV_c" / "_compiled"
-    assert built(folder, SUFFIX) == [] and built(folder, ELSEWHERE) == ["runtime", "shared", "v3/affine"]
+    assert built(folder, SUFFIX) == [] and built(folder, ELSEWHERE) == ["runtime", "shared", "v3/networks"]
     assert build().returncode == 0
-    assert built(folder, SUFFIX) == ["runtime", "shared", "v3/affine"] and built(folder, ELSEWHERE) == []
+    assert built(folder, SUFFIX) == ["runtime", "shared", "v3/networks"] and built(folder, ELSEWHERE) == []
 
 
 @pytest.fixture
@@ -198,7 +201,7 @@ def test_a_wheel_after_the_modules_in_one_command(build, tree, tmp_path):
     with zipfile.ZipFile(path) as archive:
         archive.extractall(tmp_path / "site")
     assert built(tmp_path / "site" / "daseCV_c" / "_compiled") == [
-        "base/affine", "runtime", "shared", "v3/affine", "v4/affine", "v4/affine_bf16",
+        "base/networks", "runtime", "shared", "v3/networks", "v4/affine_bf16", "v4/networks",
     ]
 
 
@@ -255,7 +258,7 @@ def test_the_same_bytes_from_the_same_sources(tree, run_setup, tmp_path):
         found[name] = {p.name: p.read_bytes() for p in (tmp_path / name).iterdir() if p.is_file()}
     assert len(found["first"]) == 2 and found["first"].keys() == found["second"].keys()
     with zipfile.ZipFile(next((tmp_path / "first").glob("*.whl"))) as archive:
-        assert b"PyInit_affine" in archive.read(f"daseCV_c/_compiled/base/affine{ELSEWHERE}")
+        assert b"PyInit_networks" in archive.read(f"daseCV_c/_compiled/base/networks{ELSEWHERE}")
     assert [name for name, content in found["first"].items() if content != found["second"][name]] == []
 
 
@@ -286,7 +289,7 @@ def test_a_wheel_for_want_of_a_compiler_can_be_imported(wheel, tmp_path):
 
 def test_kernels_that_do_not_compile(build, tree, tmp_path):
     """An install goes on without them; who builds in place, or requires them, is told that it failed."""
-    refused = {"affine_v3.c": "affine_v3.c:1: error: of ours"}
+    refused = {"networks_v3.c": "networks_v3.c:1: error: of ours"}
     install = "build", "--build-lib", str(tmp_path / "lib")
     done = build(*install, refused=refused)
     assert done.returncode == 0 and "error: of ours" in done.stderr

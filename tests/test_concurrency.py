@@ -137,7 +137,7 @@ import importlib, os, subprocess, sys, time
 import numpy as np
 from daseCV_c._runtime import backend as _backend
 
-matmul = importlib.import_module(f"daseCV_c._compiled.{_backend.level}.affine").matmul
+matmul = importlib.import_module(f"daseCV_c._compiled.{_backend.level}.networks").matmul
 rng = np.random.default_rng(5)
 cases = []
 for dtype in (np.float32, np.float64):

@@ -1,12 +1,14 @@
 """Loading the kernels: whatever keeps them from it, the twins work and one warning names the cause and the remedy."""
 
 import json
+import re
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from daseCV_c._compiled import sources
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime.kernels import FAMILIES, Kernels, specialised
 
@@ -38,7 +40,7 @@ print(seen[0].message)
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("ending", [".runtime", ".activation", f".{FAMILIES[-1]}"])
+@pytest.mark.parametrize("ending", [".runtime", ".networks", ".images"])
 @pytest.mark.parametrize(("error", "words"), [
     ("ModuleNotFoundError('No module of this name')", "are missing (No module of this name)"),
     ("ImportError('libgomp.so.1: cannot open shared object file')", "cannot be loaded (libgomp.so.1: cannot open"),
@@ -93,10 +95,46 @@ def test_a_clone_is_built_in_place(monkeypatch, tmp_path):
     assert _backend.build_command() == "python setup.py build_ext --inplace"
 
 
+SRC = Path(__file__).resolve().parents[1] / "src"
+
+
 @pytest.mark.tree
-def test_one_list_of_families():
-    root = Path(__file__).resolve().parents[1]
-    assert set(FAMILIES) | {"runtime"} == {path.stem for path in (root / "src").glob("*.pyx")}
+def test_each_family_is_in_one_module():
+    families = [family for module in sources.MODULES.values() for family in module]
+    assert sorted([*families, "runtime"]) == sorted(path.stem for path in SRC.glob("*.pyx"))
+    assert set(families) == set(FAMILIES)
+
+
+CIMPORT = re.compile(r"^from ([\w.]+) cimport (\([^)]+\)|.+)", re.MULTILINE)
+# A definition at the left margin; a constant of an enum, or a function of a header, in a block that begins there.
+DEFINITION = re.compile(r"(?:cdef|cpdef|def|class|ctypedef)\b[^(=:]*?(\w+) ?[(=:]|cdef [^(=]*?(\w+)$|(\w+) = ")
+IN_BLOCK = re.compile(r" {4}(?!enum|ctypedef)(?:[^(#]*?(\w+)\(|(\w+))")
+
+
+def module_level_names(family):
+    """{name: where it is from} of what a family's file defines or cimports."""
+    text = (SRC / f"{family}.pyx").read_text()
+    found = {name.split()[-1]: origin for origin, names in CIMPORT.findall(text)
+             for name in names.strip("()").split(",") if name.strip()}
+    block = False
+    for line in text.splitlines():
+        if line[:1].strip():
+            block = line.startswith(("cdef enum", "cdef extern"))
+        name = (IN_BLOCK if block else DEFINITION).match(line)
+        if name and not line.startswith(("cdef enum", "cdef extern")):
+            found[next(filter(None, name.groups()))] = family
+    return found
+
+
+@pytest.mark.tree
+@pytest.mark.parametrize("module", sources.MODULES)
+def test_no_two_families_of_a_module_share_a_name(module):
+    """The later one would be in force in both, and Cython says nothing of it."""
+    origins = {}
+    for family in sources.MODULES[module]:
+        for name, origin in module_level_names(family).items():
+            assert origins.setdefault(name, origin) == origin, f"{name}: {origins[name]} and {origin}"
+    assert len(origins) > 10
 
 
 def test_each_dtype_has_the_entries_of_its_own(kernels):

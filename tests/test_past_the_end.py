@@ -9,18 +9,17 @@ import pytest
 pytestmark = pytest.mark.compiled
 
 PROGRAM = """
-import ctypes, faulthandler, importlib, mmap, sys
+import ctypes, faulthandler, mmap, sys
 from types import SimpleNamespace
 import numpy as np
 sys.path.insert(0, TESTS)
 from adversarial import frozen, normal
 from entries import ENTRIES, Call, make_call
 from daseCV_c._runtime import backend
-from daseCV_c._runtime.kernels import families_of
+from daseCV_c._runtime.kernels import modules_of
 
 faulthandler.enable()
-kernels = SimpleNamespace(**{name: importlib.import_module(f"daseCV_c._compiled.{backend.level}.{name}")
-                             for name in families_of(backend.level)})
+kernels = SimpleNamespace(**modules_of(backend.level))
 libc = ctypes.CDLL(None, use_errno=True)
 
 

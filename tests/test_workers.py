@@ -104,7 +104,7 @@ def threads():
 
 before = threads()
 for level in levels:
-    matmul = importlib.import_module(f"daseCV_c._compiled.{level}.affine").matmul
+    matmul = importlib.import_module(f"daseCV_c._compiled.{level}.networks").matmul
     for count in (2, 16, 3):
         matmul(x, w, out, False, False, count)
         assert out[0, 0] == 1000

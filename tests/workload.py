@@ -1,7 +1,6 @@
 """A workload that starts parallel regions in every family, and its result to the last bit."""
 import copy
 import hashlib
-import importlib
 import os  # noqa: F401  for programs that begin with this
 
 import numpy as np
@@ -9,14 +8,12 @@ import numpy as np
 import daseCV_c
 from daseCV_c import layer_utils, layers, optim
 from daseCV_c._runtime import backend as _backend
-from daseCV_c._runtime.kernels import families_of
+from daseCV_c._runtime.kernels import modules_of
 from daseCV_c._step import fully_connected as _engine
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 
-for family in families_of(_backend.level):
-    module = importlib.import_module(f"daseCV_c._compiled.{_backend.level}.{family}")
-    if hasattr(module, "share_from"):
-        module.share_from(2e6)  # regions of work that would not pay, too
+for module in modules_of(_backend.level).values():
+    module.share_from(2e6)  # regions of work that would not pay, too
 
 
 # Made once: weights are drawn from np.random, whose lock a child of fork keeps for ever when another

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 #: The families of src in each module of a level, those that take longest to compile first. Families that need the same
-#: products or loops share a module, which then holds these once: a wheel of a module for each family is a quarter larger.
+#: products or loops share a module, which then holds these once.
 MODULES = {
     "networks": ("affine", "predict", "step"),
     "layers": ("activation", "batch", "dropout", "losses", "normalization", "optim"),

@@ -5,6 +5,7 @@ from libc.string cimport memcpy, memset
 
 from activations cimport RELU, SOFTMAX, activate, exp_below
 from arithmetic cimport LANES, ceil_div, lane_total, part_start
+from norms cimport BATCH_NORM, LAYER_NORM
 from product.grid cimport Area
 from product.plan cimport ROW_TILES, Plan, Product, packed_stride, plan_packed, plan_product, product_of
 from product.product cimport Run, pack_whole, part_of, rectangle
@@ -20,11 +21,6 @@ cdef extern from "predict/flat.h" nogil:
                     Py_ssize_t cols, void *sums, Py_ssize_t lds) noexcept
     # Sums of so many vectors a row on their way to C.
     void store_tile(const tile_args *args, void *c, int rows, int cols, const void *sums, int vectors) noexcept
-
-cdef enum:
-    NO_NORM
-    BATCH_NORM
-    LAYER_NORM
 
 cdef enum:
     BLOCK = ROW_TILES * MR    # rows of a block: their activations stay near the second-level cache

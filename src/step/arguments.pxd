@@ -2,8 +2,9 @@
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 
+from norms cimport BATCH_NORM, NO_NORM
 from step.arrays cimport check, check_out, check_shape, check_size
-from step.layout cimport BATCH_NORM, NO_NORM, image_source, step_layer
+from step.layout cimport image_source, step_layer
 from step.rules cimport STORE, rule_param, rules, set_numbers
 
 
@@ -48,7 +49,7 @@ cdef inline int set_param(rule_param *p, str label, tuple arrays, tuple numbers,
     return take_numbers(p, numbers)
 
 
-cdef inline cnp.ndarray matrix(object weights):
+cdef inline cnp.ndarray weight_matrix(object weights):
     """The weights themselves, of the arrays that belong to them."""
     w, _, _ = weights
     if not isinstance(w, cnp.ndarray) or cnp.PyArray_NDIM(w) != 2:
@@ -61,7 +62,7 @@ cdef inline int set_layer(step_layer *layer, tuple given, int rule, int norm, in
     """given: for each of weights, bias, gamma, beta the arrays and then the rule's numbers; the penalty;
     statistics; dropout. What is not used is None."""
     weights, bias, gamma, beta, weights_by, bias_by, gamma_by, beta_by, reg, statistics, dropout = given
-    cdef cnp.ndarray w = matrix(weights)
+    cdef cnp.ndarray w = weight_matrix(weights)
     cdef Py_ssize_t m = cnp.PyArray_DIM(w, 1)
     layer.fan_in, layer.fan_out = fan_in, m
     set_param(&layer.weights, "weights", weights, weights_by, reg, rule, t, fan_in, m)

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 
 from arithmetic cimport ceil_div
 from bf16.rounding cimport BF16_WIDTH, BY_AMX, amx_words, bf16_pair_stride, bf16_row_stride, rounded_panels
+from norms cimport NO_NORM
 from product.tiles cimport MR, VECTOR_BYTES
 from step.rules cimport rule_param
 from threads.barrier cimport Barrier
@@ -20,11 +21,6 @@ cdef enum:
     SPLITS = 8                # parts of the inner dimension of the first product, when its result is small
     SPLIT_FROM = 1024         # features from which the first product is split
     SPLIT_RESULT = 65536      # elements up to which its result counts as small
-
-cdef enum:
-    NO_NORM
-    BATCH_NORM
-    LAYER_NORM
 
 cdef struct image_source:     # where the images come from
     const void *images        # rows of `features` numbers

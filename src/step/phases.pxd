@@ -10,13 +10,12 @@ from activations cimport RELU
 from arithmetic cimport ceil_div, part_start
 from bf16.rounding cimport BF16_CUTS, BF16_WIDTH, BY_AMX, HAVE_BF16, round_panels
 from bf16.step cimport rounded_input, update_weights_amx, update_weights_bf16
+from norms cimport BATCH_NORM, LAYER_NORM, NO_NORM
 from product.grid cimport Area, Grid, area_of, grid_of
 from product.tiles cimport TILE_BIAS, TILE_MASK, TILE_RELU
 from real cimport real
 from step.activating cimport activate_area, activate_area_backward
-from step.layout cimport (
-    BATCH_NORM, KC, LAYER_NORM, NO_NORM, PANEL, STRIPS, column_unit, lanes_of, panel_stride, splits_of, step_layer,
-    step_state)
+from step.layout cimport KC, PANEL, STRIPS, column_unit, lanes_of, panel_stride, splits_of, step_layer, step_state
 from step.operands cimport product_of, step_product
 from step.output_loss cimport SOFTMAX_LOSS, loss_row, softmax_row
 from step.panels cimport (

@@ -1,9 +1,10 @@
 # The gradient of every parameter and, at once, its update.
 from arithmetic cimport ceil_div, part_start
+from norms cimport NO_NORM
 from product.tiles cimport MR, TILE_ADD, TILE_MASK, tile_args, tile_product
 from real cimport real
 from step.layout cimport (
-    FAR_BYTES, KC, NO_NORM, PANEL, STRIPS, column_unit, lanes_of, panel_stride, step_layer, step_state)
+    FAR_BYTES, KC, PANEL, STRIPS, column_unit, lanes_of, panel_stride, step_layer, step_state)
 from step.operands cimport product_of, step_product
 from step.panels cimport features_in, panel_sums
 from step.products cimport multiply

@@ -1,15 +1,41 @@
-# The entries of src/step.pyx, the same for every level.
+# The entries of the families in this module, the same for every level.
 
 from collections.abc import Callable
 from typing import Any
 
+from typing_extensions import disjoint_base
+
 from daseCV_c._types import Array
 
 def share_from(picoseconds: float) -> float: ...
-RULES: dict[str, int]
-NORMS: dict[str, int]
-ACTIVATIONS: dict[str, int]
-LOSSES: dict[str, int]
+
+# src/affine.pyx
+
+def affine_forward(x_nd: Array, w_dm: Array, b_m: Array, out_nm: Array, relu: bool, num_threads: int) -> None: ...
+def affine_backward_dx(dout_nm: Array, w_dm: Array, dx_nd: Array, num_threads: int) -> None: ...
+def affine_backward_dw(x_nd: Array, dout_nm: Array, dw_dm: Array, db_m: Array, num_threads: int) -> None: ...
+def matmul(a: Array, b: Array, out: Array, trans_a: bool, trans_b: bool, num_threads: int) -> None: ...
+
+# src/predict.pyx
+
+@disjoint_base
+class Packed: ...
+
+def pack(
+    params: dict[str, Array], names: list[tuple[str, ...]], entries: list[dict[str, Any]] | None, norm: str | None,
+    activation: str = "relu",
+) -> Packed: ...
+def scores(
+    images_nd: Array, mean_d: Array | None, params: dict[str, Array], names: list[tuple[str, ...]],
+    entries: list[dict[str, Any]] | None, norm: str | None, out_nc: Array, output: str, num_threads: int,
+    activation: str = "relu",
+) -> None: ...
+def scores_packed(
+    images_nd: Array, mean_d: Array | None, packed: Packed, out_nc: Array, output: str, num_threads: int,
+) -> None: ...
+
+# src/step.pyx
+
 class LabelError(ValueError): ...
 def plain_dict(mapping: object) -> bool: ...
 def count_up(

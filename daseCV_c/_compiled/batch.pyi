@@ -1,6 +1,0 @@
-# The entries of src/batch.pyx, the same for every level.
-
-from daseCV_c._types import Array
-
-def share_from(picoseconds: float) -> float: ...
-def gather(images_nd: Array, index_b: Array, mean_d: Array | None, out_bd: Array, num_threads: int) -> None: ...
