@@ -19,6 +19,19 @@ def test_what_is_said_of_wrong_numbers(found, words):
     assert judging.looks("dx", np.array(found, float), np.arange(1.0, 5.0)) == words
 
 
+@pytest.mark.parametrize(("found", "right", "words"), [
+    ([1, 2, 3, 4], [1, 2, 0, 0], "2 of the 4 numbers of dx are wrong, the first at (2,)"),
+    ([2, 4, 6, 5], [1, 2, 3, 0], "all numbers of dx are wrong"),
+    ([2, 4, 6, 0], [1, 2, 3, 0], "dx is 2 times what it should be"),
+    ([1.00004, 2.00008], [1, 2], "all numbers of dx are wrong"),
+    ([1.0011, 2.0022], [1, 2], "dx is 1.001 times what it should be"),
+    ([0, 0], [1, 2], "all numbers of dx are wrong"), ([3, 4], [0, 0], "all numbers of dx are wrong"),
+    (1.00004, 1, "dx is wrong"), (3, 1, "dx is 3 times what it should be"),
+], ids=str)
+def test_a_factor_is_told_where_it_explains_every_number_and_is_not_1(found, right, words):
+    assert judging.looks("dx", np.array(found, float), np.array(right, float)) == words
+
+
 def test_long_messages_of_errors_are_cut_after_a_sentence():
     error = {"in": "f", "type": "ValueError", "line": None, "message": "no. " + "advice " * 3}
     assert judging.raised(error) == f"f raised ValueError: {error['message']}"

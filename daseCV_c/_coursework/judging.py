@@ -130,9 +130,11 @@ def looks(key: str, found: Any, right: Any) -> str:
         return f"{key} has NaN or infinite numbers"
     with np.errstate(all="ignore"):
         wrong = np.abs(a.astype(np.float64) - b) > 1e-5 * max(float(np.max(np.abs(b), initial=0)), _FLOOR)
-        ratio = (a.astype(np.float64) / b)[np.abs(b) > 1e-9]
-    if ratio.size and np.ptp(ratio) < 1e-4 * abs(ratio.flat[0]) and ratio.flat[0] != 0:
-        return f"{key} is {ratio.flat[0]:.4g} times what it should be"
+        zero = np.abs(b) <= 1e-9
+        ratio = (a.astype(np.float64) / b)[~zero]
+    # A factor explains nothing where numbers that should be 0 are not, and neither does 1.
+    if ratio.size and np.ptp(ratio) < 1e-4 * abs(ratio[0]) and not np.any(wrong & zero) and f"{ratio[0]:.4g}" != "1":
+        return f"{key} is {ratio[0]:.4g} times what it should be"
     if a.ndim and 0 < wrong.sum() < wrong.size:
         return f"{wrong.sum()} of the {wrong.size} numbers of {key} are wrong, the first at {_first(wrong)}"
     return f"{key} is wrong" if not a.ndim else f"all numbers of {key} are wrong"
