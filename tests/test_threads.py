@@ -190,6 +190,15 @@ def test_the_quota_is_read_once_a_second(monkeypatch):
         _backend.runtime.watch_quota(_quota.granted)
 
 
+@pytest.mark.compiled
+@pytest.mark.timeout(120)
+def test_the_systems_quota_is_asked_for(script):
+    opened = script("import sys\nimport daseCV_c\n"
+                    "sys.addaudithook(lambda name, args: name == 'open' and print(args[0]))\n"
+                    "daseCV_c.get_num_threads()\n").split()
+    assert any(name.endswith("cgroup") for name in opened) == (_backend.runtime.openmp_version() > 0)
+
+
 if hasattr(os, "sched_setaffinity"):
     @pytest.mark.compiled
     @pytest.mark.timeout(120)
