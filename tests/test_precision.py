@@ -15,7 +15,6 @@ import daseCV_c
 from daseCV_c import layer_utils
 from daseCV_c._runtime import backend as _backend
 from daseCV_c._runtime import threads as _threads
-from daseCV_c._runtime.kernels import specialised
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 from daseCV_c.datasets import load_digits_images
 from daseCV_c.layers import affine_backward, affine_forward
@@ -339,13 +338,15 @@ def test_show_config(monkeypatch, capsys):
     assert facts["matmul precision"] == "highest" and facts["bfloat16 products"] == "the backend is 'numpy'"
     daseCV_c.show_config()
     assert "matmul precision:  highest\nbfloat16 products: the backend is 'numpy'\n" in capsys.readouterr().out
-    if V4:
-        monkeypatch.setattr(_backend, "_kernels", specialised(vars(V4)))
-        daseCV_c.use_backend("compiled")
-        daseCV_c.set_matmul_precision("bfloat16")
-        facts = daseCV_c.show_config("dict")
-        assert facts["matmul precision"] == "bfloat16"
-        assert facts["bfloat16 products"] == ("available, by AMX" if V4.affine_bf16.amx() else "available")
+
+
+@where_available
+def test_show_config_says_by_which_instructions(bfloat16):
+    facts = daseCV_c.show_config("dict")
+    assert facts["matmul precision"] == "bfloat16"
+    assert facts["bfloat16 products"] == ("available, by AMX" if V4.affine_bf16.amx() else "available")
+    with daseCV_c.set_matmul_precision("highest"):
+        assert daseCV_c.show_config("dict")["bfloat16 products"] == "available"
 
 
 if os.path.exists("/proc/cpuinfo"):

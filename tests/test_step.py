@@ -113,11 +113,14 @@ def test_special_values(kernels, dtype, place, value, norm):
             np.testing.assert_array_equal(np.isnan(mine[0]), np.isnan(others[0]))
 
 
-def test_scratch_of_another_step_changes_nothing(kernels, dtype):
-    """What an earlier step left in memory, NaN among it, is not read."""
-    step = Step(33, (50, 21, 37, 5), dtype, "layernorm", 0.5, reg=0.1)
+@pytest.mark.parametrize("threads", [1, 3, 16])
+@pytest.mark.parametrize("keep", [None, 0.5])
+@pytest.mark.parametrize("norm", NORMS)
+def test_scratch_of_another_step_changes_nothing(kernels, dtype, norm, keep, threads):
+    """What an earlier step left in memory, NaN among it, is not read: not behind ends, and by no thread too early."""
+    step = Step(33, (50, 21, 37, 5), dtype, norm, keep, reg=0.1)
     alone = bits(step, kernels, 1)
-    other = Step(40, (60, 40, 64, 9), dtype)
-    other.images[...] = np.nan
-    other.run(kernels)
-    assert bits(step, kernels, 1) == alone
+    for other in (Step(33, (50, 21, 37, 5), dtype, norm, keep), Step(40, (60, 40, 64, 9), dtype)):
+        other.images[...] = np.nan
+        other.run(kernels, threads)
+        assert bits(step, kernels, threads) == alone
