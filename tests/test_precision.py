@@ -349,6 +349,17 @@ def test_show_config_says_by_which_instructions(bfloat16):
         assert daseCV_c.show_config("dict")["bfloat16 products"] == "available"
 
 
+@where_available
+def test_the_instructions_are_chosen_with_bfloat16_alone(bfloat16):
+    entries, by_amx = V4.affine_bf16, _backend.runtime.has_amx()
+    entries.use_amx(not by_amx)
+    before = entries.amx()
+    daseCV_c.set_matmul_precision("highest")
+    assert entries.amx() == before
+    daseCV_c.set_matmul_precision("bfloat16")
+    assert entries.amx() == by_amx
+
+
 if os.path.exists("/proc/cpuinfo"):
     @pytest.mark.compiled
     def test_detection_agrees_with_the_system():
