@@ -160,3 +160,11 @@ def test_grading_starts_no_more_processes_than_windows_waits_for(monkeypatch):
     names = [str(i) for i in range(100)]
     found = dict(schedule._pool(None, [(name, (name,)) for name in names], 64))
     assert asked == [61] and found == dict(zip(names, names, strict=True))
+
+
+def test_a_run_where_there_is_nothing_to_lock_with(script):
+    """As in Pyodide 0.27."""
+    words = script("import pathlib, sys\nsys.modules['fcntl'] = None\nfrom daseCV_c.cli.lock import locked\n"
+                   "with locked(pathlib.Path('.')):\n    print(pathlib.Path('.lock').exists())\n"
+                   "print(pathlib.Path('.lock').exists())\n")
+    assert words.split() == ["True", "False"]

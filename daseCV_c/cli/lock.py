@@ -33,10 +33,14 @@ if sys.platform == "win32":
         finally:
             file.seek(0)
 else:
-    import fcntl
-
-    def take(file: IO[bytes]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # in a browser, where there is no second process either
+        def take(file: IO[bytes]) -> None:
+            pass
+    else:
+        def take(file: IO[bytes]) -> None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager
