@@ -230,9 +230,10 @@ def test_probabilities_of_far_scores(kernels, dtype):
 @where_available
 def test_bfloat16_products_stay(bfloat16):
     net, X = net_of(dtype=np.float32, hidden=(64, 48)), normal("X", 50, *IMAGE, dtype=np.float32)
-    rounded = net.loss(X)
-    assert frozen(net.predict_proba(X, 7)) == frozen(net.predict_proba(X))
+    rounded, probabilities = net.loss(X), net.predict_proba(X)
+    assert frozen(net.predict_proba(X, 7)) == frozen(probabilities)
     daseCV_c.set_matmul_precision("highest")
+    assert frozen(net.predict_proba(X)) != frozen(probabilities)
     exact = net.loss(X)
     # Both factors of each of the three products are rounded by at most 2**-9, here and there the other way.
     assert 0 < np.linalg.norm(rounded - exact) <= 2**-7 * np.linalg.norm(exact)
