@@ -24,6 +24,7 @@ import numpy as np  # noqa: E402
 import daseCV_c  # noqa: E402
 from daseCV_c import fast_layers, layer_utils, layers, models, optim  # noqa: E402
 from daseCV_c._runtime import backend as _backend  # noqa: E402
+from daseCV_c._runtime import precision as _precision  # noqa: E402
 from daseCV_c._training.clipping import global_norm  # noqa: E402
 from daseCV_c.callbacks import Callback  # noqa: E402
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet  # noqa: E402
@@ -109,6 +110,16 @@ def by_layers():
     layer_utils.conv_relu_pool_backward(out, cache)
 
 
+def in_float32():
+    """The affine layer and a step in float32, with bfloat16 products where the processor has them."""
+    precision = "bfloat16" if _precision.availability().startswith("available") else "highest"
+    x, w, b = IMAGES[:20].reshape(20, -1).astype(np.float32), np.ones((192, 10), np.float32), np.ones(10, np.float32)
+    with daseCV_c.set_matmul_precision(precision):
+        out, cache = layers.affine_forward(x, w, b)
+        layers.affine_backward(out, cache)
+        FullyConnectedNet([60], 192, 10, dtype=np.float32).loss(x, LABELS[:20])
+
+
 def _wrong_calls():
     """Calls that raise: of layers, networks, a rule, a Solver, a file, and of compiled entries."""
     x, vector, net = np.ones((4, 5)), np.ones(5), network()
@@ -162,7 +173,7 @@ def thread():
 
 # name: (what is repeated, how often)
 REPEATED = {"models": (a_model, 5000), "solvers": (solver, 2000), "layers": (by_layers, 10_000),
-            "errors": (errors, 10_000), "threads": (thread, 1000)}
+            "float32": (in_float32, 10_000), "errors": (errors, 10_000), "threads": (thread, 1000)}
 STEPS = {"two layers": (lambda: TwoLayerNet(192, 50, 10, seed=0), 10_000), "batch norm, dropout": (network, 10_000),
          "convolution": (conv_net, 3000)}
 

@@ -21,7 +21,8 @@ for name, (blocks, size) in kept.items():
 assert all(blocks < 8 and size < 16 for blocks, size in kept.values())
 assert leaks.threads() <= THREADS, leaks.threads()
 """
-TIMES = {"models": (5, 10), "solvers": (10, 10), "layers": (5, 10), "errors": (5, 10), "threads": (5, 10)}
+TIMES = {"models": (5, 10), "solvers": (10, 10), "layers": (5, 10), "float32": (5, 10), "errors": (5, 10),
+         "threads": (5, 10)}
 
 if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
     def test_what_is_gone_keeps_nothing(script):

@@ -16,6 +16,7 @@ import numpy as np
 import daseCV_c
 from adversarial import frozen, rng_of
 from daseCV_c import fast_layers, im2col_cython, layer_utils, layers, optim
+from daseCV_c._runtime import precision
 from daseCV_c._step.passes import train_batches
 from daseCV_c.classifiers.cnn import ThreeLayerConvNet
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
@@ -118,6 +119,11 @@ for rule in ("sgd_momentum", "adam"):
     cases[rule] = make
 for name, make in cases.items():
     each_allocation_fails(name, make)
+if precision.availability().startswith("available"):
+    daseCV_c.set_matmul_precision("bfloat16")
+    x, w, b, dout = (array.astype(np.float32) for array in (x, w, b, dout))
+    each_allocation_fails("affine_forward in bfloat16", plain(layers.affine_forward, x, w, b))
+    each_allocation_fails("affine_backward in bfloat16", plain(layers.affine_backward, dout, (x, w, b)))
 """
 
 NETWORKS = COMMON + """

@@ -9,17 +9,20 @@ import pytest
 pytestmark = pytest.mark.compiled
 
 PROGRAM = """
-import ctypes, faulthandler, mmap, sys
+import ctypes, faulthandler, itertools, mmap, sys
 from types import SimpleNamespace
 import numpy as np
 sys.path.insert(0, TESTS)
 from adversarial import frozen, normal
+from bf16_kernels import INSTRUCTIONS, V4
 from entries import ENTRIES, Call, make_call
 from daseCV_c._runtime import backend
 from daseCV_c._runtime.kernels import modules_of
 
 faulthandler.enable()
 kernels = SimpleNamespace(**modules_of(backend.level))
+if V4:
+    kernels.affine_bf16 = V4.affine_bf16
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -48,7 +51,22 @@ def pooled(name, dtype, n, d, m, side, step):
     return Call("pool", name, [normal(name, *out, dtype=dtype), place, np.zeros(x, dtype), side, side, step], (2,))
 
 
+def rounded(name, sizes, *trans):
+    call = make_call(f"affine.{name}", np.float32, *sizes)
+    call.family = "affine_bf16"
+    if trans:
+        a, b = (np.ascontiguousarray(x.T) if turned else x for x, turned in zip(call.args, trans))
+        call.args = [a, b, call.args[2], *trans]
+    return call
+
+
 def calls(dtype, sizes):
+    for kind in INSTRUCTIONS if V4 and dtype == np.float32 else ():
+        V4.affine_bf16.use_amx(kind == "amx")
+        for name in ("affine_forward", "affine_backward_dx", "affine_backward_dw"):
+            yield f"{name} by {kind}", lambda: rounded(name, sizes)
+        for trans in itertools.product((False, True), repeat=2):
+            yield f"matmul {trans} by {kind}", lambda: rounded("matmul", sizes, *trans)
     for entry in ENTRIES:
         yield entry, lambda: make_call(entry, dtype, *sizes)
     for name in ("max_pool_forward", "max_pool_backward"):

@@ -198,6 +198,9 @@ def _wrong(array, out):
     yield array[:0].copy()
     yield np.concatenate([array, array], axis=-1)[..., ::2]
     yield array[None]
+    misaligned = np.empty(array.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(array.shape)
+    misaligned[...] = array
+    yield misaligned
     yield None
     if out:
         yield np.broadcast_to(array, array.shape)
