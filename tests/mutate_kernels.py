@@ -3,13 +3,14 @@
     python tests/mutate_kernels.py WORK                 builds all mutants once, then tests each; goes on where it was
     python tests/mutate_kernels.py WORK --list          what is drawn
     python tests/mutate_kernels.py WORK --show 17       one of them, and what became of it
+    python tests/mutate_kernels.py WORK --level v4      what level v4 has alone, bfloat16 among it; its barriers too
     python tests/mutate_kernels.py WORK --again 17,40 --tests leaks,workers
                                                         these are tested again, by these tests as they are now
 
-WORK is a folder: a copy of the tree with all mutants in it, built for level v3, and what was found. A mutant is off
-until the environment variable MUTANT names it. First the tests run once with all off, and it is noted which mutants
+WORK is a folder: a copy of the tree with all mutants in it, built for level v3 or v4, and what was found. A mutant is
+off until the environment variable MUTANT names it. First the tests run once with all off, and it is noted which mutants
 each of them reaches. Then each mutant is on for the tests that reach it, the fastest first, until one fails. It takes
-GCC, Linux on x86-64, a processor with AVX2, and hours; mutating.py has what a mutant is.
+GCC, Linux on x86-64, a processor with AVX2, or AVX512_BF16 and AMX, and hours; mutating.py has what a mutant is.
 """
 
 import argparse
@@ -73,11 +74,12 @@ class Work:
         return {int(n): Mutant(**fields) for n, fields in self.known["mutants"].items()}
 
 
-def draw(work, families, count, seed):
+def draw(work, families, count, seed, level):
     shutil.copytree(ROOT / "src", work.sources)  # places are counted in these
     sources = {file: (work.sources / file).read_text() for family in families for file in SOURCES[family]}
-    chosen = drawn(sources, families, count, random.Random(seed))
-    work.keep(mutants={n: asdict(mutant) for n, mutant in enumerate(chosen, 1)}, refused={}, results={}, seed=seed)
+    chosen = drawn(sources, families, count, random.Random(seed), level)
+    work.keep(mutants={n: asdict(mutant) for n, mutant in enumerate(chosen, 1)}, refused={}, results={}, seed=seed,
+              level=level)
 
 
 def copy_tree(work, kernels=True):
@@ -123,7 +125,8 @@ def build(work):
         places = insert(work)
         setup.write_text((ROOT / "setup.py").read_text().replace('"-O3", "-g0"', FAST_BUILD))
         environment = os.environ | {
-            "DASECV_BUILD_ISA": "v3", "DASECV_ABI3": "0", "CC": "ccache gcc" if shutil.which("ccache") else "gcc",
+            "DASECV_BUILD_ISA": work.known["level"], "DASECV_ABI3": "0",
+            "CC": "ccache gcc" if shutil.which("ccache") else "gcc",
             "CFLAGS": f"-include {ROOT / 'tests' / 'mutant.h'} -I{ROOT / 'tests'} -fmax-errors=0 -w"}
         done = subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=work.tree,
                               env=environment, capture_output=True, text=True)
@@ -250,7 +253,9 @@ def try_one(work, server, number, most):
             break
         limit = 40 + 6 * took
         if at_import:  # a server has passed there
-            status, words, _ = pytest(work, ["-x", *names[:100]], limit, MUTANT=str(number))
+            asked = work.folder / f"asked.{number}"  # too many for a command
+            asked.write_text("\n".join(names))
+            status, words, _ = pytest(work, ["-x", f"@{asked}"], limit, MUTANT=str(number))
             failed = re.search(r"^(?:FAILED|ERROR) (\S+)", words, re.MULTILINE)
             by = failed[1] if failed else words[-200:]
         else:
@@ -306,6 +311,7 @@ def main():
     parser.add_argument("work", help="a folder for the copy of the tree and for what is found")
     parser.add_argument("--family", action="append", choices=SOURCES, help="of these alone (default: of all)")
     parser.add_argument("--count", type=int, default=27, help="drawn of each family, beside those by hand")
+    parser.add_argument("--level", choices=("v3", "v4"), default="v3", help="v4: what level v3 has not")
     parser.add_argument("--seed", type=int, default=231)
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     parser.add_argument("--tests", default=",".join(TESTS), help="parts of the names of the files of tests")
@@ -318,7 +324,8 @@ def main():
     work = Work(given.work)
     work.folder.mkdir(parents=True, exist_ok=True)
     if "mutants" not in work.known:
-        draw(work, given.family or list(SOURCES), given.count, given.seed)
+        families = [family for family in SOURCES if family != "bf16" or given.level == "v4"]
+        draw(work, given.family or families, given.count, given.seed, given.level)
     if given.list:
         for number, mutant in work.mutants.items():
             print(number, mutant)

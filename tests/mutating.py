@@ -10,7 +10,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache
 
-from mutating_by_hand import BY_HAND
+from mutating_by_hand import BY_HAND, BY_HAND_V4
 
 SOURCES = {  # of each family, in src
     "activation": ("activation.pyx", "activations.h"),
@@ -34,14 +34,22 @@ SOURCES = {  # of each family, in src
     "threads": ("arithmetic.pxd", "runtime.pyx", "sharing.pxd", "threads/barrier.pxd", "threads/granted.pxd",
                 "threads/pool.pxd", "threads/scratch.h", "threads/scratch.pxd", "threads/system.h",
                 "threads/waiting.pxd"),
+    # Of level v4 alone.
+    "bf16": ("affine_bf16.pyx", "bf16/amx.h", "bf16/microkernel.h", "bf16/product.pxd", "bf16/rounding.pxd",
+             "bf16/step.h", "bf16/step.pxd"),
 }
 
-# What the compiler knows where level v3 is built by GCC on Linux: other branches hold no mutants.
+# What the compiler knows where a level is built by GCC on Linux: other branches hold no mutants.
 KNOWN = {
     "__GNUC__": 12, "__SSE2__": 1, "__AVX2__": 1, "__AVX512F__": 0, "__AVX512BF16__": 0, "__linux__": 1,
     "__x86_64__": 1, "__i386__": 0, "__aarch64__": 0, "__clang__": 0, "_WIN32": 0, "_MSC_VER": 0, "_M_X64": 0,
     "PLAIN_LOOPS": 0, "HAVE_VECTORS": 1, "_OPENMP": 1, "HAVE_ATOMICS": 1,
-    "MADV_HUGEPAGE": 1, "DASECV_AMX": 0,
+    "MADV_HUGEPAGE": 1, "DASECV_AMX": 0, "HAVE_BF16": 0, "HAVE_AMX": 0,
+}
+KNOWN_AT = {
+    "v3": KNOWN,
+    "v4": KNOWN | dict.fromkeys(("__AVX512F__", "__AVX512BW__", "__AVX512DQ__", "__AVX512VL__", "__AVX512BF16__",
+                                 "DASECV_AMX", "HAVE_BF16", "HAVE_AMX"), 1),
 }
 
 TYPES = (r"(?:const )?(?:unsigned )?(?:real|float|double|int|char|void|bint|size_t|ptrdiff_t|Py_ssize_t|u?int\d+_t|"
@@ -95,7 +103,8 @@ def blank(pattern, text, keep=""):
 class Text:
     """One source file, in which comments, strings and casts do not show."""
 
-    def __init__(self, file, text):
+    def __init__(self, file, text, level="v3"):
+        self.level = level
         self.file, self.text, self.cython = file, text, not file.endswith(".h")
         if self.cython:
             self.seen = blank(CYTHON_CAST, blank(CYTHON_COMMENT, text, '"'))
@@ -106,8 +115,7 @@ class Text:
     def line(self, place):
         return bisect_right(self.starts, place)
 
-    @staticmethod
-    def _live(text):
+    def _live(self, text):
         """Without directives, and without what they leave out."""
         lines, stack, continued = [], [], False
         for line in text.split("\n"):
@@ -115,11 +123,11 @@ class Text:
             if directive and not continued:
                 word, _, rest = line.lstrip().lstrip("#").strip().partition(" ")
                 if word in ("if", "ifdef", "ifndef"):
-                    holds = _condition(rest if word == "if" else f"defined({rest.strip()})")
+                    holds = _condition(rest if word == "if" else f"defined({rest.strip()})", self.level)
                     holds = not holds if word == "ifndef" and holds is not None else holds
                     stack.append([holds is not False, holds is True])
                 elif word == "elif":
-                    holds = None if stack[-1][1] else _condition(rest)
+                    holds = None if stack[-1][1] else _condition(rest, self.level)
                     stack[-1] = [not stack[-1][1] and holds is not False, stack[-1][1] or holds is True]
                 elif word == "else":
                     stack[-1] = [not stack[-1][1], True]
@@ -190,20 +198,22 @@ class Text:
 
 
 @cache
-def _condition(text):
+def _condition(text, level):
     """Whether #if holds; None if nobody knows."""
+    known = KNOWN_AT[level]
     text = re.sub(r"defined\s*\(?\s*(\w+)\s*\)?",
-                  lambda m: str(int(bool(KNOWN[m[1]]))) if m[1] in KNOWN else "unknown", text)
+                  lambda m: str(int(bool(known[m[1]]))) if m[1] in known else "unknown", text)
     text = re.sub(r"\bMR\b", "6", text)
     if "unknown" in text or re.search(r"[A-Za-z_]", text):
         return None
     return bool(eval(text.replace("&&", " and ").replace("||", " or ").replace("!", " not ").strip()))
 
 
-# What changes the time alone: prefetches, and from which size on work is shared out. What level v3 never comes to.
+# What changes the time alone: prefetches, and from which size on work is shared out.
 UNTOUCHED = re.compile(
-    r"prefetch|PREFETCH|PAUSE|threads_for\(|PICOSECONDS|picoseconds|bf16|BF16|AMX|amx|__asm__|"
+    r"prefetch|PREFETCH|PAUSE|threads_for\(|PICOSECONDS|picoseconds|__asm__|"
     r"^\s*(case|default|static|typedef|enum)\b|\bpass$")
+OF_V4 = re.compile(r"bf16|BF16|AMX|amx")  # what level v3 never comes to
 NO_STATEMENT = re.compile(r"\s*(def|@|from|import|raise|with|try|finally|else:|global|cdef .*\)[^=]*:$)")
 HEADER = re.compile(r"\s*(?:(?:if|while|for|switch)\s*(?=\()|else\b|UNROLL\b|EACH\b|do\b)")
 DECLARED = re.compile(
@@ -225,11 +235,19 @@ def body_of(text, begin, end):
     return begin + len(piece) - len(piece.lstrip())
 
 
-def candidates(family, file, source):
-    """Every mutant of a file."""
-    text = Text(file, source)
+def candidates(family, file, source, level="v3"):
+    """Every mutant of a file; at level v4, those that level v3 has not, and barriers."""
+    others = set(_all(family, file, source, "v3")) if level == "v4" and family != "bf16" else ()
+    for mutant in _all(family, file, source, level):
+        if mutant not in others or mutant.what.startswith("barrier_wait"):
+            yield mutant
+
+
+def _all(family, file, source, level):
+    text = Text(file, source, level)
     for begin, end, indent in text.statements():
-        if UNTOUCHED.search(text.seen[begin:end]):
+        piece = text.seen[begin:end]
+        if UNTOUCHED.search(piece) or level == "v3" and OF_V4.search(piece):
             continue
         yield from _in_statement(text, family, begin, end, indent)
 
@@ -265,7 +283,7 @@ def _in_statement(text, family, begin, end, indent):
         after = tokens[k + 1][0] if k + 1 < len(tokens) else ""
         operand = bool(re.match(r"[\w)\]]", before)) and before not in WORDS
         in_call = _callee(tokens, k)
-        if in_call == "prange" and _keyword(tokens, k) or in_call == "sizeof" or before in ("->", ".") \
+        if in_call == "prange" and _keyword(tokens, k) or in_call in ("sizeof", "BF16_LANES") or before in ("->", ".") \
                 or in_call == "range" and _position(tokens, k) == 2:
             continue
         for kind, table in SWAPPED.items():
@@ -363,9 +381,9 @@ def _span(text, tokens, at):
     return begin + len(text.text[begin:]) - len(text.text[begin:].lstrip()), tokens[last][2]
 
 
-def by_hand(family, sources):
+def by_hand(family, sources, level):
     """Faults that no operator makes, of mutating_by_hand.py."""
-    for file, old, new, whole, what in BY_HAND.get(family, ()):
+    for file, old, new, whole, what in (BY_HAND_V4 if level == "v4" else BY_HAND).get(family, ()):
         before, old = old.rpartition("|>")[::2]
         times = sources[file].count(before + old)
         if times != 1:
@@ -375,7 +393,7 @@ def by_hand(family, sources):
         yield Mutant(family, file, line, "by hand", what, begin, begin + len(old), whole, new)
 
 
-def drawn(sources, families, count, random):
+def drawn(sources, families, count, random, level="v3"):
     """`count` mutants of each family, of every kind in turn, and every barrier left out. sources: text by file."""
     chosen, taken = [], {}
 
@@ -389,12 +407,12 @@ def drawn(sources, families, count, random):
         return True
 
     for family in families:
-        for mutant in by_hand(family, sources):
+        for mutant in by_hand(family, sources, level):
             if not take(mutant):
                 raise ValueError(f"two mutants by hand are in each other's way: {mutant}")
         by_kind = {kind: [] for kind in KINDS}
         for file in SOURCES[family]:
-            for mutant in candidates(family, file, sources[file]):
+            for mutant in candidates(family, file, sources[file], level):
                 if mutant.kind == "left out" and "barrier_wait" in mutant.what:
                     take(mutant)
                 else:
@@ -440,5 +458,7 @@ def _chain(file, source, begin, end, whole, options):
         tests = "".join(f"{'el' if i else ''}if mutant_on({n}):\n{indent}    {new}\n{indent}"
                         for i, (n, new) in enumerate(options))
         return f"{tests}else:\n{indent}    {old}"
-    return "(" + "".join(f"({new}) if mutant_on({n}) else " for n, new in options) + f"({old}))"
+    # Without the cast, two kinds of truth in one choice would be a Python object.
+    as_truth = "<bint> " if any(re.search(r"\b(and|or|not)\b", each) for each in (old, *dict(options).values())) else ""
+    return "(" + "".join(f"{as_truth}({new}) if mutant_on({n}) else " for n, new in options) + f"{as_truth}({old}))"
 

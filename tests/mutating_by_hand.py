@@ -111,3 +111,45 @@ BY_HAND = {
         ("sharing.pxd", "return granted(num_threads)", "return num_threads", True, "threads are taken ungranted"),
     ),
 }
+
+# Of level v4: a vector of 64 bytes, more rows, bfloat16.
+SHORTENED = "_mm512_or_si512(_mm512_and_si512((__m512i){high}, _mm512_set1_epi32((int)0xffff0000u)), " \
+            "_mm512_srli_epi32((__m512i){low}, 16))"
+BY_HAND_V4 = {
+    "product": (
+        ("product/rows.h", "if (ROWS > 6) p2 = a + 6 * rs;", "if (ROWS > 6) p2 = a + 5 * rs;",
+         True, "the sixth row read for the seventh"),
+        ("product/rows.h", "if (ROWS > 9) p3 = a + 9 * rs;", "if (ROWS > 9) p3 = a + 8 * rs;",
+         True, "the ninth row read for the tenth"),
+    ),
+    "step": (
+        ("step/phases.pxd",
+         "own_panels = grid.cols == parts and layer.fan_out % (column_unit(sizeof(real)) * parts) == 0",
+         "own_panels = grid.cols == parts", True, "no barrier before panels that others have computed"),
+    ),
+    "bf16": (
+        ("bf16/microkernel.h", "d##i = _mm512_dpbf16_ps(d##i, s, b1);", "d##i = _mm512_dpbf16_ps(d##i, s, b0);",
+         True, "the second vector of columns is the first"),
+        ("bf16/microkernel.h", "if (|>n <= 16", "n < 16",
+         False, "an address behind the end is formed"),
+        ("bf16/microkernel.h", "return _mm512_permutexvar_epi16(zip, (__m512i)_mm512_cvtne2ps_pbh(high, low));",
+         "return " + SHORTENED.format(high="high", low="low") + ";", True, "pairs are cut, not rounded"),
+        ("bf16/microkernel.h", "bf16_kernels[rows - 1][cols > BF16_VL]", "bf16_kernels[rows - 1][cols >= BF16_VL]",
+         False, "one whole vector of columns taken for two"),
+        ("bf16/step.h", "_mm256_store_si256((__m256i *)first + p, (__m256i)_mm512_cvtneps_pbh(low));",
+         "_mm256_store_si256((__m256i *)first + p, _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)low, 16)));",
+         True, "samples are cut, not rounded"),
+        ("bf16/amx.h", "AMX_ADD(3, 5, 7);", "AMX_ADD(3, 5, 6);", True, "the fourth tile of sums is the third"),
+        ("bf16/amx.h", "AMX_LOAD(7, (panel) + BF16_VL, 128);", "AMX_LOAD(7, panel, 128);",
+         True, "the second vector of columns is the first, by AMX"),
+        ("bf16/amx.h", "AMX_LOAD(5, (from) + 16 * (apart), (apart) * 4);",
+         "AMX_LOAD(5, (from) + 15 * (apart), (apart) * 4);", True, "the lower rows begin one earlier"),
+        ("bf16/amx.h", "nv == 2) |>AMX_ZERO(1);", ";", True, "sums of the tile before"),
+        ("bf16/product.pxd", "plan.kc = max(<Py_ssize_t>32, ceil_div(ceil_div(p.k, blocks), 32) * 32)",
+         "plan.kc = max(<Py_ssize_t>32, ceil_div(ceil_div(p.k, blocks + (num_threads > 1)), 32) * 32)",
+         True, "shorter blocks of k on several threads"),
+        ("bf16/product.pxd", "amx_tile(&args, c + row * p.n + j, height, cols, pairs, &configured)",
+         "configured = 0; amx_tile(&args, c + row * p.n + j, height, cols, pairs, &configured)",
+         True, "registers are configured for each tile"),
+    ),
+}

@@ -57,6 +57,14 @@ def test_mutants_of_c_stand_in_what_is_compiled():
     }
 
 
+def test_level_v4_has_what_level_v3_has_not():
+    source = C.replace("_WIN32", "__AVX512F__").replace("(int)", "bf16_")
+    assert {(mutant.kind, mutant.what) for mutant in candidates("affine", "x.h", source, "v4")} == {
+        ("arithmetic", "* -> +"), ("constant", "3 -> 2"), ("left out", "barrier_wait(&b, n);"),
+        ("arithmetic", "- -> +"),
+    }
+
+
 def test_statements_and_expressions_are_chosen_at_run_time():
     mutants = dict(enumerate(candidates("affine", "x.h", C), 1))
     text, _ = inserted("x.h", C, mutants)
