@@ -1,12 +1,10 @@
 """The pool of workers and the kept scratch memory: one of each in a process, and neither changes the process."""
 
 import os
-import shlex
-import subprocess
 import sys
-import sysconfig
 
 import pytest
+from scarce import library_of
 
 from daseCV_c._runtime import backend as _backend
 
@@ -249,9 +247,6 @@ int omp_get_num_procs(void) { return called(); }
     @pytest.mark.parametrize(("env", "expected"), [({}, "0"), ({"KMP_BLOCKTIME": "7"}, "7"),
                                                    ({"OMP_WAIT_POLICY": "active"}, "unset")], ids=str)
     def test_openmp_reads_its_idle_time_where_it_is_set(script, tmp_path, env, expected):
-        (tmp_path / "first.c").write_text(FIRST_CALL)
-        compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-        command = [*compiler, "-shared", "-fPIC", "-o", tmp_path / "first.so", tmp_path / "first.c"]
-        subprocess.run(command, check=True)
-        said = script("import daseCV_c\ndaseCV_c.get_num_threads()\n", LD_PRELOAD=str(tmp_path / "first.so"), **env)
+        library = library_of(FIRST_CALL, tmp_path)
+        said = script("import daseCV_c\ndaseCV_c.get_num_threads()\n", LD_PRELOAD=str(library), **env)
         assert said.split() == ([expected] if _backend.runtime.openmp_version() else [])
