@@ -177,8 +177,10 @@ def sources_of(name, found=None):
         for near in re.findall(r'"([\w./]+\.(?:h|pyx))"', text):
             sources_of(near, found)
             sources_of(os.path.normpath(os.path.join(os.path.dirname(name), near)).replace(os.sep, "/"), found)
-        for package, names in re.findall(r"^\s*(?:from ([\w.]+) )?cimport ([\w., ]+)", text, re.MULTILINE):
-            for module in [package] + [f"{package}.{name.split()[0]}".strip(".") for name in names.split(",")]:
+        for package, plain, listed in re.findall(
+                r"^\s*(?:from ([\w.]+) )?cimport (?:([\w., ]+)|\(([^)]+)\))", text, re.MULTILINE):
+            several = [name.split()[0] for name in (plain or listed).split(",") if name.strip()]
+            for module in [package, *(f"{package}.{name}".strip(".") for name in several)]:
                 sources_of(module.replace(".", "/") + ".pxd", found)
     return found
 

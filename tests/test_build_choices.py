@@ -65,7 +65,9 @@ def translated(tmp_path_factory, run_setup):
         shutil.copy(ROOT / name, tree / name)
     (tree / "src" / "room").mkdir(parents=True)
     for family in ("runtime", "affine", "affine_bf16"):
-        (tree / "src" / f"{family}.pyx").write_text('cdef extern from "room/one.h":\n    pass\n')
+        (tree / "src" / f"{family}.pyx").write_text("from room.one cimport (\n    Nothing)\n")
+    (tree / "src" / "room" / "__init__.pxd").touch()
+    (tree / "src" / "room" / "one.pxd").write_text('cdef extern from "room/one.h":\n    ctypedef int Nothing\n')
     with open(tree / "daseCV_c" / "_compiled" / "sources.py", "a") as file:
         file.write('MODULES = {"networks": ("affine",), "affine_bf16": ("affine_bf16",)}\n')
     (tree / "src" / "sharing.pxd").write_text("cdef inline double set_serial_picoseconds(double p):\n    return p\n")
