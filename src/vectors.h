@@ -28,6 +28,8 @@
 #define VECS 1
 #if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #else
@@ -149,6 +151,9 @@ static inline vec vec_fma(vec a, vec b, vec c)
 #elif defined(__AVX2__)
     if (sizeof(real) == 4) return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
     return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#elif defined(__aarch64__)
+    if (sizeof(real) == 4) return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+    return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
 #else
     return a * b + c;
 #endif
