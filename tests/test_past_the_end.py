@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.compiled
 
 PROGRAM = """
-import ctypes, faulthandler, itertools, mmap, sys
+import ctypes, faulthandler, functools, itertools, mmap, sys
 from types import SimpleNamespace
 import numpy as np
 sys.path.insert(0, TESTS)
@@ -60,13 +60,21 @@ def rounded(name, sizes, *trans):
     return call
 
 
+def rounded_step(by, sizes):
+    call = make_call("step.train_step", np.float32, *sizes)
+    call.family = "rounded_step"
+    kernels.rounded_step = SimpleNamespace(train_step=functools.partial(V4.step.train_step, bf16=by))
+    return call
+
+
 def calls(dtype, sizes):
-    for kind in INSTRUCTIONS if V4 and dtype == np.float32 else ():
+    for by, kind in enumerate(INSTRUCTIONS, 1) if V4 and dtype == np.float32 else ():
         V4.affine_bf16.use_amx(kind == "amx")
         for name in ("affine_forward", "affine_backward_dx", "affine_backward_dw"):
             yield f"{name} by {kind}", lambda: rounded(name, sizes)
         for trans in itertools.product((False, True), repeat=2):
             yield f"matmul {trans} by {kind}", lambda: rounded("matmul", sizes, *trans)
+        yield f"train_step by {kind}", lambda: rounded_step(by, sizes)
     for entry in ENTRIES:
         yield entry, lambda: make_call(entry, dtype, *sizes)
     for name in ("max_pool_forward", "max_pool_backward"):
