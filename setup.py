@@ -81,17 +81,18 @@ LEVEL_FLAGS = {
     ],
 }
 LEVELS = tuple(LEVEL_FLAGS) if X86 else ("base",)
+# GCC's -O1 alone fuses no multiplication with an addition, and a row's bits would follow from the rows beside it.
+LIGHT_FLAGS = ["-O1", "-fexpensive-optimizations", "-g"]
 if MSVC:
     COMMON_FLAGS = ["/Od", "/Zi"] if DEBUG else ["/O2"]
 else:
     # -g0: Python's own flags ask for debug symbols, which nobody reads here and which take their time.
-    COMMON_FLAGS = ["-O1", "-g"] if DEBUG else [
+    COMMON_FLAGS = LIGHT_FLAGS if DEBUG else [
         "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function",
     ]
-# Python's own flags make signed overflow wrap around: the sanitizer would not see it. GCC's -O1 alone fuses no
-# multiplication with an addition, and a row's bits would follow from the rows beside it.
-SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-fno-wrapv", "-O1",
-                  "-fexpensive-optimizations", "-g"]
+# Python's own flags make signed overflow wrap around: the sanitizer would not see it.
+SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-fno-wrapv",
+                  *LIGHT_FLAGS]
 # Left out by name: a stand-in for instructions that a level lacks uses none of its parameters, and neither do some
 # functions that Cython writes; a module uses some functions of a header; Cython compares an unsigned index with 0;
 # no vector passes from one file to another.
