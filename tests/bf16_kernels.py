@@ -5,14 +5,14 @@ from types import SimpleNamespace
 import pytest
 
 from daseCV_c._runtime import backend as _backend
-from daseCV_c._runtime.kernels import modules_of
+from daseCV_c._runtime.kernels import families_of
 
 
 def _v4():
     """The modules of level v4 where their bfloat16 kernels can run, else None."""
     if _backend.runtime is None or not _backend.runtime.has_bf16() or "v4" not in _backend._built_levels():
         return None
-    modules = modules_of("v4")
+    modules = families_of("v4")
     return SimpleNamespace(**modules) if modules["affine_bf16"].built() else None
 
 

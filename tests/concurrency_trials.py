@@ -53,7 +53,7 @@ def entries(times):
     calls = 0
     with ThreadPoolExecutor(CALLERS) as pool:
         for level in conftest.usable_levels():
-            kernels = SimpleNamespace(**conftest.modules_of(level))
+            kernels = SimpleNamespace(**conftest.families_of(level))
             for entry in ENTRIES * times:
                 for dtype in (np.float32, np.float64):
                     wrong = differing(pool, kernels, entry, dtype)

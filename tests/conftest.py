@@ -29,7 +29,7 @@ import daseCV_c  # noqa: E402
 from daseCV_c._runtime import backend as _backend  # noqa: E402
 from daseCV_c._runtime import precision as _precision  # noqa: E402
 from daseCV_c._runtime import threads as _threads  # noqa: E402
-from daseCV_c._runtime.kernels import modules_of, specialised  # noqa: E402
+from daseCV_c._runtime.kernels import families_of, specialised  # noqa: E402
 
 
 def usable_levels():
@@ -48,7 +48,7 @@ def usable_levels():
 def share_small_work():
     """Arrays of a few thousand numbers are shared out to threads, which would not pay, so that tests see it."""
     for level in usable_levels():
-        for module in modules_of(level).values() if level != "missing" else ():
+        for module in families_of(level).values() if level != "missing" else ():
             assert module.share_from(2e6) > 0
 
 
@@ -166,7 +166,7 @@ def kernels(request):
     """The compiled module of each family, of each instruction-set level in turn."""
     if request.param == "missing":
         pytest.fail(f"the compiled kernels are not built; run: {_backend.build_command()}")
-    return SimpleNamespace(**modules_of(request.param))
+    return SimpleNamespace(**families_of(request.param))
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,9 @@ from adversarial import frozen  # noqa: E402
 from entries import ENTRIES, make_call  # noqa: E402
 
 from daseCV_c._runtime import backend  # noqa: E402
-from daseCV_c._runtime.kernels import modules_of  # noqa: E402
+from daseCV_c._runtime.kernels import families_of  # noqa: E402
 
-kernels = SimpleNamespace(**modules_of(backend.level))
+kernels = SimpleNamespace(**families_of(backend.level))
 for module in vars(kernels).values():
     module.share_from(2e6)
 

@@ -17,10 +17,10 @@ from adversarial import frozen, normal
 from bf16_kernels import INSTRUCTIONS, V4
 from entries import ENTRIES, Call, make_call
 from daseCV_c._runtime import backend
-from daseCV_c._runtime.kernels import modules_of
+from daseCV_c._runtime.kernels import families_of
 
 faulthandler.enable()
-kernels = SimpleNamespace(**modules_of(backend.level))
+kernels = SimpleNamespace(**families_of(backend.level))
 if V4:
     kernels.affine_bf16 = V4.affine_bf16
 libc = ctypes.CDLL(None, use_errno=True)

@@ -8,11 +8,11 @@ import numpy as np
 import daseCV_c
 from daseCV_c import layer_utils, layers, optim
 from daseCV_c._runtime import backend as _backend
-from daseCV_c._runtime.kernels import modules_of
+from daseCV_c._runtime.kernels import families_of
 from daseCV_c._step import fully_connected as _engine
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
 
-for module in modules_of(_backend.level).values():
+for module in families_of(_backend.level).values():
     module.share_from(2e6)  # regions of work that would not pay, too
 
 

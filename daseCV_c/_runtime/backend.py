@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from daseCV_c import _compiled
-from daseCV_c._runtime.kernels import Kernels, modules_of, specialised
+from daseCV_c._runtime.kernels import Kernels, families_of, specialised
 from daseCV_c._runtime.restore import Restore
 
 LEVELS = ("base", "v3", "v4")
@@ -104,7 +104,7 @@ def _load() -> tuple[Any, dict[np.dtype[Any], Kernels] | None, str | None]:
             raise ImportError(f"they are built for NumPy 2, and this is NumPy {np.__version__}")
         runtime = _load_runtime()
         level = _choose_level(runtime.cpu_level(), _built_levels())
-        return runtime, specialised(modules_of(level)), level
+        return runtime, specialised(families_of(level)), level
     except LevelError:
         raise
     except Exception as error:  # a module of another platform, NumPy or compiler may raise anything

@@ -169,7 +169,7 @@ _CLASSES: dict[str, Callable[[ModuleType, str], Any]] = {**get_type_hints(Kernel
 FAMILIES = tuple(_CLASSES)
 
 
-def modules_of(level: str) -> dict[str, ModuleType]:
+def families_of(level: str) -> dict[str, ModuleType]:
     """The built module of each family that `level` has, imported."""
     built = {name: importlib.import_module(f"daseCV_c._compiled.{level}.{name}") for name in sources.modules_of(level)}
     return {family: module for name, module in built.items() for family in sources.MODULES[name]}
