@@ -34,8 +34,15 @@ def command(storage, *more):
 
 
 def started(storage, *more, **how):
-    return subprocess.Popen(command(storage, *more), env=program_environment(), text=True,
-                            **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **how})
+    return subprocess.Popen(command(storage, *more), text=True, **{
+        "env": program_environment(), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **how})
+
+
+def stopping(file):
+    """The environment of a search of which one trial stops its process, where there is not yet such a file."""
+    there = program_environment()
+    return {**there, "STOPPED": str(file), "PYTHONPATH": os.pathsep.join([
+        str(Path(__file__).parent / "stopping"), there["PYTHONPATH"]])}
 
 
 def facts(found):
@@ -119,13 +126,6 @@ def beside(work):
         raise raised[0]
 
 
-def finished(storage, count):
-    """So many trials have found something."""
-    with contextlib.suppress(KeyError):  # not there yet
-        return sum(trial.value is not None for trial in attempts(storage)) >= count
-    return False
-
-
 def stalled(storage):
     """One trial is running, and all are finished that may be before it is: those that are less than AHEAD behind."""
     tried = attempts(storage)
@@ -134,11 +134,14 @@ def stalled(storage):
     return len(running) == 1 and len(places) == min(running[0] + AHEAD, TRIALS)
 
 
-def children(process):
-    """The processes that it has started and that import this package."""
-    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    found = [int(pid) for pid in path.read_text().split()]
-    return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+def children(pid):
+    """The processes that a process has started and that import this package."""
+    found = []
+    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
 
 
 def state(pid):
@@ -151,6 +154,11 @@ def state(pid):
 def running(pid):
     """True until it has ended, whether or not somebody has asked how."""
     return state(pid) not in "ZX"
+
+
+def stopped(pids):
+    """Those that are stopped."""
+    return [pid for pid in pids if state(pid) == "T"]
 
 
 def programs():

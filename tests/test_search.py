@@ -23,13 +23,14 @@ from searching import (
     beside,
     children,
     facts,
-    finished,
     postgres,
     programs,
     running,
     search,
     stalled,
     started,
+    stopped,
+    stopping,
     until,
 )
 
@@ -105,17 +106,17 @@ def test_a_search_goes_on_to_more_trials(tmp_path, whole):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "kept.claim"]
 
 
-def test_killed_and_gone_on_with(where, whole):
+def test_killed_and_gone_on_with(where, whole, tmp_path):
     """The leader dies by SIGKILL while one of its processes is in the middle of a trial."""
-    leader = started(where)
-    until(lambda: finished(where, 1), leader)
-    workers = children(leader)
-    os.kill(workers[0], signal.SIGSTOP)  # so that its trial cannot end
+    leader = started(where, env=stopping(tmp_path / "stopped"))
+    until(lambda: stopped(children(leader.pid)), leader)
+    workers = children(leader.pid)
+    held, = stopped(workers)
     until(lambda: stalled(where), leader)
     leader.kill()
     leader.wait()
     before = {kept.number: kept.datetime_complete for kept in attempts(where) if kept.state.is_finished()}
-    os.kill(workers[0], signal.SIGCONT)
+    os.kill(held, signal.SIGCONT)
     until(lambda: not any(map(running, workers)))
     leader.communicate()
 
@@ -131,15 +132,15 @@ def test_killed_and_gone_on_with(where, whole):
     assert before.items() <= {kept.number: kept.datetime_complete for kept in tried}.items()
 
 
-def test_a_process_that_is_killed_in_the_middle(tmp_path, whole):
+def test_a_process_that_is_killed_in_the_middle(tmp_path, whole, monkeypatch):
     kept = tmp_path / "kept"
+    for name, value in stopping(tmp_path / "stopped").items():
+        monkeypatch.setenv(name, value)
 
     def kill(over):
-        until(lambda: finished(kept, AHEAD), over=over)  # so trial 0 is, which the first process has run
-        worker = next(child for child in multiprocessing.active_children() if child.name == "dasecv-search-1")
-        os.kill(worker.pid, signal.SIGSTOP)
+        until(lambda: stopped(children(os.getpid())), over=over)
         until(lambda: stalled(kept), over=over)
-        worker.kill()
+        os.kill(*stopped(children(os.getpid())), signal.SIGKILL)
 
     with beside(kill):
         found = search(kept)
@@ -159,9 +160,9 @@ def test_two_that_lead_at_the_same_time(where, whole, tmp_path):
 
 
 def test_ctrl_c(tmp_path, whole):
-    leader = started(tmp_path / "kept")
-    until(lambda: finished(tmp_path / "kept", 1), leader)
-    workers = children(leader)
+    leader = started(tmp_path / "kept", env=stopping(tmp_path / "stopped"))
+    until(lambda: stopped(children(leader.pid)), leader)
+    workers = children(leader.pid)
     leader.send_signal(signal.SIGINT)
     said = leader.communicate()[0]
     assert leader.returncode == 130 and said.endswith("dasecv: stopped; the same command goes on\n")

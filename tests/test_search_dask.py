@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import fails, program_environment
+from commands import fails
 from searching import (
     FIXED,
     SPACE,
@@ -16,11 +16,11 @@ from searching import (
     attempts,
     beside,
     facts,
-    finished,
     found_or_stopped,
     search,
     stalled,
-    state,
+    stopped,
+    stopping,
     until,
 )
 
@@ -51,12 +51,14 @@ def whole(tmp_path_factory):
 def cluster(tmp_path_factory):
     """Two workers in processes of their own, which find the modules of the tests."""
     folder = tmp_path_factory.mktemp("cluster")
-    paths = [str(Path(__file__).parent), program_environment()["PYTHONPATH"]]
+    (folder / "stopped").touch()  # nothing is stopped until a test removes it
+    environment = stopping(folder / "stopped") | {"UNPACKED": str(folder / "unpacked")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), environment["PYTHONPATH"]])
     # On a machine that is busy a process in the place of a killed one comes late; that does not end the waiting for it.
     patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "300s"})
     with pytest.MonkeyPatch.context() as patch, patient:
-        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
-        patch.setenv("UNPACKED", str(folder / "unpacked"))
+        for name, value in environment.items():
+            patch.setenv(name, value)
         with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0",
                                       local_directory=str(folder)) as found:
             yield found
@@ -78,14 +80,14 @@ def numbers(found):
 def test_a_worker_that_is_killed_in_the_middle(tmp_path, cluster, whole):
     """Nothing is lost, the result is that of one process, and each process has got the data once."""
     kept, killed = tmp_path / "kept", []
+    os.remove(os.environ["STOPPED"])
     pids = [worker.pid for worker in cluster.workers.values()]
     base = {name: value for name, value in whole.trials[0].settings.items()
             if name not in ("model", "dataset", "seed", *SPACE)}
 
     def kill(over):
-        until(lambda: finished(kept, 1), over=over)
-        killed.append(pids[0])
-        os.kill(killed[0], signal.SIGSTOP)  # so that its trial cannot end
+        until(lambda: stopped(pids), over=over)
+        killed.extend(stopped(pids))
         until(lambda: stalled(kept), over=over)
         os.kill(killed[0], signal.SIGKILL)
 
@@ -112,19 +114,16 @@ def test_a_worker_that_does_not_answer(tmp_path, cluster, monkeypatch):
     pids = [worker.pid for worker in cluster.workers.values()]
     pool = on_dask.OnDask(Problem({}, (1,), 2), cluster.scheduler_address, None, 2)
 
-    def stopped():
-        return [pid for pid in pids if state(pid) == "T"]
-
     go, stop = Claim(0, 0, str(tmp_path / "go")), Claim(1, 1, "stop")
     pool.submit(go)  # occupies one of the two
     pool.submit(stop)
     found = []
-    until(lambda: found.extend(pool.finished(0.1)) or stopped())
+    until(lambda: found.extend(pool.finished(0.1)) or stopped(pids))
     assert found == []
     (tmp_path / "go").touch()
     until(lambda: found.extend(pool.finished(0.1)) or found)
     assert found == [(go, "found")] and pool.finished(0.1) == []
-    os.kill(stopped()[0], signal.SIGCONT)
+    os.kill(stopped(pids)[0], signal.SIGCONT)
     until(lambda: found.extend(pool.finished(0.1)) or len(found) == 2)
     assert found[1] == (stop, "woken")
 
@@ -134,9 +133,9 @@ def test_a_worker_that_does_not_answer(tmp_path, cluster, monkeypatch):
     assert found[2] == (Claim(2, 2, "die"), Lost("its Dask workers have died"))
 
     pool.submit(stop)
-    until(stopped)
+    until(lambda: stopped(pids))
     pool.close()
-    os.kill(stopped()[0], signal.SIGCONT)
+    os.kill(stopped(pids)[0], signal.SIGCONT)
 
 
 def test_threads_of_one_process(tmp_path, whole):
