@@ -5,8 +5,9 @@
 A trial is one of the networks (no normalization, batch norm, layer norm, each with and without dropout, and
 the convolutional one) with one of the update rules. It trains in a process of its own, which writes a
 checkpoint after each step to a slow file system, and gets SIGKILL: every other time while a
-checkpoint is being written, else at any time. The next process goes on from what it finds. In the end
-all parameters, states and histories are those of an undisturbed training, to the last bit.
+checkpoint is being written, where the process stops itself, else at any time. One that is to be killed
+does not end by itself. The next process goes on from what it finds. In the end all parameters, states
+and histories are those of an undisturbed training, to the last bit.
 
 `test_kills.py` runs a few of them. It needs nothing but the package.
 """
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -40,11 +41,18 @@ COMPARED = ("loss_history", "train_acc_history", "val_acc_history", "val_loss_hi
 
 # The process that trains.
 
-class SlowFile:
-    """A file on a slow file system: 4 KiB at a time, each of them seen by everybody, and a pause."""
+def stop() -> None:
+    """This process does nothing more before somebody sends it a signal."""
+    os.kill(os.getpid(), signal.SIGSTOP)
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+
+class SlowFile:
+    """A file on a slow file system: 4 KiB at a time, each of them seen by everybody, and a pause. After part `last` of
+    them the process stops."""
+
+    def __init__(self, file: Any, last: int | None) -> None:
+        self._file, self._last = file, last
+        self._parts = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
@@ -60,6 +68,9 @@ class SlowFile:
             self._file.write(part[start:start + 4096])
             self._file.flush()
             time.sleep(0.0005)
+            self._parts += 1
+            if self._parts == self._last:
+                stop()
         return len(part)
 
 
@@ -90,14 +101,19 @@ def data_of(images: bool) -> dict[str, np.ndarray]:
     return {"X_train": X[:400], "y_train": y[:400], "X_val": X[400:], "y_val": y[400:]}
 
 
-def train(folder: Path, trial: tuple[str, str | None, float]) -> None:
-    """Begin, or go on from the checkpoint in `folder`; write the result when the training has ended."""
+def train(folder: Path, trial: tuple[str, str | None, float], doomed: bool, draft: int, last: int) -> None:
+    """Begin, or go on from the checkpoint in `folder`; write the result when the training has ended.
+
+    A process that is doomed stops in draft `draft` of a checkpoint, if there is one of that number, or at the end.
+    """
     from daseCV_c import _files
     from daseCV_c.classifiers.cnn import ThreeLayerConvNet
     from daseCV_c.classifiers.fc_net import FullyConnectedNet
     from daseCV_c.solver import Solver
 
-    _files.open = lambda *args: SlowFile(open(*args))  # type: ignore[attr-defined]
+    drafts = itertools.count(1)
+    _files.open = lambda *args: SlowFile(  # type: ignore[attr-defined]
+        open(*args), last if doomed and next(drafts) == draft else None)
     rule, network, keep = trial
     np.random.seed(11)
     model: Any
@@ -114,6 +130,8 @@ def train(folder: Path, trial: tuple[str, str | None, float]) -> None:
                         checkpoint_path=None if folder.name == UNDISTURBED else folder / CHECKPOINT,
                         checkpoint_every=0)
     solver.train()
+    if doomed:
+        stop()
     result = {name: digest(getattr(solver, name)) for name in COMPARED}
     result |= {"params": digest(model.params), "bn_params": digest(getattr(model, "bn_params", [])),
                "random": digest(np.random.get_state()[1:])}
@@ -122,74 +140,46 @@ def train(folder: Path, trial: tuple[str, str | None, float]) -> None:
 
 # The process that kills.
 
-class Kills(NamedTuple):
-    """How many there were, and how many of them while a checkpoint was written."""
-
-    all: int
-    writing: int
-
-
-def _start(folder: Path, trial: tuple[str, str | None, float]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, __file__, "--child", str(folder), json.dumps(trial)])
+def _start(folder: Path, trial: tuple[str, str | None, float], doomed: bool = False, draft: int = 0,
+           last: int = 0) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, __file__, "--child", str(folder), json.dumps([trial, doomed, draft, last])])
 
 
 def _drafts(folder: Path) -> list[Path]:
     return list(folder.glob(".*.part"))
 
 
-def _kill(folder: Path, process: subprocess.Popen[bytes], writing: bool, rng: random.Random) -> Kills:
-    """Wait for the moment, and kill; none if the training ends before."""
+def _kill(folder: Path, trial: tuple[str, str | None, float], writing: bool, rng: random.Random) -> bool:
+    """Go on with the training and kill it; whether it was writing a checkpoint then."""
+    process = _start(folder, trial, True, rng.randint(1, 6) if writing else 0, rng.randint(1, 60))
     if writing:
-        for _ in range(rng.randint(1, 6)):
-            while not _drafts(folder) and process.poll() is None:
-                time.sleep(0.0005)
-            time.sleep(rng.uniform(0, 0.01))
-        while not _stopped_with_a_draft(folder, process) and process.poll() is None:
-            time.sleep(0.0005)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     else:
         while not (folder / CHECKPOINT).exists() and process.poll() is None and rng.random() < 0.99:
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.4))
-    if process.poll() is not None:
-        return Kills(0, 0)
+    assert process.poll() is None, f"{trial}: the training has failed"
     process.kill()
     process.wait()
-    return Kills(1, int(bool(_drafts(folder))))
+    return bool(_drafts(folder))
 
 
-def _stopped_with_a_draft(folder: Path, process: subprocess.Popen[bytes]) -> bool:
-    """On a busy machine a draft that was seen may be whole before a signal comes: so look again once it is stopped."""
-    if process.poll() is not None or not _drafts(folder):
-        return False
-    os.kill(process.pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-    if _drafts(folder):
-        return True
-    os.kill(process.pid, signal.SIGCONT)
-    return False
-
-
-def run(trial: tuple[str, str | None, float], kills: int, rng: random.Random, parent: Path) -> Kills:
-    """One trial; AssertionError if it does not end as it would have ended undisturbed."""
+def run(trial: tuple[str, str | None, float], kills: int, rng: random.Random, parent: Path) -> int:
+    """One trial: how many of the kills came while a checkpoint was written; AssertionError if it does not end as it
+    would have ended undisturbed."""
     alone, folder = parent / UNDISTURBED, parent / "killed"
     for each in (alone, folder):
         each.mkdir(parents=True)
     undisturbed = _start(alone, trial)
-    done = Kills(0, 0)
-    for i in range(kills):
-        process = _start(folder, trial)
-        one = _kill(folder, process, (i + kills) % 2 == 0, rng)
-        done = Kills(done.all + one.all, done.writing + one.writing)
-        if process.poll() == 0:
-            break
-    if not (folder / RESULT).exists():
-        assert _start(folder, trial).wait() == 0, f"{trial}: the resumed training has failed"
+    writing = sum(_kill(folder, trial, (i + kills) % 2 == 0, rng) for i in range(kills))
+    assert not (folder / RESULT).exists()
+    assert _start(folder, trial).wait() == 0, f"{trial}: the resumed training has failed"
     assert undisturbed.wait() == 0, f"{trial}: the training has failed"
     expected, found = (json.loads((each / RESULT).read_text()) for each in (alone, folder))
     different = [name for name in expected if expected[name] != found[name]]
-    assert not different, f"{trial}: after {done.all} kills other {', '.join(different)}"
+    assert not different, f"{trial}: after {kills} kills other {', '.join(different)}"
     assert not _drafts(folder), f"{trial}: a draft was left"
-    return done
+    return writing
 
 
 def main() -> None:
@@ -199,17 +189,18 @@ def main() -> None:
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        train(Path(args.child[0]), tuple(json.loads(args.child[1])))
+        trial, *fate = json.loads(args.child[1])
+        train(Path(args.child[0]), tuple(trial), *fate)
         return
-    rng, total, count = random.Random(args.seed), Kills(0, 0), 0
-    trials = rng.sample(TRIALS, len(TRIALS))
+    rng = random.Random(args.seed)
+    trials, count, killed, writing = rng.sample(TRIALS, len(TRIALS)), 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
-        while total.all < args.kills:
-            trial = trials[count % len(trials)]
-            done = run(trial, rng.randint(1, 3), rng, Path(folder) / str(count))
-            total, count = Kills(total.all + done.all, total.writing + done.writing), count + 1
-            print(f"{trial}: {done.all} kills, {done.writing} of them while it wrote a checkpoint; equal", flush=True)
-    print(f"{count} trainings, {total.all} kills, {total.writing} while a checkpoint was written: all equal")
+        while killed < args.kills:
+            trial, kills = trials[count % len(trials)], rng.randint(1, 3)
+            found = run(trial, kills, rng, Path(folder) / str(count))
+            count, killed, writing = count + 1, killed + kills, writing + found
+            print(f"{trial}: {kills} kills, {found} of them while it wrote a checkpoint; equal", flush=True)
+    print(f"{count} trainings, {killed} kills, {writing} while a checkpoint was written: all equal")
 
 
 if __name__ == "__main__":

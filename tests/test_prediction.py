@@ -294,15 +294,17 @@ def test_another_thread_may_predict_while_the_network_is_trained():
     net = net_of("both", np.float32)
     solver = Solver(net, {"X_train": X, "y_train": y, "X_val": X[:50], "y_val": y[:50]}, update_rule="adam",
                     num_epochs=30, batch_size=20, verbose=False)
-    found, ended = [], threading.Event()
+    found, begun, ended = [], threading.Event(), threading.Event()
 
     def predict():
         while not ended.is_set():
+            begun.set()
             probabilities = net.predict_proba(X)
             found.append(probabilities.shape == (400, 5) and bool((np.abs(probabilities.sum(axis=1) - 1) < 1e-5).all()))
 
     thread = threading.Thread(target=predict)
     thread.start()
+    begun.wait()
     try:
         solver.train()
     finally:

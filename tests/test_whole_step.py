@@ -228,7 +228,7 @@ def by_another_thread(delay):
 @pytest.mark.parametrize("model", MODELS)
 def test_signals_and_other_threads(backend, model, interrupt, monkeypatch):
     """Whenever it comes: the losses of an undisturbed training, and parameters that belong to them."""
-    expected, lost = {}, []
+    expected, lost, limit = {}, [], signal.getitimer(signal.ITIMER_REAL)  # of pytest-timeout, which has the one timer
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: lost.append(unraisable.exc_type))
     former = signal.signal(signal.SIGALRM, stop)
     try:
@@ -237,7 +237,8 @@ def test_signals_and_other_threads(backend, model, interrupt, monkeypatch):
             lost.clear()
             try:
                 interrupt(0.001 + 0.00037 * k)
-                while not lost and len(solver.loss_history) < 1_000:  # Python loses what is raised in a destructor
+                # Python loses what is raised in a destructor. The number ends what would hang; it comes long before.
+                while not lost and len(solver.loss_history) < 1_000_000:
                     solver._step()
             except Interrupted:
                 pass
@@ -247,6 +248,7 @@ def test_signals_and_other_threads(backend, model, interrupt, monkeypatch):
             assert now == expected[done], "a torn step"
     finally:
         signal.signal(signal.SIGALRM, former)
+        signal.setitimer(signal.ITIMER_REAL, *limit)
 
 
 def in_place(w, dw, config=None):
