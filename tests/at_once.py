@@ -38,7 +38,7 @@ def differing(pool, kernels, entry, dtype):
 
     def calls(k):
         mine = [own(call) for _ in range(3)]
-        start.wait(60)
+        start.wait(600)  # not for ever: one may have failed before
         return [frozen([each(kernels, 1 + (k + i) % 3), each.results()]) for i, each in enumerate(mine)]
 
     found = list(pool.map(calls, range(CALLERS)))

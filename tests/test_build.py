@@ -29,10 +29,8 @@ def clean_env(**more):
 
 
 def run(command, cwd, **env):
-    done = subprocess.run(
-        [sys.executable, *map(str, command)], cwd=cwd, env=clean_env(**env), capture_output=True, text=True,
-        timeout=560,
-    )
+    done = subprocess.run([sys.executable, *map(str, command)], cwd=cwd, env=clean_env(**env), capture_output=True,
+                          text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     return done
 
@@ -62,7 +60,6 @@ def site(artefacts, tmp_path_factory):
 
 
 @pytest.mark.build
-@pytest.mark.timeout(600)
 def test_sdist_holds_every_source(artefacts):
     with tarfile.open(artefacts[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -77,7 +74,6 @@ def test_sdist_holds_every_source(artefacts):
 
 
 @pytest.mark.build
-@pytest.mark.timeout(600)
 def test_wheel_holds_the_package_alone(artefacts):
     with zipfile.ZipFile(artefacts[1]) as wheel:
         names = wheel.namelist()
@@ -90,7 +86,6 @@ def test_wheel_holds_the_package_alone(artefacts):
 
 
 @pytest.mark.build
-@pytest.mark.timeout(600)
 def test_installed_wheel_trains_from_an_empty_folder(site, tmp_path):
     where = run(["-c", "import daseCV_c; print(daseCV_c.__file__)"], tmp_path, PYTHONPATH=str(site))
     assert Path(where.stdout.strip()).is_relative_to(site)
@@ -100,7 +95,6 @@ def test_installed_wheel_trains_from_an_empty_folder(site, tmp_path):
 
 
 @pytest.mark.build
-@pytest.mark.timeout(600)
 def test_tests_beside_an_installed_wheel_leave_out_what_reads_the_tree(site, tmp_path):
     """`.ci/wheel try` runs all others there."""
     shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=LEFT_BEHIND)
@@ -112,7 +106,6 @@ def test_tests_beside_an_installed_wheel_leave_out_what_reads_the_tree(site, tmp
 
 
 @pytest.mark.build
-@pytest.mark.timeout(600)
 def test_a_students_way_with_the_installed_wheel(site, tmp_path):
     """In Chinese; `python tests/student_way.py` goes it in both languages, and through the notebooks."""
     way = Way(sys.executable, tmp_path / "我的 作业", "zh", clean_env(PYTHONPATH=str(site)))
@@ -121,7 +114,6 @@ def test_a_students_way_with_the_installed_wheel(site, tmp_path):
 
 
 @pytest.mark.build
-@pytest.mark.timeout(600)
 def test_serial_build_says_so_and_works(artefacts, site, tmp_path):
     assert "OpenMP is switched off" in artefacts[2]
     code = ("import daseCV_c, numpy as np\nfrom daseCV_c.layers import affine_forward\n"

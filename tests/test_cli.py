@@ -153,7 +153,7 @@ rows = [(1, 0, name, "0.5") for name in ("loss", "train_acc", "val_acc")]
 assert save_curves(rows, Path("curves.png"))
 assert "matplotlib.pyplot" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", code], check=True, env=program_environment(), timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, env=program_environment())
     assert (here / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -402,7 +402,7 @@ def test_a_config_as_deep_as_a_well(run, here, capsys):
 def test_letters_that_the_terminal_does_not_know(here):
     def call(*argv):
         return subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "daseCV_c", *argv], capture_output=True, timeout=120,
+            [sys.executable, "-W", "ignore", "-m", "daseCV_c", *argv], capture_output=True,
             env={**program_environment(), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
 
     done = call("train", *QUICK, "--out", "\u4f5c\u4e1a")
@@ -460,7 +460,7 @@ def test_the_mean_is_subtracted_before_rounding():
 def test_as_a_program_from_an_empty_folder(here):
     def call(*argv):
         return subprocess.run([sys.executable, "-W", "ignore", "-m", "daseCV_c", *argv], capture_output=True,
-                              text=True, env=program_environment(), timeout=120)
+                              text=True, env=program_environment())
 
     done = call("train", *QUICK)
     assert (done.returncode, done.stderr) == (0, "")

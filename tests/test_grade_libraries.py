@@ -88,6 +88,6 @@ def test_nbgrader_takes_the_notebook():
     for cell in notebook.cells:
         name = re.sub("^answer-", "", cell.metadata.get("nbgrader", {}).get("grade_id", ""))
         cell.source = ANSWERS.get(name, cell.source)
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=True).execute()
+    nbclient.NotebookClient(notebook, startup_timeout=600, kernel_name="python3", allow_errors=True).execute()
     found = [determine_grade(cell) for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade")]
     assert found == [(points, of) for points, of in zip(right()[1], (10.0, 4.0), strict=True)]

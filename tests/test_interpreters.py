@@ -6,7 +6,7 @@ import pytest
 
 from daseCV_c import _first_interpreter
 
-pytestmark = [pytest.mark.once, pytest.mark.timeout(100)]
+pytestmark = pytest.mark.once
 
 PROGRAM = """
 import os, sys
@@ -71,4 +71,4 @@ def test_this_is_the_first_one():
 if sys.implementation.name == "cpython":
     @pytest.mark.parametrize("before", [True, False], ids=["after_the_first", "before_the_first"])
     def test_a_sub_interpreter_is_refused(script, before):
-        script(PROGRAM.replace("BEFORE", str(before)), timeout=90)
+        script(PROGRAM.replace("BEFORE", str(before)))

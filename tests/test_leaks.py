@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.once, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.once
 
 PROGRAM = f"""
-import sys
+import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import conftest  # small work is shared out to threads
 import daseCV_c, leaks
@@ -19,6 +19,9 @@ kept = {{name: leaks.growth(leaks.REPEATED[name][0], *times) for name, times in 
 for name, (blocks, size) in kept.items():
     print(f"{{name}}: {{blocks:+.2f}} blocks, {{size:+.0f}} bytes")
 assert all(blocks < 8 and size < 16 for blocks, size in kept.values())
+until = time.monotonic() + 60
+while leaks.threads() > THREADS and time.monotonic() < until:  # some have ended and are still on their way out
+    time.sleep(0.01)
 assert leaks.threads() <= THREADS, leaks.threads()
 """
 TIMES = {"models": (5, 10), "solvers": (10, 10), "layers": (5, 10), "float32": (5, 10), "errors": (5, 10),
@@ -27,5 +30,5 @@ TIMES = {"models": (5, 10), "solvers": (10, 10), "layers": (5, 10), "float32": (
 if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
     def test_what_is_gone_keeps_nothing(script):
         """Blocks of Python's allocator and bytes of the C library's, which else hands out what it has kept itself."""
-        print(script(PROGRAM.replace("TIMES", repr(TIMES)).replace("THREADS", "9"), timeout=100,
+        print(script(PROGRAM.replace("TIMES", repr(TIMES)).replace("THREADS", "9"),
                      GLIBC_TUNABLES="glibc.malloc.tcache_count=0", OPENBLAS_NUM_THREADS="1"))

@@ -75,7 +75,6 @@ def committed(name, language):
 
 
 @pytest.mark.notebook
-@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", build.NAMES)
 def test_runs_from_top_to_bottom(name, source, tmp_path):

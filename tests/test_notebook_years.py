@@ -43,7 +43,7 @@ def ran(cells, folder):
     notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)))
     root = str(Path(daseCV_c.__file__).parents[1])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    client = nbclient.NotebookClient(notebook, kernel_manager_class=OwnKernel, timeout=300,
+    client = nbclient.NotebookClient(notebook, kernel_manager_class=OwnKernel, startup_timeout=600,
                                      resources={"metadata": {"path": str(folder)}})
     client.execute(env=os.environ | {"PYTHONPATH": paths})
     return ["".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stdout")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from scarce import preloaded
 
-pytestmark = [pytest.mark.compiled, pytest.mark.once, pytest.mark.timeout(200),
+pytestmark = [pytest.mark.compiled, pytest.mark.once,
               pytest.mark.skipif(sys.platform != "linux", reason="a library is preloaded")]
 
 COMMON = f"""
@@ -183,4 +183,4 @@ each_allocation_fails("a pass", make)
 
 @pytest.mark.parametrize("program", [LAYERS, NETWORKS], ids=["layers", "networks"])
 def test_each_allocation_fails_in_turn(script, tmp_path, program):
-    assert len(script(program, timeout=180, **preloaded(tmp_path)).splitlines()) >= 6
+    assert len(script(program, **preloaded(tmp_path)).splitlines()) >= 6

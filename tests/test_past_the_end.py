@@ -96,4 +96,4 @@ for dtype in (np.float32, np.float64):
 
 if sys.platform == "linux":  # mprotect is called by hand
     def test_nothing_lies_behind_an_array(script):
-        script(f"TESTS = {str(Path(__file__).parent)!r}\n{PROGRAM}", timeout=120)
+        script(f"TESTS = {str(Path(__file__).parent)!r}\n{PROGRAM}")

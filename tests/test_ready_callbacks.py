@@ -276,7 +276,7 @@ Solver(FullyConnectedNet([50], 200, 3, weight_scale=1), data, num_epochs=10, pro
     root = os.path.dirname(os.path.dirname(daseCV_c.__file__))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
                    "PYTHONWARNINGS": "ignore:daseCV_c"}
-    nbclient.NotebookClient(notebook, kernel_manager_class=OwnKernel, timeout=300,
+    nbclient.NotebookClient(notebook, kernel_manager_class=OwnKernel, startup_timeout=600,
                             resources={"metadata": {"path": str(tmp_path)}}).execute(env=environment)
     outputs = notebook.cells[0].outputs
     assert {one.name for one in outputs if one.output_type == "stream"} == {"stdout"}

@@ -62,7 +62,7 @@ for kind in (FullyConnectedClassifier, FullyConnectedRegressor):
 
 def test_check_estimator_passes_and_skips_nothing(script):
     # One of its checks needs SciPy to be imported with this variable.
-    script(CHECK, timeout=240, SCIPY_ARRAY_API="1")
+    script(CHECK, SCIPY_ARRAY_API="1")
 
 
 @pytest.mark.parametrize("load", [load_wine, load_breast_cancer])

@@ -76,7 +76,7 @@ for name in ("MLPClassifier", "MLPRegressor"):
 
 
 def test_check_estimator_says_what_it_says_of_the_other_classes(script):
-    script(CHECK, timeout=240, SCIPY_ARRAY_API="1")
+    script(CHECK, SCIPY_ARRAY_API="1")
 
 
 @pytest.mark.parametrize("point", list(sklearn_grid.settings(30, WEIGHTED, seed=1)), ids=lambda point: point["loss"])

@@ -12,7 +12,7 @@ from commands import program_environment
 pytest.importorskip("sklearn", reason='the extra sklearn is not installed: pip install "daseCV_c[sklearn]"')
 pytest.importorskip("pandas", reason="one of scikit-learn's tests needs it: pip install pandas")
 
-pytestmark = [pytest.mark.once, pytest.mark.timeout(1200)]  # a minute where nothing else runs
+pytestmark = pytest.mark.once
 
 
 def test_own_tests(tmp_path):

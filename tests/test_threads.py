@@ -145,7 +145,6 @@ def processors():
 
 
 @pytest.mark.compiled
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("n", [1, 2, 500])
 def test_default_follows_omp_num_threads(script, n):
     """It may be less than there are processors, never more."""
@@ -191,7 +190,6 @@ def test_the_quota_is_read_once_a_second(monkeypatch):
 
 
 @pytest.mark.compiled
-@pytest.mark.timeout(120)
 def test_the_systems_quota_is_asked_for(script):
     opened = script("import sys\nimport daseCV_c\n"
                     "sys.addaudithook(lambda name, args: name == 'open' and print(args[0]))\n"
@@ -201,12 +199,10 @@ def test_the_systems_quota_is_asked_for(script):
 
 if hasattr(os, "sched_setaffinity"):
     @pytest.mark.compiled
-    @pytest.mark.timeout(120)
     def test_default_is_within_the_affinity(script):
         assert script(ONE_CPU + PRINT).split() == ["1"]
 
     @pytest.mark.compiled
-    @pytest.mark.timeout(120)
     def test_default_follows_the_affinity_after_the_import(script):
         every = "import os\nos.sched_setaffinity(0, range(os.cpu_count()))\n"
         assert script(PRINT + "\n" + ONE_CPU + PRINT, OMP_NUM_THREADS="500").split()[1] == "1"
@@ -214,7 +210,6 @@ if hasattr(os, "sched_setaffinity"):
         assert narrowed == "1" and int(widened) >= int(first)
 
     @pytest.mark.compiled
-    @pytest.mark.timeout(120)
     def test_kernels_follow_the_affinity(script):
         """They read it anew a little later, when nobody has asked for the number of threads."""
         script("import time\nimport daseCV_c\nfrom daseCV_c._runtime.threads import effective\n"
@@ -224,7 +219,6 @@ if hasattr(os, "sched_setaffinity"):
 
 
 @pytest.mark.compiled
-@pytest.mark.timeout(120)
 def test_the_environment_is_left_as_it_was(script):
     """What the package sets while it loads its OpenMP runtime reaches no other process."""
     source = "import os\nbefore = dict(os.environ)\nimport daseCV_c.layers\nassert dict(os.environ) == before\n"
@@ -233,7 +227,6 @@ def test_the_environment_is_left_as_it_was(script):
 
 
 @pytest.mark.compiled
-@pytest.mark.timeout(120)
 def test_loading_leaves_denormals_alone(script):
     """Linking with fast math would flush them to zero in the whole process."""
     script("import daseCV_c.layers, numpy as np\nassert (np.full(9, 5e-324) * 1.0).all()\n"

@@ -44,7 +44,7 @@ def notebooks(name):
 
 def execute(notebook, folder, environment):
     """Run a notebook with `folder` as its current one."""
-    client = NotebookClient(notebook, kernel_manager_class=OwnKernel, timeout=1200,
+    client = NotebookClient(notebook, kernel_manager_class=OwnKernel, startup_timeout=600,
                             resources={"metadata": {"path": str(folder)}})
     client.execute(env=environment)
     for cell in notebook.cells:
