@@ -22,6 +22,8 @@ import os
 import platform
 import re
 import runpy
+import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -98,10 +100,10 @@ SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all", "-fno-o
 # no vector passes from one file to another.
 WARNING_FLAGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-unused-function", "-Wno-type-limits",
                  "-Wno-psabi"]
-OPENMP_CHOICES = (
-    [(["/openmp"], [])] if MSVC
-    else [(["-Xpreprocessor", "-fopenmp"], ["-lomp"])] if sys.platform == "darwin"
-    else [(["-fopenmp"], ["-fopenmp"])]
+OPENMP_FLAGS = (
+    (["/openmp"], []) if MSVC
+    else (["-Xpreprocessor", "-fopenmp"], ["-lomp"]) if sys.platform == "darwin"
+    else (["-fopenmp"], ["-fopenmp"])
 )
 # Newer GCC writes some sums as separate multiplications and additions, narrow vectors' but not wide ones'. An
 # element's bits would follow from the vector that it falls into, and so from the number of threads.
@@ -156,6 +158,18 @@ def names_a_folder_in_vain(word):
     that they need beside the C library is OpenMP's."""
     found = re.fullmatch(r"-Wl,(?:-rpath|-R)[,=]([^,$]+)", word)
     return found is not None and not any(list(Path(found[1]).glob(name)) for name in ("lib*omp.*", "libiomp5.*"))
+
+
+def openmp_choices():
+    """(flags of the compiler, flags of the linker) that OpenMP may be had by. Homebrew installs its library where no
+    compiler looks by itself."""
+    compile_args, link_args = OPENMP_FLAGS
+    yield compile_args, link_args
+    brew = shutil.which("brew")
+    if brew:
+        folder = subprocess.run([brew, "--prefix", "libomp"], capture_output=True, text=True).stdout.strip()
+        yield ([*compile_args, f"-I{folder}/include"],
+               [f"-L{folder}/lib", f"-Wl,-rpath,{folder}/lib", *link_args])
 
 
 def asked_levels():
@@ -310,7 +324,7 @@ class BuildExt(build_ext):
         if NO_OPENMP:
             say("OpenMP is switched off by DASECV_NO_OPENMP: building serial kernels")
             return [], []
-        for compile_args, link_args in OPENMP_CHOICES:
+        for compile_args, link_args in openmp_choices():
             if self._works(OPENMP_PROBE, compile_args, link_args):
                 return compile_args, link_args
         say("the compiler has no OpenMP: building serial kernels")
@@ -325,6 +339,9 @@ class BuildExt(build_ext):
             raise SystemExit("daseCV_c: building needs NumPy and Cython: "
                              "python -m pip install 'setuptools>=77' 'cython>=3.1,<4' 'numpy>=2'") from None
         self.compiler.add_include_dir(numpy.get_include())
+        if not MSVC:
+            # setuptools gives LDFLAGS to modules alone: what is tried out would not find the libraries that they find.
+            self.compiler.linker_exe = [*self.compiler.linker_exe, *shlex.split(os.environ.get("LDFLAGS", ""))]
         cause = self._obstacle()
         if cause is None:
             try:

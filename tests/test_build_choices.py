@@ -30,6 +30,9 @@ text = "".join(open(s).read() for s in sources)
 for piece, complaint in eval(os.environ["PLAY_REFUSED"]):
     if piece in text or piece in words or any(piece in s for s in sources):
         sys.exit(complaint)
+place = os.environ.get("PLAY_OPENMP_IN")
+if place and "-fopenmp" in words and (f"-I{{place}}/include" if sources else f"-L{{place}}/lib") not in words:
+    sys.exit("no OpenMP where the compiler looks")
 with open(out, "w") as file:
     file.write(os.environ["PLAY_PROGRAM"])
 os.chmod(out, 0o755)
@@ -141,6 +144,22 @@ def test_a_level_that_the_compiler_lacks_is_left_out(build, tree, tmp_path):
     done = build("build", "--build-lib", str(tmp_path / "lib"), refused={"-mavx512f": "unknown flag"})
     assert done.returncode == 0 and "daseCV_c: the compiler cannot build v4\n" in done.stderr
     assert "v3/networks" in built(tmp_path / "lib" / "daseCV_c" / "_compiled")
+
+
+@pytest.mark.parametrize("found_by", ["flags", "Homebrew", "nothing"])
+def test_openmp_where_the_compiler_does_not_look(build, tree, tmp_path, found_by):
+    """As Homebrew keeps it: wheels for macOS would have been serial, as flags of the linker reached no probe."""
+    brew = tmp_path / "brew"
+    brew.write_text(f'#!/bin/sh\n[ "$*" = "--prefix libomp" ] && echo {tmp_path}\n')
+    brew.chmod(0o755)
+    how = {
+        "flags": {"CPPFLAGS": f"-I{tmp_path}/include", "LDFLAGS": f"-L{tmp_path}/lib"},
+        "Homebrew": {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        "nothing": {},
+    }[found_by]
+    done = build(PLAY_OPENMP_IN=str(tmp_path), **how)
+    assert done.returncode == 0, done.stderr
+    assert ("no OpenMP: building serial kernels" in done.stderr) == (found_by == "nothing")
 
 
 def test_only_what_changed_is_built_again(build, tree):
