@@ -102,12 +102,12 @@ def drive():
     pool.processors = 4
     with nogil:
         for k in range(CALLERS):
-            start_thread(&threads[k], caller, <void *> <size_t> (1000 * k))
+            start_thread(&threads[k], caller, <void *> <size_t> (1000 * k), 0)
         for k in range(CALLERS):
             join_thread(threads[k])
         for k in range(TEAM):
             members[k].team, members[k].part = &of_threads, k
-            start_thread(&threads[k], as_member, &members[k])
+            start_thread(&threads[k], as_member, &members[k], 0)
         for k in range(TEAM):
             join_thread(threads[k])
         if REGION:

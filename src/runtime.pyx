@@ -4,9 +4,12 @@ Built without any instruction-set flag, so that it can be imported everywhere an
 before a module of a higher level is loaded.
 """
 
+import os
+import re
+
 from cpython.pycapsule cimport PyCapsule_New
 
-from threads.granted cimport grant_threads
+from threads.granted cimport grant_threads, set_region_stack
 from threads.pool cimport Pool, pool_share_out
 from threads.scratch cimport Cache, cache_give, cache_take, empty_slots
 from threads.threads cimport SHARED_NAME, SharedFunctions, Work
@@ -149,7 +152,19 @@ def forked():
     return pool.is_child
 
 
+def stack_of_regions(environment):
+    """Bytes of the stack that OpenMP gives each of its threads where its settings say so, else 0."""
+    for name in ("OMP_STACKSIZE", "GOMP_STACKSIZE"):
+        found = re.fullmatch(r"\s*([0-9]+)\s*([bkmg]?)\s*", environment.get(name, ""), re.IGNORECASE)
+        if found is not None:
+            size = int(found[1]) << {"b": 0, "k": 10, "": 10, "m": 20, "g": 30}[found[2].lower()]
+            if size <= <size_t> -1:
+                return size
+    return 0
+
+
 pool.processors = 1
+set_region_stack(stack_of_regions(os.environ))
 threads_for(None)  # libomp reads its settings at its first call, and while this is imported they are set
 own_functions.share_out, own_functions.grant_threads = share_out, granted
 own_functions.scratch_take, own_functions.scratch_give = scratch_take, scratch_give

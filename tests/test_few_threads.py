@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from scarce import preloaded
 
+from daseCV_c._runtime import backend as _backend
+
 pytestmark = [pytest.mark.compiled, pytest.mark.once,
               pytest.mark.skipif(sys.platform != "linux", reason="a library is preloaded")]
 
@@ -83,3 +85,51 @@ while len(os.listdir("/proc/self/task")) < 4 and time.monotonic() < until:
     work()
 """ + SAME
     assert int(script(program, **preloaded(tmp_path)).split()[1]) >= 4
+
+
+LITTLE_ROOM = """
+import resource
+import numpy as np
+import daseCV_c
+from daseCV_c.classifiers.fc_net import FullyConnectedNet
+
+x, y = np.random.default_rng(0).standard_normal((4000, 64)), np.arange(4000) % 10
+net = FullyConnectedNet([512, 512], input_dim=64, dtype=np.float64, seed=1)
+with daseCV_c.num_threads(1):
+    expected = net.loss(x[:100], y[:100])[0]
+daseCV_c.set_num_threads(16)
+pages = int(open("/proc/self/statm").read().split()[0])
+there = pages * resource.getpagesize()
+former = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (there + ROOM * 2**20, former[1]))
+if resource.getrlimit(resource.RLIMIT_AS)[0] == former[0]:
+    print("no limit")
+    raise SystemExit
+try:
+    net.loss(x, y)
+except MemoryError:
+    print("no memory")
+resource.setrlimit(resource.RLIMIT_AS, former)
+daseCV_c.set_num_threads(4)
+print(net.loss(x[:100], y[:100])[0] == expected)
+"""
+
+
+@pytest.mark.parametrize("stack, room", [(8, 124), (8, 140), (16, 130), (16, 200), (1024, 2000), (2**16, 500)], ids=str)
+def test_room_for_the_threads_or_for_the_numbers(script, stack, room):
+    """The address space has room for 15 stacks, or for what a step computes with, and not for both; or for 15 stacks of
+    the usual size, but not of the size that OpenMP's settings ask for. OpenMP's runtime would end the process."""
+    said = script(LITTLE_ROOM.replace("ROOM", str(room)), OMP_STACKSIZE=f"{stack}M", OPENBLAS_NUM_THREADS="1").split()
+    if said == ["no", "limit"]:
+        pytest.skip("the limit of memory that was set is not there, as in an emulator of another processor")
+    assert said[-1] == "True"
+
+
+@pytest.mark.parametrize("settings, size", [
+    ({}, 0), ({"OMP_STACKSIZE": "512"}, 2**19), ({"OMP_STACKSIZE": " 3 g "}, 3 * 2**30), ({"GOMP_STACKSIZE": "8B"}, 8),
+    ({"OMP_STACKSIZE": "1M", "GOMP_STACKSIZE": "2M"}, 2**20),
+    ({"OMP_STACKSIZE": "much", "GOMP_STACKSIZE": "2M"}, 2**21),
+    ({"OMP_STACKSIZE": "-1"}, 0), ({"OMP_STACKSIZE": f"{2**62}k"}, 0), ({"OMP_STACKSIZE": ""}, 0)], ids=str)
+def test_how_large_the_stacks_are_that_openmp_gives(settings, size):
+    """As libgomp reads it."""
+    assert _backend.runtime.stack_of_regions(settings) == size

@@ -1,8 +1,9 @@
 # How many threads the system grants for a parallel region. In the runtime module alone.
 #
 # OpenMP's runtime ends the process where it cannot start a thread. So who wants a larger region than its last one first
-# starts as many threads as are new, sees how many come, lets them end, and takes no more than that. OpenMP keeps the
-# threads of a region for the next region of the same caller, so this is rare.
+# starts as many threads as are new, with stacks as large as OpenMP's, sees how many come, lets them end, and takes no
+# more than that. At once an empty region of that size is opened: its threads are kept by OpenMP for the next region of
+# the same caller, so memory that is taken until then cannot be missing for them. All this is rare.
 from libc.stdint cimport int64_t, uint32_t
 
 from threads.pool cimport Thread, start_thread
@@ -13,14 +14,17 @@ cdef extern from *:
     #include "threads/system.h"
     static OF_THREAD int region_threads = 1;
     static OF_THREAD int64_t refused_ns;
+    static size_t region_stack;
     """
     int region_threads  # of this caller's last region
     int64_t refused_ns  # when the system refused one; 0: it did not
+    size_t region_stack  # bytes of the stack of each of OpenMP's threads; 0: the system's choice
 
 cdef extern from "threads/system.h" nogil:
     void join_thread(Thread thread) noexcept
     long thread_number() noexcept
     bint thread_lives(long number) noexcept
+    void open_region(int threads) noexcept
 
 cdef enum:
     REGION_MOST = 1024
@@ -30,6 +34,11 @@ ctypedef struct Tried:
     Thread thread
     long number              # the system's
     uint32_t *door
+
+
+cdef inline void set_region_stack(size_t size) noexcept:
+    global region_stack
+    region_stack = size
 
 
 cdef inline void *stay(void *arg) noexcept nogil:
@@ -49,7 +58,7 @@ cdef inline int threads_to_be_had(int wanted) noexcept nogil:
     cdef int k, count = 0
     while count < wanted:
         tried[count].door = &door
-        if not start_thread(&tried[count].thread, stay, &tried[count]):
+        if not start_thread(&tried[count].thread, stay, &tried[count], region_stack):
             break
         count += 1
     atomic_write(&door, 1)
@@ -79,6 +88,8 @@ cdef inline int grant_threads(int wanted, bint is_child) noexcept nogil:
         had = threads_to_be_had(more)
         refused_ns = now_ns() if had < more else 0
         wanted = region_threads + had
+        if had:
+            open_region(wanted)
     if wanted > 1:
         region_threads = wanted  # those beyond it end
     return wanted

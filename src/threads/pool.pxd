@@ -18,7 +18,7 @@ from threads.waiting cimport (
 cdef extern from "threads/system.h" nogil:
     ctypedef struct Thread:
         pass
-    bint start_thread(Thread *thread, void *(*body)(void *) noexcept nogil, void *arg) noexcept
+    bint start_thread(Thread *thread, void *(*body)(void *) noexcept nogil, void *arg, size_t stack) noexcept
     void detach_thread(Thread thread) noexcept
 
 cdef enum:                # in the word that describes a job
@@ -76,7 +76,7 @@ cdef inline void *worker(void *arg) noexcept nogil:
 
 cdef inline void start_workers(Pool *pool, int count) noexcept nogil:
     cdef Thread thread
-    while pool.workers < count and start_thread(&thread, worker, pool):  # where it fails, fewer will do
+    while pool.workers < count and start_thread(&thread, worker, pool, 0):  # where it fails, fewer will do
         detach_thread(thread)
         pool.workers += 1
 

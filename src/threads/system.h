@@ -90,15 +90,29 @@ static inline int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* 0 where the system refuses. Signals are for the program's own threads. */
-static inline int start_thread(Thread *thread, void *(*body)(void *), void *arg)
+/* 0 where the system refuses. A stack of 0 bytes, or of fewer or more than there can be, is the system's own choice.
+   Signals are for the program's own threads. */
+static inline int start_thread(Thread *thread, void *(*body)(void *), void *arg, size_t stack)
 {
     sigset_t all, former;
+    pthread_attr_t how;
+    if (pthread_attr_init(&how)) return 0;
+    if (stack) (void)pthread_attr_setstacksize(&how, stack);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &former);
-    const int refused = pthread_create(thread, NULL, body, arg);
+    const int refused = pthread_create(thread, &how, body, arg);
     pthread_sigmask(SIG_SETMASK, &former, NULL);
+    pthread_attr_destroy(&how);
     return !refused;
+}
+
+/* A parallel region in which nothing is done but to wait for each other: compilers leave out an empty one. */
+static inline void open_region(int threads)
+{
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp barrier
+    }
 }
 
 #define join_thread(thread) pthread_join(thread, NULL)
@@ -115,7 +129,8 @@ typedef int Thread;
 #define sleep_while(at, seen) ((void)0)
 #define wake(at, count) ((void)0)
 #define now_ns() 0
-#define start_thread(thread, body, arg) 0
+#define start_thread(thread, body, arg, stack) 0
+#define open_region(threads) ((void)(threads))
 #define join_thread(thread) ((void)(thread))
 #define detach_thread(thread) ((void)(thread))
 #define thread_number() 0

@@ -35,7 +35,7 @@ cdef inline void scratch_give(void *scratch) noexcept nogil:
 
 
 cdef inline int granted(int wanted) noexcept nogil:
-    """Threads for a parallel region: as many as are wanted and the system grants. Asked right before the region."""
+    """Threads for the caller's next parallel region: as many as are wanted and the system grants."""
     return (<SharedFunctions *> shared_functions).grant_threads(wanted) if wanted > 1 else 1
 
 
