@@ -10,12 +10,15 @@ import argparse
 import os
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.localinterfaces import localhost
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+from traitlets import default
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
@@ -26,7 +29,19 @@ LANGUAGES = {"en": HERE, "zh": HERE / "zh"}
 
 
 class OwnKernel(AsyncKernelManager):
-    """A kernel of the running interpreter, whatever kernels are installed."""
+    """A kernel of the running interpreter, whatever kernels are installed.
+
+    Where there are sockets with names it has some: a port that is free when the kernel is told of it may be taken by
+    another program before the kernel is there.
+    """
+
+    @default("transport")
+    def _transport(self):
+        return "ipc" if os.name == "posix" else "tcp"
+
+    @default("ip")
+    def _ip(self):
+        return os.path.join(tempfile.gettempdir(), f"kernel-{uuid.uuid4()}") if os.name == "posix" else localhost()
 
     @property
     def kernel_spec(self):
