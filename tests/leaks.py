@@ -181,6 +181,7 @@ STEPS = {"two layers": (lambda: TwoLayerNet(192, 50, 10, seed=0), 10_000), "batc
 def watch(name, share):
     """(repeats, RSS and threads after a tenth of them, and after all)."""
     seen = {}
+    held()  # the first look brings pages of its own into memory
 
     def look(count):
         if count in (tenth, tenth * 10):
