@@ -25,6 +25,7 @@ cdef extern from "threads/system.h" nogil:
     long thread_number() noexcept
     bint thread_lives(long number) noexcept
     void open_region(int threads) noexcept
+    bint room_is_limited() noexcept
 
 cdef enum:
     REGION_MOST = 1024
@@ -85,7 +86,10 @@ cdef inline int grant_threads(int wanted, bint is_child) noexcept nogil:
         wanted = region_threads
     if wanted > region_threads:
         more = wanted - region_threads
-        had = threads_to_be_had(more)
+        if room_is_limited():  # stacks get half of what is left, and numbers the rest
+            had = threads_to_be_had(min(2 * more, REGION_MOST)) // 2
+        else:
+            had = threads_to_be_had(more)
         refused_ns = now_ns() if had < more else 0
         wanted = region_threads + had
         if had:

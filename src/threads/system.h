@@ -35,6 +35,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 
 typedef pthread_t Thread;
@@ -106,6 +107,13 @@ static inline int start_thread(Thread *thread, void *(*body)(void *), void *arg,
     return !refused;
 }
 
+/* Whether the process may take only so much address space. */
+static inline int room_is_limited(void)
+{
+    struct rlimit room;
+    return getrlimit(RLIMIT_AS, &room) == 0 && room.rlim_cur != RLIM_INFINITY;
+}
+
 /* A parallel region in which nothing is done but to wait for each other: compilers leave out an empty one. */
 static inline void open_region(int threads)
 {
@@ -131,6 +139,7 @@ typedef int Thread;
 #define now_ns() 0
 #define start_thread(thread, body, arg, stack) 0
 #define open_region(threads) ((void)(threads))
+#define room_is_limited() 0
 #define join_thread(thread) ((void)(thread))
 #define detach_thread(thread) ((void)(thread))
 #define thread_number() 0
