@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a pipe, a device or a socket, at which who reads may wait for ever, or find no end."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], durable: bool = False) -> Iterator[BinaryIO]:
     """A file to write into, which becomes `path` when the block ends, with the mode that the umask leaves.

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from daseCV_c._files import is_special
 from daseCV_c._types import Array
 
 # What an archive holds may be so many times as large as its file. Smaller ones may hold _FREE bytes in any case: a
@@ -67,6 +68,8 @@ def array(where: str, file: IO[bytes], size: int) -> Array:
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[zipfile.ZipFile]:
     """An .npz file whose members may all be read; BadArrayError for what is none, also from inside the block."""
+    if is_special(path):
+        raise BadArrayError(f"{path} is no ordinary file, expected an .npz file")
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()

@@ -46,8 +46,9 @@ def load_pickle(f: str | os.PathLike[str] | BinaryIO) -> Any:
     OSError
         The file cannot be opened.
     BadPickleError
-        The pickle is damaged or asks for more than data, such as a function, a class or an array
-        of objects. It is a `pickle.UnpicklingError` and a `ValueError`; the message names the file.
+        The file is a pipe or a device, or the pickle is damaged or asks for more than data, such as a
+        function, a class or an array of objects. It is a `pickle.UnpicklingError` and a `ValueError`;
+        the message names the file.
 
     References
     ----------

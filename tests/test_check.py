@@ -119,6 +119,28 @@ def test_what_is_said_of_files_that_do_not_run(here, text, words):
     assert report.results[0].status == "crashed"
 
 
+@pytest.mark.parametrize("encoding", ["hex", "zip", "base64", "uu", "rot13", "bz2", "quopri", "punycode", "undefined",
+                                      "utf-16", "no-such"])
+def test_a_file_in_an_encoding_that_is_none_of_programs(here, capsys, encoding):
+    (here / "mine.py").write_text(f"# coding: {encoding}\n{RIGHT}")
+    assert main(["check", "mine.py"]) == 1
+    out = capsys.readouterr().out
+    assert "not run: Python cannot read it" in out and "relu_forward" in out and "Save the file as UTF-8" in out
+
+
+def test_a_cell_that_is_too_deep_for_python_is_left_out():
+    deep = f"x = {'-' * 10**5}1"
+    assert cells.definitions([deep, "y = 1"]) == "y = 1"
+
+
+def test_statements_of_a_cell_are_taken_as_they_stand():
+    """However many there are: the time that they take grows with their number alone."""
+    text = "é = 'ü'; y = [\n    2]; z = {\n 3}\n\ndef f(x):\n    return 'ö'"
+    assert cells.definitions([text]) == "é = 'ü'\ny = [\n    2]\nz = {\n 3}\ndef f(x):\n    return 'ö'"
+    many = "\n".join(f"x{k} = {k}" for k in range(20_000))
+    assert cells.definitions([many]) == many
+
+
 def test_a_cache_that_is_a_dict(here):
     """What a forward pass keeps is its own affair, if x is among it in its own shape."""
     text = ("import numpy as np\n"

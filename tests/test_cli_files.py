@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -221,6 +222,44 @@ def test_options_that_do_not_fit_the_data(table, here, capsys):
     fails(capsys, ["train", "--data", path, "--label-column", "9"], "3 columns", "9")
     np.save("X.npy", np.zeros((30, 2)))
     fails(capsys, ["train", "--data", "X.npy"], "X.npy", "one array")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_data_that_are_no_file_are_called_that(here, capsys):
+    os.mkfifo("pipe")
+    os.symlink("loop", "loop")
+    for name, said in (("pipe", "no ordinary file"), (os.devnull, "no ordinary file"), ("none.csv", "cannot be read"),
+                       ("loop", "loop cannot be read: ")):
+        for command in ("train", "lr-find"):
+            fails(capsys, [command, "--data", name], f"{name} ", said)
+
+
+@pytest.mark.parametrize(("label", "said"), [("100000000000000000000", "reach 1e+20, expected"),
+                                             ("0.5", "with fractions"), ("inf", "not finite")])
+def test_labels_that_are_no_classes(here, capsys, label, said):
+    write("X.csv", [("a", "label"), (1, -1), (2, label)])
+    fails(capsys, ["train", "--data", "X.csv"], said)
+    write("y.csv", [("label",), (-1,), (label,)])
+    with pytest.raises(CommandError, match=said.replace("+", r"\+")):
+        files.labels("y.csv")
+
+
+def test_labels_beyond_int64(here):
+    np.save("y.npy", np.array([1, 2**63], np.uint64))
+    with pytest.raises(CommandError, match="reach 9223372036854775808, expected"):
+        files.labels("y.npy")
+
+
+def test_a_data_file_whose_name_is_no_text(here, table):
+    """As where it was made on another system: names of files are bytes."""
+    name = os.fsdecode(b"z\xff.csv")
+    try:
+        write(name, [("a", "label"), *((k, k % 2) for k in range(20))])
+    except OSError:
+        pytest.skip("this system has texts for names")
+    assert main(["train", "--data", name, "--hidden", "5", "--epochs", "1", "--out", "run"]) == 0
+    assert json.loads(open("run/config.json", encoding="utf-8").read())["data"].endswith(name)
+    assert main(["train", "--resume", "run", "--epochs", "2"]) == 0 and main(["evaluate", "run"]) == 0
 
 
 def test_files_that_lie_about_their_size(here):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from daseCV_c._coursework.grading import marking, rubric, schedule
+from daseCV_c._coursework.grading import marking, reading, rubric, schedule
 from daseCV_c._coursework.isolation import bubblewrap, stranger
 from daseCV_c.cli.main import main
 
@@ -241,6 +242,71 @@ def test_a_killed_run_goes_on(folder):
     found = grades("--jobs", "1", *WALLS)
     assert {name: row["points"] for name, row in found.items()} == {"a": "8.5", "b": "12.5", "c": "8.75", "d": "12.5"}
     assert not state.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_what_cannot_be_read_is_nobody_elses(capsys):
+    """An encoding that is none of texts, names that are in the way, a cell without an end: all in one folder."""
+    Path("S/good.py").write_text(GOOD)
+    for encoding in ("hex", "zip", "punycode"):
+        Path(f"S/{encoding}.py").write_text(f"# coding: {encoding}\n{GOOD}")
+    Path("S/late.py").write_bytes(f"{GOOD}\n\n# ".encode() + "激活函数".encode("gbk"))
+    with zipfile.ZipFile("S/inside.zip", "w") as archive:
+        archive.writestr("layers.py", f"# coding: hex\n{AFFINE}")
+        archive.writestr("relu.py", RELU)
+    notebook(Path("S/cells.ipynb"), "# coding: hex\nimport numpy as np", GOOD, f"x = {'-' * 10**5}1")
+    os.mkfifo("S/pipe.py")
+    found = grades(*WALLS, "--likeness", "alike.csv")
+    encoded = {name: "0.0" for name in ("hex", "zip", "punycode", "late")}
+    assert {name: row["points"] for name, row in found.items()} == {
+        "good": "12.5", "cells": "12.5", "inside": "2.5", **encoded}
+    for name in (*encoded, "inside"):
+        assert "Save the file as UTF-8" in found[name]["why: Affine"]
+    assert "good: 12.5 of 12.5\n" in capsys.readouterr().out
+
+
+def test_an_exception_about_one_submission_is_its_own():
+    tasks = [("a", ("1",)), ("b", ("x\x1b",)), ("c", (None,)), ("d", ("4",))]
+    found = dict(schedule.each(int, tasks, 2, lambda *said: said))
+    assert (found["a"], found["d"]) == (1, 4)
+    assert found["b"][:2] == ("b", "It could not be graded: ValueError") and found["b"][2].startswith("invalid literal")
+    assert found["b"][2].isprintable() and found["c"][2].startswith("int() argument must be")
+
+
+def test_such_a_submission_is_graded_and_named(monkeypatch, capsys):
+    Path("S/a.py").write_text(GOOD)
+    Path("S/b.py").write_text(GOOD)
+
+    def pool(work, tasks, at_once):
+        yield "a", marking.Grade("a", points=12.5, of=12.5, key="k")
+        yield "b", schedule._tried(lambda *_: {}["x"])
+
+    monkeypatch.setattr(schedule, "_pool", pool)
+    found = grades(*WALLS, "--gradescope", "scope")
+    assert (found["a"]["points"], found["b"]["points"], found["b"]["of"]) == ("12.5", "0.0", "12.5")
+    said = "It could not be graded: KeyError"
+    assert (found["b"]["notes"], found["b"]["why: ReLU"]) == (f"{said}: 'x'", f"{said}.")
+    assert f"b: 0 of 12.5. {said}: 'x'\n" in capsys.readouterr().out
+    told = Path("scope/b/results.json").read_text()  # what the error says may tell a student of a hidden case
+    assert f"{said}." in told and "'x'" not in told
+
+
+def test_a_full_disk_is_no_submissions_fault(monkeypatch, capsys):
+    """Nobody gets 0 for it: the command ends, and goes on when there is room."""
+    Path("S/a.py").write_text(GOOD)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def pool(work, tasks, at_once):
+        yield "a", schedule._tried(full)
+
+    monkeypatch.setattr(schedule, "_pool", pool)
+    assert main(["grade", "S", "--rubric", "rubric.toml", *WALLS]) == 2
+    assert os.strerror(errno.ENOSPC) in capsys.readouterr().err and not Path("grades.csv").exists()
+    monkeypatch.setattr(reading, "open", full, raising=False)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        reading.lay_out(reading.read("a", Path("S/a.py")), Path())
 
 
 def test_a_submission_that_ends_the_grader(monkeypatch):

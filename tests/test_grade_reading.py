@@ -106,6 +106,22 @@ def test_notebooks_that_are_none(tmp_path):
     assert len(found.notes) == 2
 
 
+def test_names_that_are_in_the_way(tmp_path):
+    """What cannot be tried is left out, which is said; the rest is there."""
+    cells = b'{"cells": [{"cell_type": "code", "source": "def relu_backward(dout, cache): pass"}]}'
+    found = packed(tmp_path / "a.zip", (entry("layers.py"), RELU), (entry("a b.py"), RELU), (entry("c d.ipynb"), cells),
+                   (entry("file_0.py/x.py"), b""), (entry("notebook_3.py/x.py"), b""), (entry(f"{'n' * 300}.py"), RELU))
+    inside = tmp_path / "in"
+    inside.mkdir()
+    reading.lay_out(found, inside)
+    for number in range(9):  # whichever number the file gets
+        for name in (f"file_{number}.py", f"notebook_{number}.py"):
+            (inside / name).mkdir(exist_ok=True)
+    assert [called for _, _, called in reading.written(found, inside)] == ["layers.py"]
+    said = " ".join(found.notes)
+    assert all(f"left out: {name} cannot be tried" in said for name in ("a b.py", "c d.ipynb")) and "nnn" in said
+
+
 def test_the_rest_of_the_package_is_ours(tmp_path):
     found = packed(tmp_path / "a.zip", (entry("w/daseCV/layers.py"), RELU), (entry("w/daseCV/classifiers/cnn.py"), b""))
     reading.lay_out(found, Path(tmp_path / "out"))

@@ -1,10 +1,12 @@
 """Files and folders that somebody has made to do harm: they are refused, and nothing outside was touched."""
 
+import contextlib
 import gzip
 import io
 import json
 import os
 import tarfile
+import threading
 import zipfile
 
 import numpy as np
@@ -13,14 +15,17 @@ from commands import fails
 from PIL import Image
 from test_fetch import Server, fetch, make_archive
 
-from daseCV_c import _npz
-from daseCV_c._coursework import wire
-from daseCV_c._coursework.grading import board, reading
+import daseCV_c
+from daseCV_c import _npz, data_utils, plots
+from daseCV_c._coursework import running, wire
+from daseCV_c._coursework.grading import board, reading, rubric
+from daseCV_c.classifiers.fc_net import TwoLayerNet
 from daseCV_c.cli import files, lock, runs
 from daseCV_c.cli.errors import CommandError
 from daseCV_c.cli.main import main
 from daseCV_c.data_utils import load_imagenet_val, load_tiny_imagenet
 from daseCV_c.datasets import cifar
+from daseCV_c.models import load_model
 
 pytestmark = pytest.mark.once
 
@@ -135,6 +140,43 @@ def test_imagenet_files_that_are_none(tmp_path, monkeypatch, content):
         np.savez(path, X=np.array(3), y=np.array(3), label_map=np.array({0: "hay"}, object))
     with pytest.raises(ValueError, match="imagenet_val_25.npz"):
         load_imagenet_val()
+
+
+@contextlib.contextmanager
+def pipe(path):
+    """A pipe with a name. Who opens it to read finds nothing in it, so that a reader that waits fails and does not
+    hang."""
+    os.mkfifo(path)
+    writer = threading.Thread(target=lambda: [open(path, "wb").close() for _ in range(9)])
+    writer.start()
+    try:
+        yield
+    finally:
+        while writer.is_alive():
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+            writer.join(0.001)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+@pytest.mark.parametrize("read", [
+    data_utils.load_pickle, data_utils.load_CIFAR_batch, lambda path: data_utils.load_CIFAR_batch(f"{path}.bin"),
+    load_model, TwoLayerNet(2, 2, 2).load, plots.plot, _npz.arrays, files.array, files.labels,
+    rubric.load, board.load_labels, running.check, lambda path: running.check(f"{path}.ipynb"),
+    lambda path: daseCV_c.search(storage=path)])
+def test_nobody_waits_for_a_pipe(here, read):
+    with contextlib.ExitStack() as stack:
+        for name in ("pipe", "pipe.bin", "pipe.ipynb"):
+            stack.enter_context(pipe(name))
+        with pytest.raises((ValueError, CommandError, ImportError), match="no ordinary file|has 0 bytes|optuna"):
+            read("pipe")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+@pytest.mark.parametrize("name", ["wnids.txt", "words.txt", "train/n01/n01_boxes.txt", "val/images/a.JPEG"])
+def test_nobody_waits_for_a_pipe_in_tiny_imagenet(tiny, name):
+    (tiny / name).unlink()
+    with pipe(tiny / name), pytest.raises(ValueError, match="no ordinary file"):
+        load_tiny_imagenet(tiny)
 
 
 def named(content, name):

@@ -416,7 +416,7 @@ def test_words():
     ({"pruning": "all"}, ValueError, "pruning is 'all'"),
     ({"storage": "no/folder/x"}, ValueError, "there is no folder no/folder"),
     ({"storage": "mysql://x/y"}, ValueError, "storage is 'mysql://x/y', expected a file name"),
-    ({"data": "nothing.csv"}, ValueError, "--data: the digits are bundled"),
+    ({"data": "nothing.csv"}, ValueError, "nothing.csv cannot be read"),
     ({"data": {"X_train": 0}}, ValueError, "data has no y_train"),
 ])
 def test_arguments_that_are_none(here, arguments, error, message):

@@ -33,10 +33,10 @@ def definitions(cells: Iterable[str]) -> str:
         lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in cell.splitlines()]
         try:
             found = ast.parse("\n".join(lines)).body
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         for node in found:
-            text = ast.get_source_segment("\n".join(lines), node, padded=True) or ""
+            text = _text_of(lines, node)
             if isinstance(node, ast.Import | ast.ImportFrom):
                 kept.append(f"try:\n    {ast.unparse(node)}\nexcept ImportError:\n    pass")
             elif isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -46,6 +46,15 @@ def definitions(cells: Iterable[str]) -> str:
                     isinstance(part, _VALUES) for part in ast.walk(node.value)):
                 kept.append(text)
     return "\n".join(kept)
+
+
+def _text_of(lines: list[str], node: ast.stmt) -> str:
+    """What a statement is written as. `ast.get_source_segment` splits the whole cell for each, and indents what
+    comes after a semicolon."""
+    held = [line.encode() for line in lines[node.lineno - 1:node.end_lineno]]
+    held[-1] = held[-1][:node.end_col_offset]
+    held[0] = held[0][node.col_offset:]
+    return b"\n".join(held).decode()
 
 
 def notebook_cells(file: str | Path) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import functools
+import io
 import re
 import tempfile
 import tokenize
@@ -20,6 +22,7 @@ from daseCV_c._coursework.judging import Fault, ahead_is_wrong, compare, distanc
 from daseCV_c._coursework.judging import wrong as is_wrong
 from daseCV_c._coursework.judging_chance import JUDGES
 from daseCV_c._coursework.programs import Answers, Program
+from daseCV_c._files import is_special
 
 CASES: dict[str, Cases] = cases_dense.CASES | cases_images.CASES | cases_more.CASES | cases_networks.CASES
 """Every function and class that can be checked, in the order of the course."""
@@ -184,27 +187,48 @@ def _truncated(tried: Iterable[tuple[Case, Answers, list[Fault]]]) -> bool:
                and answers[fault.key].dtype.kind in "iu" for case, answers, fault in wrong)
 
 
+def _text(file: str | Path) -> str:
+    """A program as Python reads it. SyntaxError where the encoding that it names is none of programs.
+
+    Python refuses some of them, such as hex, with LookupError; to read punycode takes the square of its length.
+    """
+    with open(file, "rb") as stream:
+        encoding = tokenize.detect_encoding(stream.readline)[0]
+        stream.seek(0)
+        if codecs.lookup(encoding).name == "punycode":
+            raise SyntaxError(f"unknown encoding: {encoding}")
+        try:
+            with io.TextIOWrapper(stream, encoding) as text:
+                return text.read()
+        except LookupError as error:
+            raise SyntaxError(f"unknown encoding: {encoding}") from error
+
+
 def written_in(file: str | Path) -> tuple[list[str], str | None]:
     """The names of the course that a file defines, by its text, and what is wrong with the text."""
     try:
-        with tokenize.open(file) as stream:
-            text = stream.read()
+        text = _text(file)
         names = [node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    except SyntaxError as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         text = Path(file).read_bytes().decode("utf-8", "replace")
-        names = re.findall(r"^(?:def|class)\s+(\w+)", text, re.MULTILINE)
+        named = re.findall(r"^(?:def|class)\s+(\w+)", text, re.MULTILINE)
+        return [name for name in CASES if name in named], _unreadable(error, text)
+    return [name for name in CASES if name in names], None
+
+
+def _unreadable(error: Exception, text: str) -> str:
+    """Why Python cannot read a program."""
+    what = str(error)
+    if isinstance(error, SyntaxError):
         lines, number = text.splitlines(), error.lineno or 0
         what = f"{error.msg}, line {number}"
         if 0 < number <= len(lines) and lines[number - 1].lstrip().startswith(("%", "!")):
             what = f"a command of notebooks, which is no Python, line {number}"
-        if not number:  # tokenize.open has not got as far as a line
+        if not number:  # it has not got as far as a line
             what = "it is in another encoding than it says. Save the file as UTF-8"
-        return [name for name in CASES if name in names], f"SyntaxError: {what}"
-    except UnicodeDecodeError as error:
-        return [], f"{type(error).__name__}: {error}. Save the file as UTF-8"
-    except (ValueError, RecursionError, MemoryError) as error:
-        return [], f"{type(error).__name__}: {error}"
-    return [name for name in CASES if name in names], None
+    elif isinstance(error, UnicodeError):
+        what += ". Save the file as UTF-8"
+    return f"{type(error).__name__}: {what}"
 
 
 _ENDS = {"output": "prints-too-much", "processes": "too-many-processes", "forged": "answers-by-itself",
@@ -328,6 +352,8 @@ def _all_the_same(names: Iterable[str], hint: str, mistake: str | None) -> list[
 def check(file: str | Path, only: Sequence[str] = (), limits: Limits | None = None, isolate: bool | None = None,
           seed: int = 0) -> Report:
     """Try a .py file, or what the cells of an .ipynb define. OSError and ValueError where it cannot be read."""
+    if is_special(file):
+        raise ValueError("it is no ordinary file")
     if str(file).endswith(".ipynb"):
         return check_text(definitions(notebook_cells(file)), only, limits, isolate, seed)
     with open(file, "rb"):

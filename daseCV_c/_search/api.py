@@ -231,7 +231,7 @@ def _base(given: dict[str, Any], recipe: str | None, data: Any) -> dict[str, Any
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     if given.get("norm", "") is None:
         given["norm"] = "none"
-    if recipe is None and (isinstance(data, Mapping) or data is not None and Path(data).is_file()):
+    if recipe is None and (isinstance(data, Mapping) or data is not None and not Path(data).is_dir()):
         given = {"dataset": own_data.DATASET, **given}
     unknown = [name for name in given if name not in SETTINGS]
     if unknown:

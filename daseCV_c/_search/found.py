@@ -86,7 +86,8 @@ class Found:
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """One line a trial, in their order; floats with all their digits."""
-        with replacing(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+        with replacing(path) as file, io.TextIOWrapper(
+                file, encoding="utf-8", errors="surrogateescape", newline="") as text:
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow([*_COLUMNS, *self._distributions, "seed", "ended", "sha256", "kernels", "line"])
             for trial in self.trials:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+from daseCV_c._files import is_special
 from daseCV_c._search.locks import FileLocks, Locks, PostgresLocks, take
 
 KINDS = "a file name, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
@@ -78,6 +79,8 @@ def _journal(path: str) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
+    if is_special(path):
+        raise ValueError(f"storage is {path!r}: that is no ordinary file, expected a journal of Optuna")
     if os.path.exists(path) and os.path.getsize(path):
         with open(path, "rb") as file:
             if file.read(1) != b"{":

@@ -16,7 +16,6 @@ import json
 import math
 import os
 import re
-import stat
 import struct
 import sys
 import zlib
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from daseCV_c._files import replacing
+from daseCV_c._files import is_special, replacing
 from daseCV_c._types import Array
 from daseCV_c._version import __version__
 
@@ -307,7 +306,7 @@ def _finite(text: str) -> float:
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
     """What `write` has written to `path`; ArchiveError for any other file, in memory bounded by its size."""
-    if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+    if is_special(path):
         raise ArchiveError(f'"{os.fspath(path)}" is no ordinary file, expected {_named(kind)}')
     with open(path, "rb") as file:
         return _Reader(path, kind, file).whole()

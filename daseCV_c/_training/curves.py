@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from daseCV_c._files import is_special
 from daseCV_c._types import Array
 
 # {metric: (iterations, values)}; a metric that was never recorded is missing.
@@ -40,6 +41,8 @@ def of_rows(rows: Iterable[tuple[Any, Any, str, Any]]) -> Curves:
 def _read(function: str, path: Path) -> Curves:
     if path.is_dir():
         path /= "history.csv"
+    if is_special(path):
+        raise ValueError(f"{function}: {path} is no ordinary file, expected the history of a run")
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = csv.reader(file)

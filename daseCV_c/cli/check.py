@@ -29,7 +29,7 @@ def _run(args: Namespace) -> int:
             raise CommandError(f"no function of the course is called {name!r}; there are {', '.join(running.CASES)}")
     try:
         report = running.check(args.file, only, Limits(call=args.seconds), False if args.no_bubblewrap else None)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CommandError(f"{args.file} cannot be read: {reason(error)}") from error
     print(table.as_json(report) if args.json else table.as_text(report, args.file))
     return 0 if report.passed else 1

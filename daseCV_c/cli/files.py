@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from daseCV_c import _npz
+from daseCV_c._files import is_special
 from daseCV_c._types import Array
 from daseCV_c.cli.errors import CommandError, reason
 
@@ -36,7 +37,7 @@ class Table(NamedTuple):
 
 def kind(path: str) -> str:
     """'npy', 'npz' or 'csv'; CommandError for what cannot be read or is something else."""
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+    if is_special(path):
         raise CommandError(f"{path} is no ordinary file, {_EXPECTED}")
     try:
         with open(path, "rb") as file:
@@ -222,8 +223,13 @@ def label_array(path: str, y: Array, where: str = "labels") -> Array:
             return y
     if y.dtype.kind == "f":
         y = numbers(path, y)
-        if not (y == np.round(y)).all() or not (np.abs(y) < 2**53).all():
+        if not (y == np.round(y)).all():
             raise CommandError(f"{path}: the {where} are numbers with fractions, expected classes")
-    if y.dtype.kind not in "buif" or (y.dtype.kind == "u" and y.size and y.max() > 2**63 - 1):
+        if not (np.abs(y) < 2**53).all():
+            far = y[np.abs(y).argmax()]
+            raise CommandError(f"{path}: the {where} reach {far:g}, expected whole numbers below 2**53")
+    if y.dtype.kind == "u" and y.size and y.max() > 2**63 - 1:
+        raise CommandError(f"{path}: the {where} are uint64 and reach {y.max()}, expected less than 2**63")
+    if y.dtype.kind not in "buif":
         raise CommandError(f"{path}: the {where} are {y.dtype}, expected whole numbers or text")
     return y.astype(np.int64)

@@ -11,6 +11,7 @@ from daseCV_c.cli import options
 from daseCV_c.cli.errors import CommandError, reason
 
 if TYPE_CHECKING:
+    from daseCV_c._coursework.grading.marking import Grade
     from daseCV_c._coursework.grading.rubric import Rubric
 
 
@@ -62,14 +63,23 @@ def _run(args: Namespace) -> None:
     for name in others:
         print(f"passed over: {tables.plain(name)}")
     state = schedule.state_file(args.output)
+
+    def done(grade: Grade) -> None:
+        # One without a key is no grade of what was handed in: whoever grades has to know.
+        why = "" if grade.key else f". {grade.notes[0]}"
+        print(tables.plain(f"{grade.name}: {grade.points:g} of {grade.of:g}{why}"), flush=True)
+
+    def not_compared(name: str, said: str, detail: str) -> dict[int, str]:
+        print(tables.plain(f"{name} is not in {args.likeness}. {said} {detail}"))
+        return {}
+
     try:
         grades = schedule.grade_all(
-            jobs, worth, state, not args.no_bubblewrap, args.jobs or schedule.processors(),
-            lambda grade: print(f"{tables.plain(grade.name)}: {grade.points:g} of {grade.of:g}", flush=True))
+            jobs, worth, state, not args.no_bubblewrap, args.jobs or schedule.processors(), done)
         alike = None
         if args.likeness:
             found = schedule.each(likeness.fingerprints, [(name, (name, path)) for name, path in jobs],
-                                  args.jobs or schedule.processors(), lambda name: {})
+                                  args.jobs or schedule.processors(), not_compared)
             alike = likeness.pairs(dict(found), starters)
             tables.write_csv(args.likeness, likeness.rows(alike))
         tables.write_csv(args.output, tables.rows(grades, worth))

@@ -28,7 +28,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 
-from daseCV_c._files import replacing
+from daseCV_c._files import is_special, replacing
 from daseCV_c._random import Generator
 from daseCV_c._types import Array, Params
 from daseCV_c.cli import files, lock, own_data
@@ -165,7 +165,8 @@ def write_history(folder: Path, history: Iterable[Row]) -> None:
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     document = json.dumps({"format": FORMAT, **config}, indent=2, ensure_ascii=False) + "\n"
     with _writing(folder / CONFIG) as file:
-        file.write(document.encode("utf-8"))
+        # The name of a data file need be no UTF-8: then JSON has \\udcff for such a byte.
+        file.write(document.encode("utf-8", "backslashreplace"))
 
 
 @contextlib.contextmanager
@@ -257,7 +258,7 @@ def _fits(network: dict[str, Any], held: int) -> None:
 
 def read_config(path: Path) -> dict[str, Any]:
     """config.json, with what the commands need."""
-    if path.exists() and not path.is_file():
+    if is_special(path):
         raise CommandError(f"{path} is no ordinary file")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -76,7 +76,7 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
 def plan_of(args: argparse.Namespace) -> Plan:
     """The recipe's settings with those of the command line on top, and where the data are."""
     given = given_settings(args)
-    if args.recipe is None and args.data is not None and Path(args.data).is_file():
+    if args.recipe is None and args.data is not None and not Path(args.data).is_dir():
         given = {"dataset": own_data.DATASET, **given}
     return Plan(settings(given, args.recipe), args.recipe, args.data, args.label_column)
 

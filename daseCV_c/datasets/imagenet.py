@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from daseCV_c import _npz
+from daseCV_c._files import is_special
 from daseCV_c._types import Array
 from daseCV_c.datasets import pickles as _pickle
 
@@ -29,6 +30,8 @@ def _reader() -> Callable[[Path, Array], None]:
         """Colours first; a grey image has three equal colours."""
         try:
             # These formats alone: for others Pillow starts programs. Unpacked is what has the right size.
+            if is_special(path):
+                raise ValueError("it is no ordinary file")
             with Image.open(path, formats=("JPEG", "PNG")) as image:
                 if image.size != (64, 64):
                     raise ValueError(f"it has {image.size[0]} x {image.size[1]} pixels, expected 64 x 64")
@@ -49,10 +52,16 @@ def _own(name: str, path: Path) -> str:
     return name
 
 
+def _text(path: Path) -> str:
+    if is_special(path):
+        raise ValueError(f"{path} is no ordinary file, expected a table of text")
+    return path.read_text(encoding="utf-8")
+
+
 def _table(path: Path, columns: int) -> list[list[str]]:
     """The first `columns` tab-separated fields of each line."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_text(path).splitlines(), 1):
         if not line.strip():
             continue
         fields = line.split("\t")
@@ -114,7 +123,7 @@ def load_tiny_imagenet(
     if not root.is_dir():
         raise FileNotFoundError(f"load_tiny_imagenet: there is no folder {root}")
     read = _reader()
-    names = (root / "wnids.txt").read_text(encoding="utf-8").split()
+    names = _text(root / "wnids.txt").split()
     wnids = {_own(wnid, root / "wnids.txt"): label for label, wnid in enumerate(names)}
     words = {wnid: [word.strip() for word in text.split(",")] for wnid, text in _table(root / "words.txt", 2)}
 

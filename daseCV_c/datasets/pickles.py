@@ -16,6 +16,7 @@ from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
+from daseCV_c._files import is_special
 from daseCV_c._types import Array, DType
 from daseCV_c.datasets.opcodes import Machine, Name, NotData, Skipped, Unfinished
 
@@ -233,9 +234,15 @@ def _size(file: IO[bytes]) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
+def _opened(path: str | os.PathLike[str]) -> IO[bytes]:
+    if is_special(path):
+        raise BadPickleError(f"{os.fspath(path)} is no ordinary file, expected a pickle")
+    return open(path, "rb")
+
+
 def load_path(path: str | os.PathLike[str], **options: Any) -> Any:
     """`load`, from a path."""
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         return load(file, os.fspath(path), size=_size(file), **options)
 
 
@@ -245,7 +252,7 @@ def load_leaving(path: str | os.PathLike[str], size: int) -> tuple[Any, int | No
     An array made of it is `Left`, and the string is at `offset`. The offset is None if there is no
     such array; then everything was read.
     """
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         machine = _Data(file, "bytes", size=_size(file), leave=size)
         value = _value(machine, os.fspath(path))
     if machine.was_left:

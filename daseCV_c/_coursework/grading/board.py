@@ -16,6 +16,7 @@ import numpy as np
 
 from daseCV_c import _npz
 from daseCV_c._coursework.grading.reading import BAD_ZIP, opened
+from daseCV_c._files import is_special
 from daseCV_c._predictions import unfit
 from daseCV_c._types import Array
 
@@ -38,6 +39,8 @@ class Entry:
 
 def load_labels(file: str | Path) -> Array:
     """The right classes."""
+    if is_special(file):
+        raise ValueError("it is no ordinary file")
     with open(file, "rb") as data:
         labels = _array(data.read())
     fault = unfit(labels)

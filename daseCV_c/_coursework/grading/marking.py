@@ -92,11 +92,11 @@ def mark(name: str, path: Path, rubric: Rubric, isolate: bool | None, known: Map
                  float(rubric.points), key)
 
 
-def failed(name: str, rubric: Rubric, note: str) -> Grade:
-    """A submission that could not be graded at all."""
-    answers = tuple(Answer(question.title, 0.0, float(question.points), (note,), False)
+def failed(name: str, rubric: Rubric, said: str, detail: str) -> Grade:
+    """A submission that could not be graded at all. `detail` is for the note alone, which no student is shown."""
+    answers = tuple(Answer(question.title, 0.0, float(question.points), (f"{said}.",), False)
                     for question in rubric.questions)
-    return Grade(name, answers, (note,), 0.0, float(rubric.points))
+    return Grade(name, answers, (f"{said}: {detail}" if detail else f"{said}.",), 0.0, float(rubric.points))
 
 
 def _marks(submission: Submission, folder: Path, rubric: Rubric, isolate: bool | None,

@@ -6,6 +6,7 @@ are counted while bytes come, whatever the zip says about itself.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -26,6 +27,8 @@ _LARGEST = {".py": 1 << 20, ".ipynb": 32 << 20, ".zip": 256 << 20}
 _TOTAL = 64 << 20  # bytes of all that is kept
 _ENTRIES = 20_000  # of a zip or folder
 _KEPT = 1_000
+_MACHINES = {errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EAGAIN, errno.ENOMEM,
+             getattr(errno, "EDQUOT", errno.ENOSPC)}
 _PASSED_OVER = {"__pycache__", "__MACOSX", "site-packages", "node_modules", "build", "venv"}
 # In which file of the course a function is looked for first.
 _FIRST = ("layers.py", "layer_utils.py", "optim.py", "fc_net.py", "cnn.py")
@@ -45,6 +48,11 @@ class Submission:
     def note(self, text: str) -> None:
         if len(self.notes) < 20:
             self.notes.append("".join(letter if letter.isprintable() else "?" for letter in text[:300]))
+
+
+def is_the_machines(error: Exception) -> bool:
+    """Whether an error, such as that of a full disk, is none of the submission that happens to meet it."""
+    return isinstance(error, OSError) and error.errno in _MACHINES
 
 
 class _Full(Exception):
@@ -82,6 +90,8 @@ def read(name: str, path: Path) -> Submission:
         submission.files.clear()
         submission.note(str(error))
     except OSError as error:
+        if is_the_machines(error):
+            raise
         submission.note(f"{path.name} cannot be read: {error.strerror or error}")
     if not submission.files and not submission.notes:
         submission.note("there is no Python file and no notebook in it")
@@ -180,6 +190,8 @@ def lay_out(submission: Submission, folder: Path) -> None:
             with open(path, "xb") as file:
                 file.write(data)
         except (OSError, ValueError) as error:
+            if is_the_machines(error):
+                raise
             submission.note(f"left out: {'/'.join(parts)} cannot be written: {getattr(error, 'strerror', '') or error}")
     for package in [path for name in ("daseCV", "cs231n") for path in folder.rglob(name) if path.is_dir()]:
         for name in ("__init__", "classifiers/__init__"):
@@ -200,19 +212,28 @@ def written(submission: Submission, folder: Path) -> Iterator[tuple[Path, list[s
                 len(parts), parts)
 
     for number, parts in enumerate(sorted(submission.files, key=order)):
-        path = folder.joinpath(*parts)
-        if not path.is_file():
-            continue
-        if path.suffix.lower() == ".ipynb":
-            try:
-                text = definitions(notebook_cells(path))
-            except (ValueError, RecursionError, MemoryError) as error:
-                submission.note(f"{'/'.join(parts)} is no notebook that can be read: {type(error).__name__}")
-                continue
-            path = path.with_name(f"notebook_{number}.py")
-            path.write_text(text, encoding="utf-8", errors="replace")
-        elif not re.fullmatch(r"\w+\.py", path.name):  # no name of a module
-            path = path.rename(path.with_name(f"file_{number}.py"))
-        names = written_in(path)[0]
-        if names:
-            yield path, names, "/".join(parts)
+        called = "/".join(parts)
+        try:
+            path = _program(folder.joinpath(*parts), number)
+            names = [] if path is None else written_in(path)[0]
+        except OSError as error:  # as where a folder of that name is in the way
+            if is_the_machines(error):
+                raise
+            submission.note(f"left out: {called} cannot be tried: {error.strerror or error}")
+        except (ValueError, RecursionError, MemoryError) as error:
+            submission.note(f"{called} is no notebook that can be read: {type(error).__name__}")
+        else:
+            if path is not None and names:
+                yield path, names, called
+
+
+def _program(path: Path, number: int) -> Path | None:
+    """The file, or one of what a notebook defines, under the name of a module; None where none was laid out."""
+    if not path.is_file():
+        return None
+    if path.suffix.lower() == ".ipynb":
+        text = definitions(notebook_cells(path))
+        path = path.with_name(f"notebook_{number}.py")
+        path.write_text(text, encoding="utf-8", errors="replace")
+        return path
+    return path if re.fullmatch(r"\w+\.py", path.name) else path.rename(path.with_name(f"file_{number}.py"))

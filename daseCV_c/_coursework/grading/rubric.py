@@ -12,6 +12,7 @@ from typing import Any
 
 from daseCV_c._coursework.isolation import Limits
 from daseCV_c._coursework.running import CASES
+from daseCV_c._files import is_special
 
 PARTIAL = ("cases", "functions", "none")
 
@@ -53,6 +54,8 @@ class Rubric:
 
 def load(file: str | Path) -> Rubric:
     """The rubric in `file`. RubricError names what is wrong, OSError says that it cannot be read."""
+    if is_special(file):
+        raise RubricError(f"{file} is no ordinary file, expected TOML")
     try:
         found = tomllib.loads(Path(file).read_bytes().decode("utf-8"), parse_float=Decimal)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

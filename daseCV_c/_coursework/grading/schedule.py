@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
@@ -10,12 +11,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from daseCV_c._coursework.grading import marking
 from daseCV_c._coursework.grading.marking import Grade
+from daseCV_c._coursework.grading.reading import is_the_machines
 from daseCV_c._coursework.grading.rubric import Rubric
+from daseCV_c._coursework.grading.tables import plain
 
 Job = tuple[str, Path]
 Task = tuple[str, tuple[Any, ...]]
@@ -64,17 +68,44 @@ def _known(state: Path) -> dict[str, dict[str, Any]]:
 
 def _graded(jobs: Sequence[Job], rubric: Rubric, isolate: bool | None, at_once: int,
             known: dict[str, dict[str, Any]]) -> Iterator[Grade]:
-    def lost(name: str) -> Grade:
-        return marking.failed(name, rubric, "It ended the process that grades it.")
+    def lost(name: str, said: str, detail: str) -> Grade:
+        return marking.failed(name, rubric, said, detail)
 
     tasks = [(name, (name, path, rubric, isolate, known.get(name))) for name, path in jobs]
     for _, grade in each(marking.mark, tasks, at_once, lost):
         yield grade
 
 
+@dataclass(frozen=True)
+class _Lost:
+    """In place of what work on one submission has found: why it has found nothing."""
+
+    said: str
+    detail: str = ""
+    """What the error says, which may tell of a hidden case: not for the student."""
+
+
 def each(work: Callable[..., Found], tasks: Sequence[Task], at_once: int,
-         lost: Callable[[str], Found]) -> Iterator[tuple[str, Found]]:
-    """What `work` returns for each task, as it ends, and what `lost` says of one that has ended its process."""
+         lost: Callable[[str, str, str], Found]) -> Iterator[tuple[str, Found]]:
+    """What `work` returns for each task, as it ends, and what `lost` makes of one that raised or ended its process.
+
+    Whatever a submission brings about is its own: the others are worked on. A full disk is nobody's, and is raised.
+    """
+    for name, found in _all(functools.partial(_tried, work), tasks, at_once):
+        yield name, lost(name, found.said, found.detail) if isinstance(found, _Lost) else found
+
+
+def _tried(work: Callable[..., Found], *given: Any) -> Found | _Lost:
+    """In the process that works: not every exception could be told to the one that waits."""
+    try:
+        return work(*given)
+    except Exception as error:
+        if is_the_machines(error):
+            raise
+        return _Lost(f"It could not be graded: {type(error).__name__}", plain(str(error)[:300]))
+
+
+def _all(work: Callable[..., Found], tasks: Sequence[Task], at_once: int) -> Iterator[tuple[str, Found | _Lost]]:
     left = dict(tasks)
     try:
         for name, found in _pool(work, tasks, at_once):
@@ -86,7 +117,7 @@ def each(work: Callable[..., Found], tasks: Sequence[Task], at_once: int,
             try:
                 yield from _pool(work, [task], 1)
             except BrokenProcessPool:
-                yield task[0], lost(task[0])
+                yield task[0], _Lost("It ended the process that grades it")
 
 
 def _pool(work: Callable[..., Found], tasks: Sequence[Task], at_once: int) -> Iterator[tuple[str, Found]]:

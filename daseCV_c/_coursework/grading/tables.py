@@ -75,7 +75,7 @@ def gradescope(grade: Grade, rubric: Rubric) -> dict[str, Any]:
               "status": "passed" if answer.right else "failed",
               "output": "\n".join(answer.reasons)} for answer in grade.answers]
     return {"score": grade.points, "visibility": "visible", "stdout_visibility": "hidden",
-            "output": "\n".join(grade.notes) or rubric.title, "tests": tests}
+            "output": "\n".join(grade.notes if grade.key else ()) or rubric.title, "tests": tests}
 
 
 def write_gradescope(folder: str | Path, grades: Sequence[Grade], rubric: Rubric) -> None:
