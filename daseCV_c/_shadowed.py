@@ -18,5 +18,13 @@ def hidden(folder: str) -> list[str]:
         return []
 
 
-if sys.argv[:1] == ["-m"] and sys.path[:1] == [os.getcwd()] and sys.path[0] != _HERE and hidden(sys.path[0]):
+def working_folder() -> str | None:
+    """Where Python was started; None where somebody has removed that folder."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+if sys.argv[:1] == ["-m"] and sys.path[:1] == [working_folder()] and sys.path[0] != _HERE and hidden(sys.path[0]):
     del sys.path[0]

@@ -51,6 +51,15 @@ def legend_above(axes: Any) -> None:
                 ncols=len(handles), fontsize="small")
 
 
+def drawable(text: str) -> str:
+    """`text` for a picture: matplotlib draws no halves of letters, which names of files have that are no UTF-8 here."""
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "replace")
+    return data.decode("utf-8", "replace")
+
+
 def _dress(axes: Any, title: str) -> None:
     axes.set_title(title, loc="left", fontsize="medium")
     axes.grid(True, alpha=0.3)
@@ -204,7 +213,7 @@ def plot_runs(runs: Any, *, figure: Any = None) -> tuple[Any, Any, Any]:
     for one, title in zip(axes, TITLES.values(), strict=True):
         _dress(one, title)
     axes[2].set_xlabel("iteration")
-    _legend(figure, lines, list(found), loc="outside upper center", ncols=min(len(found), 4))
+    _legend(figure, lines, list(map(drawable, found)), loc="outside upper center", ncols=min(len(found), 4))
     return tuple(axes)
 
 
@@ -289,7 +298,7 @@ def plot_confusion(counts: ArrayLike, *, class_names: Sequence[str] | None = Non
     if found.ndim != 2 or found.shape[0] != found.shape[1] or not found.size:
         raise ValueError(f"{function}: counts has shape {found.shape}, expected (C, C)")
     n = len(found)
-    names = [str(k) for k in range(n)] if class_names is None else [str(name) for name in class_names]
+    names = [str(k) for k in range(n)] if class_names is None else [drawable(str(name)) for name in class_names]
     if len(names) != n:
         raise ValueError(f"{function}: class_names has {len(names)} names, expected {n}")
     shares = found / np.maximum(found.sum(axis=1, keepdims=True), 1)

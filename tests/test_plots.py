@@ -9,6 +9,7 @@ import pytest
 from daseCV_c import plots
 from daseCV_c._training.curves import curves_of, of_rows, running_mean, thinned
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
+from daseCV_c.cli.plots import save_curves
 from daseCV_c.solver import Solver
 
 pytestmark = pytest.mark.once
@@ -132,6 +133,27 @@ def test_plot_runs_shows_names_letter_by_letter(figure):
     axes = plots.plot_runs(dict.fromkeys(names, trained()), figure=figure)
     legend, = boxes_apart(figure, axes)
     assert [text.get_text() for text in legend.get_texts()] == names
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # the font need not have them
+@pytest.mark.parametrize("name", ["作业", "z\udcff", "\ud800"])
+def test_halves_of_letters_in_names(tmp_path, name):
+    """A folder may be called by bytes that are no text here: the picture is drawn all the same."""
+    rows = [(k, 0, "loss", 1.0) for k in range(3)]
+    (tmp_path / "history.csv").write_text("iteration,epoch,metric,value\n1,0,loss,2.0\n")
+    figure = Figure()
+    plots.plot_runs({name: tmp_path}, figure=figure)
+    plots.plot_confusion([[1, 2], [3, 4]], class_names=[name, "b"], figure=Figure()).figure.savefig(tmp_path / "a.png")
+    figure.savefig(tmp_path / "b.png")
+    assert plots.drawable("作业".encode().decode("ascii", "surrogateescape")) == "作业"
+    if name == "\ud800":  # of no file
+        return
+    folder = tmp_path / name
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this system has texts for names")
+    assert save_curves(rows, folder / "curves.png") and (folder / "curves.png").stat().st_size
 
 
 def test_plot_runs_names_a_list(figure, tmp_path):

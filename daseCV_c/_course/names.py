@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from daseCV_c._shadowed import working_folder
+
 _PACKAGE = __name__.partition(".")[0]
 _OURS = Path(__file__).resolve().parents[1]
 _SHIM = _OURS.parent / "daseCV"  # files for editors
@@ -43,7 +45,7 @@ def folders_beside(name: str) -> list[str]:
     """Folders `name` with Python files on the import path that are not the package's own, the first one first."""
     found: list[str] = []
     for entry in sys.path:
-        folder = os.path.join(entry or os.getcwd(), name)
+        folder = os.path.join(entry or working_folder() or os.curdir, name)
         if folder not in found and _holds_modules(folder) and not _is_ours(folder):
             found.append(folder)
     return found

@@ -51,7 +51,7 @@ class Bar(tqdm):  # type: ignore[misc]  # tqdm comes without types
 
     def say(self, line: str) -> None:
         """Print `line` above the bar. Of many lines a second, most wait for the bar's next change."""
-        if not sys.stdout.isatty():
+        if sys.stdout is None or not sys.stdout.isatty():
             print(line)
             return
         self._held.append(line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import os
 import sys
 import warnings
@@ -28,6 +27,7 @@ from daseCV_c.cli import (
     report,
     search,
     show,
+    streams,
     submit,
     train,
 )
@@ -65,20 +65,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextlib.contextmanager
-def _any_letter() -> Iterator[None]:
-    """What the terminal cannot show is printed as \\u4f5c, and ends no training."""
-    before = [(stream, stream.errors) for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
-    try:
-        for stream, _ in before:
-            stream.reconfigure(errors="backslashreplace")
-        yield
-    finally:
-        for stream, errors in before:
-            with contextlib.suppress(ValueError):  # closed
-                stream.reconfigure(errors=errors)
-
-
-@contextlib.contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
     """Warnings without the place in a program, above the progress bar."""
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -110,16 +96,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     `check` gives 1 where it has found a fault.
     """
-    with _any_letter(), _warnings_in_a_line(), _random_state():
-        return _main(argv)
+    with streams.opened(), _warnings_in_a_line(), _random_state():
+        code = _run(argv)
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            streams.drop(sys.stdout)
+            return code or 1
+        except CommandError as error:  # standard output takes no more
+            streams.drop(sys.stdout)
+            return code or _fail(reason(error))
+        return code
 
 
-def _main(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
-        code = args.run(args)
-        sys.stdout.flush()
-        return code or 0
+        return args.run(args) or 0
     except CommandError as error:
         return _fail(reason(error))
     except MemoryError as error:
@@ -132,8 +125,19 @@ def _main(argv: Sequence[str] | None) -> int:
         print("dasecv: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader has left. Python would complain again when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has left.
+        streams.drop(sys.stdout)
         return 1
+    except OSError as error:
+        return _fail(_named(error))
     except SystemExit as stop:  # --help and --version
         return stop.code if isinstance(stop.code, int) else 0
+
+
+def _named(error: OSError) -> str:
+    """What no command has expected, such as a working folder that somebody has removed."""
+    try:
+        os.getcwd()
+    except OSError as gone:
+        return f"the working folder cannot be used: {reason(gone)}"
+    return reason(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {reason(error)}"

@@ -34,7 +34,7 @@ def save(path: Path, size: tuple[float, float], draw: Callable[[Any], object]) -
 def save_curves(rows: Iterable[Row], path: Path) -> bool:
     """Draw the rows of history.csv into `path`; False without matplotlib."""
     def draw(figure: Any) -> None:
-        figure.suptitle(path.resolve().parent.name, parse_math=False)
+        figure.suptitle(plots.drawable(path.resolve().parent.name), parse_math=False)
         plots.draw_run(figure, of_rows(rows))
     return save(path, (8, 8), draw)
 

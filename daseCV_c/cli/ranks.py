@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
 import time
@@ -141,7 +140,7 @@ def _lines_at_once() -> Iterator[None]:
     """Lines are printed when they are written: mpiexec reads them through a pipe, and a rank that is killed keeps
     what it has not sent."""
     stream = sys.stdout
-    if not isinstance(stream, io.TextIOWrapper):
+    if not hasattr(stream, "reconfigure"):
         yield
         return
     before = stream.line_buffering

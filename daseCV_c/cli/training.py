@@ -27,6 +27,7 @@ from daseCV_c.cli.errors import CommandError, Stopped, reason
 from daseCV_c.cli.evaluate import WORDS
 from daseCV_c.cli.lock import locked
 from daseCV_c.cli.recipes import OPTIONAL
+from daseCV_c.cli.streams import OutputError
 
 NORMALIZATIONS = {"none": None, "batchnorm": "batchnorm", "layernorm": "layernorm"}
 PRINT_EVERY = 100
@@ -188,7 +189,7 @@ class _Training:
             print(f"checkpoints in {self.folder}; whatever ends this, to go on: {self._to_go_on()}")
         try:
             solver.train()
-        except BrokenPipeError:  # whoever read what is printed has left
+        except (BrokenPipeError, OutputError):  # whoever read what is printed has left, or it takes no more
             solver.save(solver.checkpoint_path)
             raise
         except OSError as error:
