@@ -1,5 +1,7 @@
 """The Solver's step for ThreeLayerConvNet: the numbers of the layers, updated in place."""
 
+import warnings
+
 import numpy as np
 import pytest
 from adversarial import frozen, normal
@@ -138,6 +140,46 @@ def test_other_arrays_are_left_to_the_layers(level, change):
     losses = [trained(net, data_of(), kind, epochs=1).loss_history for net, kind in zip(nets, (Solver, Layers),
                                                                                      strict=True)]
     np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+def _reshaped(w):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy 2.5
+        w.shape = (w.size,) if w.ndim > 1 else (1, w.size)
+
+
+def _retyped(dtype):
+    def change(w):
+        w.dtype = dtype
+    change.__name__ = str(dtype)
+    return change
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("clip", [None, 5.0])
+@pytest.mark.parametrize("name", ["W1", "b1", "W3"])
+@pytest.mark.parametrize("change", [
+    _reshaped, *map(_retyped, ["i8", "V8", ">f8", "M8[s]", [("a", "f4"), ("b", "f4")]])], ids=lambda f: f.__name__)
+def test_what_is_changed_in_place_between_steps_is_named(level, change, name, clip):
+    """The arrays are the very ones of the step before, and no longer what they were."""
+    solver = Solver(net_of(), data_of(), update_rule="adam", batch_size=13, clip_norm=clip, verbose=False)
+    solver._step()
+    change(solver.model.params[name])
+    others = {key: w.copy() for key, w in solver.model.params.items() if key != name}
+    with pytest.raises((TypeError, ValueError), match=r"^(Solver: [Wb]1 has .*, expected|train_step: weights )"):
+        solver._step()
+    assert len(solver.loss_history) == 1
+    assert all(np.array_equal(w, solver.model.params[key]) for key, w in others.items())
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("W1", "W1 has shape .*, expected 4 dimensions"), ("W2", "W2 has shape .*, expected 2 dimensions"),
+    ("W3", "the last weight matrix has shape .*, expected 2 dimensions")])
+def test_parameters_of_another_shape_are_named(backend, name, said):
+    net, data = net_of(), data_of()
+    net.params[name] = net.params[name].reshape(-1)
+    with pytest.raises(ValueError, match=f"^ThreeLayerConvNet.loss: {said}"):
+        net.loss(data["X_val"], data["y_val"])
 
 
 @pytest.mark.compiled

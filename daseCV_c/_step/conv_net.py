@@ -9,7 +9,7 @@ parameter is written when nothing can fail any more, and the last one in the sam
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from daseCV_c._runtime import precision as _precision
 from daseCV_c._runtime import threads as _threads
 from daseCV_c._runtime.kernels import Kernels
-from daseCV_c._step.fully_connected import Arrays, Change, FusedStep, _plain, penalty
+from daseCV_c._step.fully_connected import Arrays, Change, Configs, FusedStep, _plain, penalty
 from daseCV_c._types import Array
 
 Call: TypeAlias = tuple[Callable[..., None], tuple[Any, ...]]
@@ -40,6 +40,14 @@ def _fits(model: Any, shape: tuple[int, ...]) -> bool:
         ("W3", (hidden, classes)), ("b3", (classes,))))
 
 
+def _refuse(name: str, w: Array, dtype: Any, shape: tuple[int, ...]) -> NoReturn:
+    if w.dtype != dtype:
+        raise TypeError(f"Solver: {name} has dtype {w.dtype}, expected {dtype}, as in the step before")
+    if w.shape != shape:
+        raise ValueError(f"Solver: {name} has shape {w.shape}, expected {shape}, as in the step before")
+    raise ValueError(f"Solver: {name} must be C-contiguous and aligned, as in the step before")
+
+
 class ConvStep(FusedStep):
     """The Solver's step for ThreeLayerConvNet: see `FusedStep`."""
 
@@ -48,6 +56,7 @@ class ConvStep(FusedStep):
     def __init__(self, rule: str) -> None:
         super().__init__(rule)
         self._scratch: dict[str, Array] = {}  # name: a block of bytes that the arrays of a step lie in
+        self._shapes: dict[str, tuple[int, ...]] = {}  # of the first layer's parameters, as they were looked at
 
     def _shape_of(self, model: Any) -> tuple[Any, ...]:
         # Products of bfloat16 are left to the layers.
@@ -55,6 +64,22 @@ class ConvStep(FusedStep):
 
     def _plan(self, model: Any) -> Any:
         return _AFFINE if _fits(model, self._X.shape[1:]) and not _precision.reduced(model.dtype) else None
+
+    def _take_over(self, model: Any, configs: Configs) -> Any:
+        self._shapes = {name: model.params[name].shape for name in _CONV}
+        return super()._take_over(model, configs)
+
+    def _again(self, kernels: Kernels, model: Any, configs: Configs) -> Any:
+        """The very arrays of the step before may have got another shape or dtype since. `train_step` sees that of those
+        that it is given, but the first layer's go to kernels before it."""
+        numbers = super()._again(kernels, model, configs)
+        if numbers is not None:
+            dtype = np.dtype(model.dtype)
+            for name in _CONV:
+                w, shape = model.params[name], self._shapes[name]
+                if not _plain(w, dtype, shape):
+                    _refuse(name, w, dtype, shape)
+        return numbers
 
     def _array(self, name: str, shape: int | tuple[int, ...], dtype: DTypeLike) -> Array:
         """An array that is not kept by anybody; the next step writes over it."""

@@ -13,7 +13,7 @@ from daseCV_c._network import Network
 from daseCV_c._step import prediction as _prediction
 from daseCV_c._step.fully_connected import penalty
 from daseCV_c._types import Array, ArrayLike
-from daseCV_c.classifiers.fc_net import _labels, _positive
+from daseCV_c.classifiers.fc_net import _labels, _positive, _shape
 from daseCV_c.fast_layers import *  # noqa: F403
 from daseCV_c.layer_utils import *  # noqa: F403
 from daseCV_c.layers import *  # noqa: F403
@@ -126,16 +126,17 @@ class ThreeLayerConvNet(Network):
             self.params[f"b{i}"] = np.zeros(outputs, self.dtype)
 
     def _samples(self, name: str, X: ArrayLike) -> Array:
-        W1, W2 = self.params["W1"], self.params["W2"]
+        filters, channels, _, _ = _shape(name, "W1", self.params["W1"], 4)
+        rows, _ = _shape(name, "W2", self.params["W2"], 2)
         X = _checks.as_array(name, "X", X)
         if X.ndim != 4:
             raise ValueError(f"{name}: X has {X.ndim} dimensions (shape {X.shape}), expected (N, C, H, W)")
-        if X.shape[1] != np.shape(W1)[1]:
-            raise ValueError(f"{name}: X has {X.shape[1]} channels (shape {X.shape}), but W1 has {np.shape(W1)[1]}")
-        features = np.shape(W1)[0] * (X.shape[2] // 2) * (X.shape[3] // 2)
-        if features != np.shape(W2)[0]:
+        if X.shape[1] != channels:
+            raise ValueError(f"{name}: X has {X.shape[1]} channels (shape {X.shape}), but W1 has {channels}")
+        features = filters * (X.shape[2] // 2) * (X.shape[3] // 2)
+        if features != rows:
             raise ValueError(f"{name}: X of shape {X.shape} gives {features} features after pooling, "
-                             f"but W2 has {np.shape(W2)[0]} rows")
+                             f"but W2 has {rows} rows")
         return X
 
     def _score(self, X: Array) -> Array:

@@ -38,9 +38,17 @@ def _normalization(name: str, value: object) -> str | None:
     return _NORMALIZATIONS[value]
 
 
+def _shape(name: str, what: str, w: ArrayLike, ndim: int) -> tuple[int, ...]:
+    """The shape of a parameter of so many dimensions; in place it may have got any."""
+    shape = np.shape(w)
+    if len(shape) != ndim:
+        raise ValueError(f"{name}: {what} has shape {shape}, expected {ndim} dimensions")
+    return shape
+
+
 def _images(name: str, X: ArrayLike, W1: Array) -> Array:
     """X checked against the first layer."""
-    features = W1.shape[0] if isinstance(W1, np.ndarray) and W1.ndim else np.shape(W1)[0]
+    features = W1.shape[0] if isinstance(W1, np.ndarray) and W1.ndim == 2 else _shape(name, "W1", W1, 2)[0]
     X = _checks.as_array(name, "X", X)
     if X.ndim < 2:
         raise ValueError(f"{name}: X has {X.ndim} dimensions (shape {X.shape}), expected (N, d_1, ..., d_k)" + (
@@ -56,7 +64,7 @@ def _labels(name: str, y: ArrayLike, X: Array, w: Array) -> Array:
     """y as one label per sample of X, below the number of columns of w."""
     if X.shape[0] == 0:
         raise ValueError(f"{name}: X has shape {X.shape}, expected at least one sample")
-    return _checks.labels(name, y, X.shape[0], np.shape(w)[1])
+    return _checks.labels(name, y, X.shape[0], _shape(name, "the last weight matrix", w, 2)[1])
 
 
 def _positive(name: str, argument: str, value: object) -> int:
