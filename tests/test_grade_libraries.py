@@ -1,6 +1,6 @@
 """What `autograder` writes, in the hands of Otter-Grader and nbgrader themselves: docs/grade.md has the command.
 
-They bring hundreds of megabytes of notebooks' servers, so no block installs them.
+They bring hundreds of megabytes of notebooks' servers, so `.ci/run` alone installs them.
 """
 
 import re
