@@ -10,18 +10,17 @@ import sys
 if "--multiprocessing-fork" in sys.orig_argv:
     from daseCV_c._search import trial
 
-    tasks, train = [], trial.run
+    train = trial.run
 
     def run(task, problem):
-        """The first process that comes to its second trial is stopped in it: others have finished something by then."""
-        tasks.append(task)
-        if len(tasks) == 2:
-            try:
-                os.close(os.open(os.environ["STOPPED"], os.O_CREAT | os.O_EXCL))
-            except FileExistsError:
-                pass
-            else:
-                os.kill(os.getpid(), signal.SIGSTOP)
+        """The first process that comes to a trial is stopped in it, and so before it has found anything: what it had
+        found could wait there for somebody to fetch it."""
+        try:
+            os.close(os.open(os.environ["STOPPED"], os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            pass
+        else:
+            os.kill(os.getpid(), signal.SIGSTOP)
         return train(task, problem)
 
     trial.run = run
