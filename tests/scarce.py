@@ -3,6 +3,8 @@
 `fail_allocation(n)` makes the n-th allocation from there on fail, once; `allocations()` says how many there were.
 `leave_threads(n)` lets as many further threads live at the same time, no more; after `linger(n)` one that has ended is
 among them until the system was asked n times whether it is still there.
+
+ROOM is the start of a program that limits its own address space.
 """
 
 import os
@@ -158,3 +160,27 @@ def preloaded(folder):
     library = library_of(SOURCE, folder)
     before = [os.environ["LD_PRELOAD"]] if os.environ.get("LD_PRELOAD") else []
     return {"LD_PRELOAD": ":".join([*before, str(library)]), "OPENBLAS_NUM_THREADS": "1"}
+
+
+ROOM = """
+import resource
+
+
+def limit(room):
+    # So many bytes of address space beyond what is taken; returns the former limit.
+    taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    former = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + room, former[1]))
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != taken + room:
+        print("no limit")
+        raise SystemExit
+    return former
+
+"""
+
+
+def limited(said):
+    """The words of a program that has called `limit` of ROOM; skips the test where the system knows no such limit."""
+    if said.split() == ["no", "limit"]:
+        pytest.skip("the limit of memory that was set is not there, as in an emulator of another processor")
+    return said.split()

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from scarce import preloaded
+from scarce import ROOM, limited, preloaded
 
 from daseCV_c._runtime import backend as _backend
 
@@ -87,8 +87,7 @@ while len(os.listdir("/proc/self/task")) < 4 and time.monotonic() < until:
     assert int(script(program, **preloaded(tmp_path)).split()[1]) >= 4
 
 
-LITTLE_ROOM = """
-import resource
+LITTLE_ROOM = ROOM + """
 import numpy as np
 import daseCV_c
 from daseCV_c.classifiers.fc_net import FullyConnectedNet
@@ -98,13 +97,7 @@ net = FullyConnectedNet([512, 512], input_dim=64, dtype=np.float64, seed=1)
 with daseCV_c.num_threads(1):
     expected = net.loss(x[:100], y[:100])[0]
 daseCV_c.set_num_threads(16)
-pages = int(open("/proc/self/statm").read().split()[0])
-there = pages * resource.getpagesize()
-former = resource.getrlimit(resource.RLIMIT_AS)
-resource.setrlimit(resource.RLIMIT_AS, (there + ROOM * 2**20, former[1]))
-if resource.getrlimit(resource.RLIMIT_AS)[0] == former[0]:
-    print("no limit")
-    raise SystemExit
+former = limit(MEGABYTES * 2**20)
 try:
     net.loss(x, y)
 except MemoryError:
@@ -116,10 +109,8 @@ print(net.loss(x[:100], y[:100])[0] == expected)
 
 
 def in_room(script, stack, room):
-    said = script(LITTLE_ROOM.replace("ROOM", str(room)), OMP_STACKSIZE=f"{stack}M", OPENBLAS_NUM_THREADS="1").split()
-    if said == ["no", "limit"]:
-        pytest.skip("the limit of memory that was set is not there, as in an emulator of another processor")
-    return said
+    program = LITTLE_ROOM.replace("MEGABYTES", str(room))
+    return limited(script(program, OMP_STACKSIZE=f"{stack}M", OPENBLAS_NUM_THREADS="1"))
 
 
 @pytest.mark.parametrize("stack, room", [(8, 170), (8, 180), (16, 170), (16, 200), (1024, 2000), (2**16, 500)], ids=str)
